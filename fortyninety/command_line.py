@@ -1,0 +1,51 @@
+"""The engine's command line, from the settings and the release's own spelling of each flag."""
+
+from __future__ import annotations
+
+from fortyninety.engine_card import EngineCard
+from fortyninety.settings import Settings
+
+
+class FlagAbsent(ValueError):
+    """A setting asks for something that the engine release has no flag for."""
+
+    def __init__(self, key: str, release: str) -> None:
+        self.key = key
+        super().__init__(f"engine {release} has no flag for {key}")
+
+
+def serve_arguments(
+    settings: Settings, card: EngineCard, *, model_path: str, tensor_parallel_size: int
+) -> list[str]:
+    """The arguments after the engine's entry command, in a fixed order.
+
+    `model_path` is the local snapshot: the engine never fetches. A switch that is off in the
+    settings is left out. Raises FlagAbsent where the release has no flag for a needed setting.
+    """
+    values: dict[str, str | bool] = {
+        "served_model_name": settings.model_name,
+        "quantization": settings.quantization,
+        "kv_cache_dtype": settings.kv_cache_dtype,
+        "max_model_len": str(settings.max_model_len),
+        "max_num_seqs": str(settings.max_num_seqs),
+        "enable_prefix_caching": settings.enable_prefix_caching,
+        "gpu_memory_utilization": str(settings.gpu_memory_utilization),
+        "tensor_parallel_size": str(tensor_parallel_size),
+        "host": settings.listen_address,
+        "port": str(settings.port),
+    }
+    arguments = [card.model_argument, model_path]
+    for key, value in values.items():
+        if value is False:
+            continue
+        flag = card.flags.get(key)
+        if flag is None:
+            raise FlagAbsent(key, card.release)
+        arguments.append(flag)
+        if value is not True:
+            spellings = card.values.get(key, {})
+            arguments.append(spellings.get(value, value))
+    # Prompts stay out of the journal; releases that log none by default have no such flag.
+    if quiet := card.flags.get("disable_log_requests"):
+        arguments.append(quiet)
+    return arguments

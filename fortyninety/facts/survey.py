@@ -1,0 +1,243 @@
+"""What a host is like now, gathered by one script in one round trip.
+
+A fleet run is bound by round trips (a channel and a shell for each command), so every operation of
+a deploy compares with this one record instead of asking for its own facts.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyinfra.api.exceptions import FactProcessError
+from pyinfra.api.facts import FactBase
+
+SCRIPT = (Path(__file__).parent / "survey.sh").read_text()
+
+
+@dataclass(frozen=True)
+class SurveyRequest:
+    """What to look at on a host beyond what is looked at on every host. Paths have no blanks."""
+
+    files: tuple[str, ...]
+    packages: tuple[str, ...]
+    units: tuple[str, ...]
+    port: int
+    service: str
+    user: str
+    snapshot: str
+    models_directory: str
+
+
+@dataclass(frozen=True)
+class FileState:
+    """A path on the host. `mode` is octal text without a leading zero, such as "644"."""
+
+    kind: str
+    mode: str
+    owner: str
+    group: str
+    sha256: str | None = None
+    target: str | None = None
+
+
+@dataclass(frozen=True)
+class PackageState:
+    """A package that dpkg knows: `installed` is its version, or None; `held` if apt keeps it."""
+
+    installed: str | None
+    held: bool
+
+
+@dataclass(frozen=True)
+class AptArchive:
+    """One component of a suite that apt is set up with, and the file that sets it up."""
+
+    source_file: str
+    address: str
+    suite: str
+    component: str
+
+
+@dataclass(frozen=True)
+class GpuState:
+    """A card as the driver shows it. Memory in MiB, power in W, None where it has no power cap."""
+
+    index: int
+    name: str
+    uuid: str
+    memory: int
+    driver_version: str
+    power_limit: float | None
+    power_limit_minimum: float | None
+    power_limit_maximum: float | None
+    persistence: bool
+
+
+@dataclass
+class HostState:
+    """One reading of a host. `kernels` maps each kernel to its NVIDIA module's version or None."""
+
+    distribution: str = ""
+    distribution_version: str = ""
+    codename: str = ""
+    distribution_name: str = ""
+    machine: str = ""
+    boot_id: str = ""
+    apt_archives: list[AptArchive] = field(default_factory=list)
+    packages: dict[str, PackageState] = field(default_factory=dict)
+    dpkg_interrupted: bool = False
+    kernels: dict[str, str | None] = field(default_factory=dict)
+    pci_cards: list[str] = field(default_factory=list)
+    nouveau_loaded: bool = False
+    gpus: list[GpuState] = field(default_factory=list)
+    gpu_error: str | None = None
+    nvcc: str | None = None
+    files: dict[str, FileState] = field(default_factory=dict)
+    user: str | None = None
+    units: dict[str, dict[str, str]] = field(default_factory=dict)
+    running_configuration: str | None = None
+    snapshot: str | None = None
+    filesystem: str = ""
+    free_bytes: int = 0
+    disks: list[tuple[str, bool]] = field(default_factory=list)
+    listeners: list[str] = field(default_factory=list)
+
+    @property
+    def readable(self) -> bool:
+        """Whether the survey came back at all: every host has a distribution's name."""
+        return bool(self.distribution)
+
+    @property
+    def loaded_driver(self) -> str | None:
+        """The version of the driver in memory, as the cards' own answer says it."""
+        return self.gpus[0].driver_version if self.gpus else None
+
+    @property
+    def next_kernel(self) -> str | None:
+        """The kernel that boots next: the newest one installed, as Debian's loader picks it."""
+        return list(self.kernels)[-1] if self.kernels else None
+
+    def installed(self, package: str) -> str | None:
+        """The installed version of `package`, or None."""
+        state = self.packages.get(package)
+        return state.installed if state else None
+
+    def unit(self, name: str, key: str) -> str:
+        """A property of a systemd unit, empty where systemd knows no such unit."""
+        return self.units.get(name, {}).get(key, "")
+
+
+class Survey(FactBase[HostState]):
+    """The `HostState` of a host, for a `SurveyRequest`."""
+
+    def command(self, request: SurveyRequest) -> str:
+        """The script, with what it is to look at set before it."""
+        variables = {
+            "files": " ".join(request.files),
+            "packages": " ".join(request.packages),
+            "units": " ".join(request.units),
+            "ports": str(request.port),
+            "service": request.service,
+            "user": request.user,
+            "snapshot": request.snapshot,
+            "models_directory": request.models_directory,
+        }
+        head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+        return f"{head}\n{SCRIPT}"
+
+    @staticmethod
+    def default() -> HostState:
+        """An empty reading; pyinfra fails the host wherever it would be used."""
+        return HostState()
+
+    def process(self, output: list[str]) -> HostState:
+        """The reading, from the script's records.
+
+        Raises FactProcessError for a record that is not as the script writes it.
+        """
+        try:
+            return _read(output)
+        except (ValueError, IndexError) as error:
+            raise FactProcessError(f"the survey printed something unexpected: {error}") from error
+
+
+def _read(output: list[str]) -> HostState:
+    records: dict[str, list[list[str]]] = defaultdict(list)
+    for line in output:
+        kind, *fields = line.split("\t")
+        records[kind].append(fields)
+    state = HostState()
+    ((state.distribution, state.distribution_version, state.codename, state.distribution_name),) = (
+        records["os"]
+    )
+    state.machine = records["machine"][0][0]
+    state.boot_id = records["boot"][0][0]
+    state.apt_archives = [
+        AptArchive(entry.rpartition(":")[0], address, suite, component)
+        for entry, address, suite, component in records["apt"]
+    ]
+    state.packages = {
+        name: PackageState(version if status == "installed" else None, want == "hold")
+        for name, version, want, status in records["package"]
+    }
+    state.dpkg_interrupted = "dpkg-broken" in records
+    state.kernels = {kernel: version or None for kernel, version in records["kernel"]}
+    state.pci_cards = [device for _, device in records["pci"]]
+    state.nouveau_loaded = "nouveau" in records
+    state.gpus = [_read_gpu(fields[0]) for fields in records["gpu"]]
+    state.gpu_error = records["gpu-error"][0][0].strip() if "gpu-error" in records else None
+    state.nvcc = records["nvcc"][0][0] if "nvcc" in records else None
+    state.files = _read_files(records)
+    state.user = records["user"][0][0] or None
+    state.units = _read_units([fields[0] for fields in records["unit"]])
+    state.running_configuration = records["running"][0][0] if "running" in records else None
+    state.snapshot = records["snapshot"][0][0] if "snapshot" in records else None
+    state.filesystem = records["filesystem"][0][0]
+    state.free_bytes = int(records["filesystem"][0][1])
+    state.disks = [(name, rotational == "1") for name, rotational in records["disk"]]
+    state.listeners = [listener for _, listener in records["listener"]]
+    return state
+
+
+def _read_gpu(line: str) -> GpuState:
+    index, name, uuid, memory, driver, limit, low, high, persistence = line.split(", ")
+    return GpuState(
+        index=int(index),
+        name=name,
+        uuid=uuid,
+        memory=int(memory),
+        driver_version=driver,
+        power_limit=_read_watts(limit),
+        power_limit_minimum=_read_watts(low),
+        power_limit_maximum=_read_watts(high),
+        persistence=persistence == "Enabled",
+    )
+
+
+def _read_watts(text: str) -> float | None:
+    return None if text.startswith("[") else float(text)  # "[N/A]", "[Not Supported]"
+
+
+def _read_files(records: dict[str, list[list[str]]]) -> dict[str, FileState]:
+    hashes = {path: digest for digest, path in records["sha256"]}
+    targets = {path: target for path, target in records["link"]}
+    return {
+        path: FileState(kind, mode, owner, group, hashes.get(path), targets.get(path))
+        for path, kind, mode, owner, group in records["stat"]
+    }
+
+
+def _read_units(lines: list[str]) -> dict[str, dict[str, str]]:
+    units: dict[str, dict[str, str]] = {}
+    block: dict[str, str] = {}
+    for line in [*lines, ""]:
+        if line:
+            key, value = line.split("=", 1)
+            block[key] = value
+        elif block:
+            units[block["Id"]] = block
+            block = {}
+    return units

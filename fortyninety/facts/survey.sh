@@ -1,0 +1,89 @@
+# Everything a deploy needs to know of a host, read in one round trip and changing nothing.
+# Set before it runs: files, packages, units, ports, snapshot, service, user, models_directory.
+# Prints one record a line: its kind, then its fields, separated by tabs. A missing tool leaves its
+# records out; nothing here may make the whole script fail.
+LC_ALL=C
+export LC_ALL
+tab=$(printf '\t')
+
+( . /etc/os-release
+  printf 'os\t%s\t%s\t%s\t%s\n' "$ID" "${VERSION_ID:-}" "${VERSION_CODENAME:-}" "$PRETTY_NAME" )
+printf 'machine\t%s\n' "$(uname -m)"
+read -r boot </proc/sys/kernel/random/boot_id && printf 'boot\t%s\n' "$boot"
+
+# The archives that apt is set up with, and the file that says so.
+apt-get indextargets --format 'apt	$(SOURCESENTRY)	$(REPO_URI)	$(RELEASE)	$(COMPONENT)' \
+  'Created-By: Packages' 2>/dev/null | sort -u
+dpkg-query -W -f 'package\t${Package}\t${Version}\t${db:Status-Want}\t${db:Status-Status}\n' \
+  $packages 'linux-image-*' 'linux-headers-*' 2>/dev/null
+[ -z "$(dpkg --audit 2>/dev/null)" ] || printf 'dpkg-broken\n'
+
+# The kernels that can boot, oldest first, and the NVIDIA module that each has.
+for image in $(ls /boot/vmlinuz-* 2>/dev/null | sort -V); do
+  kernel=${image#/boot/vmlinuz-}
+  module=$(find "/lib/modules/$kernel" \( -name 'nvidia.ko*' -o -name 'nvidia-current.ko*' \) \
+    2>/dev/null | head -n 1)
+  version=
+  [ -z "$module" ] || version=$(modinfo -F version "$module" 2>/dev/null)
+  printf 'kernel\t%s\t%s\n' "$kernel" "$version"
+done
+
+# Cards as the bus shows them, before any driver: vendor 10de, display or 3D controllers.
+for device in /sys/bus/pci/devices/*; do
+  read -r vendor 2>/dev/null <"$device/vendor" || continue
+  [ "$vendor" = 0x10de ] || continue
+  read -r class <"$device/class"
+  case $class in 0x0300* | 0x0302*) ;; *) continue ;; esac
+  read -r model <"$device/device"
+  printf 'pci\t%s\t%s\n' "${device##*/}" "$model"
+done
+[ ! -d /sys/module/nouveau ] || printf 'nouveau\n'
+
+# Cards as the driver shows them. Its complaint is kept: it says why there are none.
+if command -v nvidia-smi >/dev/null 2>&1; then
+  if cards=$(nvidia-smi --format=csv,noheader,nounits --query-gpu=index,name,uuid,memory.total,driver_version,power.limit,power.min_limit,power.max_limit,persistence_mode 2>&1); then
+    printf '%s\n' "$cards" | sed "s/^/gpu$tab/"
+  else
+    printf 'gpu-error\t%s\n' "$(printf '%s' "$cards" | tr '\n\t' '  ')"
+  fi
+fi
+if command -v nvcc >/dev/null 2>&1; then
+  printf 'nvcc\t%s\n' "$(nvcc --version | sed -n 's/.*release \([0-9.]*\),.*/\1/p')"
+fi
+
+[ -z "$files" ] || {
+  stat --printf 'stat\t%n\t%F\t%a\t%U\t%G\n' $files 2>/dev/null
+  sha256sum $files 2>/dev/null | sed "s/^\([0-9a-f]*\)  /sha256$tab\1$tab/"
+  for file in $files; do
+    [ ! -L "$file" ] || printf 'link\t%s\t%s\n' "$file" "$(readlink "$file")"
+  done
+}
+
+printf 'user\t%s\n' "$(getent passwd "$user")"
+systemctl show --property=Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID \
+  $units 2>/dev/null | sed "s/^/unit$tab/"
+pid=$(systemctl show --property=MainPID --value "$service" 2>/dev/null)
+[ "${pid:-0}" = 0 ] || printf 'running\t%s\n' \
+  "$(tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | sed -n 's/^FORTYNINETY_CONFIGURATION=//p')"
+
+# The published snapshot against its own manifest: "<sha256>  <bytes>  <path>" a line.
+manifest=$snapshot/.fortyninety-manifest
+if [ -f "$manifest" ]; then
+  expected=$(sed 's/^[0-9a-f]*  //' "$manifest" | sort)
+  found=$(cd "$snapshot" && find . -type f ! -name .fortyninety-manifest -printf '%s  %P\n' | sort)
+  if [ "$expected" = "$found" ]; then printf 'snapshot\twhole\n'
+  else printf 'snapshot\tdamaged\n'; fi
+fi
+
+# The disk that the models go to: the nearest folder that exists says which.
+folder=$models_directory
+until [ -d "$folder" ]; do folder=$(dirname "$folder"); done
+printf 'filesystem\t%s\t%s\n' "$(findmnt -no FSTYPE -T "$folder")" \
+  "$(df -PB1 "$folder" | awk 'NR == 2 { print $4 }')"
+lsblk -snro TYPE,NAME,ROTA "$(findmnt -nvo SOURCE -T "$folder")" 2>/dev/null |
+  sed -n 's/^disk \([^ ]*\) \([01]\)$/disk\t\1\t\2/p'
+
+for port in $ports; do
+  ss -Hltnp "sport = :$port" 2>/dev/null | sed "s/^/listener$tab$port$tab/"
+done
+exit 0

@@ -1,0 +1,69 @@
+"""Debian packages at a pinned version, installed without a prompt and held where that is asked."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pyinfra import host
+
+from fortyninety.facts.survey import HostState
+from fortyninety.operations.converging import Command, converging
+
+# Seconds to wait for another process that holds apt's locks, such as unattended upgrades.
+LOCK_TIMEOUT = 600
+
+# Never prompt: not debconf, not needrestart, not dpkg about a changed configuration file.
+APT_GET = (
+    "DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get -q -y "
+    f"-o DPkg::Lock::Timeout={LOCK_TIMEOUT} "
+    "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that must be installed: at a version that begins with `version`, if given."""
+
+    name: str
+    version: str | None = None
+
+    def satisfied_by(self, installed: str | None) -> bool:
+        """Whether the installed version (None: not installed) is the wanted one."""
+        return installed is not None and installed.startswith(self.version or "")
+
+    @property
+    def specification(self) -> str:
+        """As apt-get's install takes it."""
+        return self.name if self.version is None else f"{self.name}={self.version}*"
+
+
+@converging
+def packages(
+    state: HostState, wanted: Sequence[Package], *, hold: bool = False
+) -> Iterator[Command]:
+    """The `wanted` packages, without recommendations; held against upgrades if `hold`.
+
+    Every name must be among the survey's packages. An interrupted dpkg is repaired first.
+    """
+    missing = [each for each in wanted if not each.satisfied_by(state.installed(each.name))]
+    loose = [
+        each.name
+        for each in wanted
+        if hold and (each in missing or not state.packages[each.name].held)
+    ]
+    if not missing and not loose and not state.dpkg_interrupted:
+        host.noop(f"{', '.join(each.name for each in wanted)}: installed{' and held' * hold}")
+        return
+    if state.dpkg_interrupted:
+        yield f"DEBIAN_FRONTEND=noninteractive dpkg --configure -a && {APT_GET} -f install"
+    if missing:
+        specifications = " ".join(shlex.quote(each.specification) for each in missing)
+        yield f"{APT_GET} update"
+        yield (
+            f"{APT_GET} install --no-install-recommends --allow-change-held-packages "
+            f"{specifications}"
+        )
+    if loose:
+        yield f"apt-mark hold {' '.join(shlex.quote(name) for name in loose)}"

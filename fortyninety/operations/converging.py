@@ -1,0 +1,65 @@
+"""How an operation of this project is made: from a reading of the host to the commands it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeAlias
+
+from pyinfra import host, logger, state
+from pyinfra.api.command import FileUploadCommand, FunctionCommand, PyinfraCommand, StringCommand
+from pyinfra.api.host import Host
+from pyinfra.api.operation import OperationMeta, operation
+from pyinfra.api.output import format_text
+from pyinfra.api.state import State
+
+from fortyninety.current_state import current_state, forget_state
+from fortyninety.facts.survey import HostState
+
+Command: TypeAlias = str | StringCommand | FileUploadCommand | FunctionCommand | PyinfraCommand
+P = ParamSpec("P")
+
+
+def converging(
+    function: Callable[Concatenate[HostState, P], Iterator[Command]],
+) -> Callable[P, OperationMeta]:
+    """A pyinfra operation from a generator that compares the host's state and yields commands.
+
+    The generator gets the current reading of the host first. It yields nothing, and says why with
+    `host.noop`, where the host is as it should be. What it yields is counted as a change.
+    """
+
+    def converge(*args: P.args, **kwargs: P.kwargs) -> Iterator[Command]:
+        reading = current_state(host)
+        if not reading.readable:
+            yield failing("could not be read any more: see the survey's error above")
+            return
+        for command in function(reading, *args, **kwargs):
+            # While changes are only being detected, nothing is executed and the reading stands.
+            if state.is_executing:
+                forget_state(host)
+            yield command
+
+    converge.__module__ = function.__module__
+    converge.__name__ = function.__name__
+    converge.__doc__ = function.__doc__
+    wrapped: Callable[P, OperationMeta] = operation()(converge)
+    return wraps(function)(wrapped)  # type: ignore[return-value]
+
+
+def failing(message: str) -> FunctionCommand:
+    """A command that fails this host alone, with one line and no traceback.
+
+    An exception in an operation would stop every host of the run.
+    """
+
+    def fail(state: State, host: Host) -> bool:
+        say_failed(host, message)
+        return False
+
+    return FunctionCommand(fail, (), {})
+
+
+def say_failed(host: Host, message: str) -> None:
+    """Log why a host failed, under its name."""
+    logger.error(f"{host.print_prefix}{format_text(message, 'red')}")

@@ -1,0 +1,62 @@
+"""Files on the host: whole, and renamed into place, so that a cut never leaves half of one."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Iterator
+from io import BytesIO
+
+from pyinfra import host
+from pyinfra.api.command import FileUploadCommand
+
+from fortyninety.facts.survey import HostState
+from fortyninety.operations.converging import Command, converging
+
+
+@converging
+def file(
+    state: HostState,
+    path: str,
+    content: str,
+    *,
+    mode: str = "644",
+    owner: str = "root",
+    group: str = "root",
+    then: str | None = None,
+) -> Iterator[Command]:
+    """A file of exactly `content`, with `mode` (octal text), `owner` and `group`.
+
+    `path` must be among the survey's files. `then` is a shell command that runs after a change.
+    """
+    data = content.encode()
+    now = state.files.get(path)
+    if (
+        now is not None
+        and now.kind.startswith("regular")
+        and now.sha256 == hashlib.sha256(data).hexdigest()
+        and (now.mode, now.owner, now.group) == (mode, owner, group)
+    ):
+        host.noop(f"{path} is as it should be")
+        return
+    target = shlex.quote(path)
+    beside = shlex.quote(f"{path}.fortyninety-new")
+    yield f"mkdir -p {shlex.quote(path.rpartition('/')[0] or '/')}"
+    yield FileUploadCommand(BytesIO(data), f"{path}.fortyninety-new")
+    yield (
+        f"chown {shlex.quote(owner)}:{shlex.quote(group)} {beside} && "
+        f"chmod {mode} {beside} && mv -fT {beside} {target}"
+    )
+    if then is not None:
+        yield then
+
+
+@converging
+def link(state: HostState, path: str, target: str) -> Iterator[Command]:
+    """A symbolic link at `path` to `target`, switched by one rename. `path` must be surveyed."""
+    now = state.files.get(path)
+    if now is not None and now.target == target:
+        host.noop(f"{path} points to {target}")
+        return
+    beside = shlex.quote(f"{path}.fortyninety-new")
+    yield f"ln -sfn {shlex.quote(target)} {beside} && mv -fT {beside} {shlex.quote(path)}"

@@ -1,0 +1,172 @@
+"""The settings of one host: parsed once from its pyinfra data, before anything touches a host.
+
+The values and the reasons for them are in `group_data/all.py`; the types and bounds are here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+from pyinfra.api.arguments import all_global_arguments
+from pyinfra.connectors.ssh import ConnectorData
+
+from fortyninety.problems import Problem
+
+# Absolute, and free of what a shell or a systemd unit would read as more than a path.
+AbsolutePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$")]
+RepositoryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")]
+CommitHash = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+
+# What a pattern means, for the person who gave a value that does not match it.
+PATTERN_MEANINGS = {
+    "model_revision": "a full commit hash of 40 hexadecimal digits (a branch name moves)",
+    "model_repository": "organisation/name",
+    "served_model_name": "a name without white space",
+    "hub_endpoint": "an address that begins with http:// or https://, without a final slash",
+}
+
+
+class Settings(BaseModel):
+    """Every setting of a host. Sizes are MiB, power is W, times are seconds, lengths are tokens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    # The engine
+    engine: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+-]+$")]
+    install_directory: AbsolutePath
+    service_user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,30}$")]
+
+    # The model
+    model_repository: RepositoryName
+    model_revision: CommitHash
+    hub_endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+(/[^\s]*[^/\s])?$")] | None
+    models_directory: AbsolutePath
+    allow_non_nvme: bool
+
+    # How it is served
+    served_model_name: Annotated[str, Field(pattern=r"^\S+$")] | None
+    quantization: Literal["awq_marlin", "awq"]
+    kv_cache_dtype: Literal["auto", "fp8", "fp8_e4m3", "fp8_e5m2"]
+    max_model_len: Annotated[int, Field(ge=256, le=131072)]
+    max_num_seqs: Annotated[int, Field(ge=1, le=1024)]
+    enable_prefix_caching: bool
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=0.98)]
+    tensor_parallel_size: Annotated[int, Field(ge=1, le=16)] | Literal["all"]
+    listen_address: Literal["127.0.0.1", "0.0.0.0"]
+    port: Annotated[int, Field(ge=1024, le=65535)]
+    ready_timeout: Annotated[int, Field(ge=30, le=7200)]
+
+    # The cards
+    gpu_model: Annotated[str, Field(min_length=1)]
+    gpu_count: Annotated[int, Field(ge=1, le=16)] | None
+    power_limit: Annotated[int, Field(ge=1)]
+
+    # The driver
+    driver_branch: Annotated[int, Field(ge=550, le=999)]
+    cuda_version: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
+    allow_reboot: bool
+    reboot_timeout: Annotated[int, Field(ge=30, le=3600)]
+
+    @property
+    def model_name(self) -> str:
+        """The name that clients ask for: `served_model_name`, or the repository's own."""
+        return self.served_model_name or self.model_repository
+
+
+# Keys of host data that are pyinfra's own, not ours: its SSH connection and global arguments.
+CONNECTION_KEYS = frozenset(ConnectorData.__annotations__)
+GLOBAL_ARGUMENT_KEYS = frozenset(
+    name for name, _ in all_global_arguments() if name.startswith("_")
+)
+
+
+def parse_settings(host: str, data: Mapping[str, Any]) -> Settings | list[Problem]:
+    """Settings of `host` from its pyinfra data, or every problem with them at once."""
+    own = {
+        key: value
+        for key, value in data.items()
+        if key not in CONNECTION_KEYS and key not in GLOBAL_ARGUMENT_KEYS
+    }
+    try:
+        return Settings.model_validate(own)
+    except ValidationError as error:
+        return _problems(host, error.errors())
+
+
+def _problems(host: str, errors: list[ErrorDetails]) -> list[Problem]:
+    by_key: dict[str, list[ErrorDetails]] = {}
+    for error in errors:
+        by_key.setdefault(str(error["loc"][0]), []).append(error)
+    missing = [key for key, found in by_key.items() if found[0]["type"] == "missing"]
+    if set(missing) == set(Settings.model_fields):
+        # pyinfra reads group_data/ from the working directory: elsewhere it silently has none.
+        return [
+            Problem(
+                host,
+                "group_data",
+                "not loaded",
+                "the settings of group_data/all.py",
+                "Run pyinfra from the project's root, or give it --chdir",
+            )
+        ]
+    return [_problem(host, key, found) for key, found in by_key.items()]
+
+
+def _problem(host: str, key: str, errors: list[ErrorDetails]) -> Problem:
+    kind = errors[0]["type"]
+    if kind == "extra_forbidden":
+        known = sorted({*Settings.model_fields, *CONNECTION_KEYS, *GLOBAL_ARGUMENT_KEYS})
+        near = difflib.get_close_matches(key, known, n=1)
+        allowed = f"no such setting; did you mean {near[0]}?" if near else "no such setting"
+        return Problem(
+            host,
+            key,
+            f"{errors[0]['input']!r}",
+            allowed,
+            "Every setting there is stands in group_data/all.py",
+        )
+    if kind == "missing":
+        return Problem(host, key, "missing", allowed_values(key))
+    return Problem(host, key, f"{errors[0]['input']!r}", allowed_values(key))
+
+
+def allowed_values(key: str) -> str:
+    """In words, which values the setting `key` takes, read from its type and bounds."""
+    if key in PATTERN_MEANINGS:
+        meaning = PATTERN_MEANINGS[key]
+        optional = type(None) in _union_members(Settings.model_fields[key].annotation)
+        return f"{meaning}, or None" if optional else meaning
+    schema = Settings.model_json_schema()["properties"][key]
+    return " or ".join(_in_words(choice) for choice in schema.get("anyOf", [schema]))
+
+
+def _union_members(annotation: Any) -> tuple[Any, ...]:
+    return getattr(annotation, "__args__", ())
+
+
+def _in_words(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return "one of " + ", ".join(repr(value) for value in schema["enum"])
+    if "const" in schema:
+        return repr(schema["const"])
+    kind = {
+        "integer": "a whole number",
+        "number": "a number",
+        "boolean": "True or False",
+        "string": "a text",
+        "null": "None",
+    }[schema["type"]]
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    if low is not None and high is not None:
+        above = "above " if "exclusiveMinimum" in schema else ""
+        return f"{kind} from {above}{low} to {high}"
+    if low is not None:
+        return f"{kind} of at least {low}"
+    if "pattern" in schema:
+        return f"{kind} that matches {schema['pattern']}"
+    return kind

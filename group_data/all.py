@@ -1,0 +1,90 @@
+"""Every setting, with its default and why. A file named for an inventory group overrides it for
+that group, and a host's own data in the inventory overrides both.
+
+Sizes are MiB, power is W, times are seconds, lengths are tokens.
+"""
+
+# --- The engine ---------------------------------------------------------------------------------
+
+# Which pinned vLLM release serves: a folder of engines/. 0.8.5.post1 is the release line whose
+# wheels are built for CUDA 12.4, which Debian 13's own driver 550 runs.
+engine = "0.8.5.post1"
+
+# Where the engine's environments and this project's own tools live on the host.
+install_directory = "/opt/fortyninety"
+
+# The unprivileged account that the service runs as; made when absent.
+service_user = "vllm"
+
+# --- The model ----------------------------------------------------------------------------------
+
+# The checkpoint, and the commit it is pinned to: a branch name is refused, because it moves.
+model_repository = "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"
+model_revision = "2123003760781134cfc31124aa6560a45b491fdf"
+
+# Another hub that speaks the same protocol; None is the public one.
+hub_endpoint = None
+
+# Checkpoints go to <models_directory>/<name>/<commit>. Put it on local NVMe: 39.8 GB are read at
+# every start. A rotational or network disk is refused unless allow_non_nvme insists.
+models_directory = "/srv/models"
+allow_non_nvme = False
+
+# --- How it is served ---------------------------------------------------------------------------
+
+# The name that clients ask for; None is the repository's own name.
+served_model_name = None
+
+# The AWQ kernel. "awq_marlin" is the fast one on RTX 4090s; a card that spells it otherwise
+# says so itself (engines/*/engine.yaml).
+quantization = "awq_marlin"
+
+# fp8 halves the KV cache: 160 KiB a token for Llama 3.1 70B, against 320 KiB at fp16.
+kv_cache_dtype = "fp8"
+
+# The longest sequence, prompt and answer together, and how many are decoded at once.
+max_model_len = 16384
+max_num_seqs = 4
+
+# Reuse the KV cache of a prompt's beginning that was seen before.
+enable_prefix_caching = True
+
+# The share of each card's memory that the engine may take.
+gpu_memory_utilization = 0.95
+
+# Over how many cards the model is split: "all" the cards of the box, or a number of them.
+# The 39.8 GB of AWQ-INT4 need two cards of 24 GB; see docs/two-cards.md.
+tensor_parallel_size = "all"
+
+# Where the engine listens. It has no access control worth the name of its own, so loopback.
+listen_address = "127.0.0.1"
+port = 8000
+
+# How long the first completion may take to come after the service starts. 70B from NVMe: minutes.
+ready_timeout = 1800
+
+# --- The cards ----------------------------------------------------------------------------------
+
+# What every card of the box must be, and how many there must be (None: at least one).
+gpu_model = "NVIDIA GeForce RTX 4090"
+gpu_count = None
+
+# The cap in W, set at every boot: a card forgets it when it loses power or its driver reloads.
+# 400 W is the value of the tutorial that this project grew from (its author's claim; not measured
+# here). It must lie within the card's own limits.
+power_limit = 400
+
+# --- The driver ---------------------------------------------------------------------------------
+
+# The branch of the NVIDIA driver, held at the version that was installed. Debian 13 carries
+# 550.163.01 itself.
+driver_branch = 550
+
+# The CUDA toolkit: Debian 13 carries 12.4.131 itself.
+cuda_version = "12.4"
+
+# A new driver needs a reboot before it is in memory. With False the run stops there and says so.
+allow_reboot = True
+
+# How long a host may take to come back from a reboot before it counts as failed.
+reboot_timeout = 600
