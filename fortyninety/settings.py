@@ -79,9 +79,7 @@ class Settings(BaseModel):
 
 # Keys of host data that are pyinfra's own, not ours: its SSH connection and global arguments.
 CONNECTION_KEYS = frozenset(ConnectorData.__annotations__)
-GLOBAL_ARGUMENT_KEYS = frozenset(
-    name for name, _ in all_global_arguments() if name.startswith("_")
-)
+GLOBAL_ARGUMENT_KEYS = frozenset(name for name, _ in all_global_arguments() if name.startswith("_"))
 
 
 def parse_settings(host: str, data: Mapping[str, Any]) -> Settings | list[Problem]:

@@ -17,6 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from typing import Any
 
 # Seconds that one request may take. A cold 70B answers eight tokens in well under one; an engine
 # that needs longer than this is hung.
@@ -25,7 +26,7 @@ RETRY_INTERVAL = 1.0
 TOKENS = 8
 
 
-def request(port, path, body=None):
+def request(port: int, path: str, body: dict[str, Any] | None = None) -> Any:
     """The JSON that the engine answers to a GET, or to a POST of `body`."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json"}
@@ -38,7 +39,7 @@ def request(port, path, body=None):
         return json.load(response)
 
 
-def attempt(port, model):
+def attempt(port: int, model: str) -> dict[str, Any]:
     """One completion: a dict with `answer` and `tokens`, or with `error`."""
     try:
         served = [each["id"] for each in request(port, "/v1/models")["data"]]
@@ -64,7 +65,7 @@ def attempt(port, model):
     return {"answer": answer["choices"][0]["message"]["content"], "tokens": tokens}
 
 
-def unit_state(unit):
+def unit_state(unit: str) -> tuple[str, int]:
     """A systemd unit's ActiveState and how often it was restarted since it was started by hand."""
     shown = subprocess.run(
         ["systemctl", "show", "--property=ActiveState,NRestarts", unit],
@@ -76,7 +77,8 @@ def unit_state(unit):
     return values["ActiveState"], int(values["NRestarts"])
 
 
-def main():
+def main() -> int:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model", required=True, help="the served model's name")

@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
@@ -33,8 +34,8 @@ class Failure(Exception):
     """Why there is no snapshot, in one line for the operator."""
 
 
-def digests(path, size):
-    """The SHA-256 of a file, and its git blob id, by which a hub names the files it does not hash."""
+def digests(path: Path, size: int) -> tuple[str, str]:
+    """A file's SHA-256, and its git blob id, by which a hub names the files it does not hash."""
     sha256 = hashlib.sha256()
     blob = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
     with path.open("rb") as stream:
@@ -44,7 +45,7 @@ def digests(path, size):
     return sha256.hexdigest(), blob.hexdigest()
 
 
-def mismatch(path, entry):
+def mismatch(path: Path, entry: Any) -> tuple[str | None, str | None]:
     """What is wrong with a fetched file, or None; and its SHA-256 where it could be read."""
     if not path.is_file():
         return "is missing", None
@@ -52,15 +53,14 @@ def mismatch(path, entry):
     if size != entry.size:
         return f"has {size} bytes; the hub says {entry.size}", None
     sha256, blob = digests(path, size)
-    expected, got = (
-        (entry.lfs.sha256, sha256) if entry.lfs is not None else (entry.blob_id, blob)
-    )
+    expected, got = (entry.lfs.sha256, sha256) if entry.lfs is not None else (entry.blob_id, blob)
     if got != expected:
         return f"has digest {got}; the hub says {expected}", None
     return None, sha256
 
 
-def refuse_full_disk(directory, entries, partial):
+def refuse_full_disk(directory: Path, entries: list[Any], partial: Path) -> None:
+    """Raise Failure where what is still to be fetched would not fit, before the first byte."""
     present = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
     total = sum(entry.size for entry in entries)
     free = shutil.disk_usage(directory).free
@@ -73,10 +73,13 @@ def refuse_full_disk(directory, entries, partial):
         )
 
 
-def fetch_and_verify(options, partial, entries):
+def fetch_and_verify(
+    options: argparse.Namespace, partial: Path, entries: list[Any]
+) -> list[tuple[str, int, str]]:
     """Every file of the commit, right; a list of (SHA-256, size, path)."""
     wanted = entries
-    verified = {}
+    wrong: list[tuple[Any, str]] = []
+    verified: dict[str, tuple[str, int, str]] = {}
     for attempt in range(1, FETCH_ATTEMPTS + 1):
         for entry in wanted:
             hf_hub_download(
@@ -90,17 +93,17 @@ def fetch_and_verify(options, partial, entries):
             checks = pool.map(lambda entry: mismatch(partial / entry.rfilename, entry), wanted)
             wrong = []
             for entry, (problem, sha256) in zip(wanted, checks, strict=True):
-                if problem is None:
-                    verified[entry.rfilename] = (sha256, entry.size, entry.rfilename)
-                else:
+                if problem is not None:
                     wrong.append((entry, problem))
+                elif sha256 is not None:
+                    verified[entry.rfilename] = (sha256, entry.size, entry.rfilename)
         if not wrong:
             return [verified[name] for name in sorted(verified)]
         wanted = [entry for entry, _ in wrong]
     raise Failure("; ".join(f"{entry.rfilename} {problem}" for entry, problem in wrong))
 
 
-def synchronise(folder):
+def synchronise(folder: Path) -> None:
     """Make what is in the folder survive a power cut before its name says that it is whole."""
     for path in [*folder.rglob("*"), folder]:
         descriptor = os.open(path, os.O_RDONLY)
@@ -108,7 +111,10 @@ def synchronise(folder):
         os.close(descriptor)
 
 
-def publish(directory, partial, revision, files):
+def publish(
+    directory: Path, partial: Path, revision: str, files: list[tuple[str, int, str]]
+) -> None:
+    """Write the manifest and give the whole folder its name, by one rename."""
     # The client's own notes on what it fetched are of no use to a reader.
     shutil.rmtree(partial / ".cache", ignore_errors=True)
     manifest = "".join(f"{sha256}  {size}  {path}\n" for sha256, size, path in files)
@@ -125,7 +131,8 @@ def publish(directory, partial, revision, files):
     shutil.rmtree(directory / f".replaced-{revision}", ignore_errors=True)
 
 
-def run(options):
+def run(options: argparse.Namespace) -> int:
+    """Fetch, verify and publish; the snapshot's bytes. Raises Failure."""
     directory = Path(options.directory)
     directory.mkdir(parents=True, exist_ok=True)
     partial = directory / f".partial-{options.revision}"
@@ -142,19 +149,20 @@ def run(options):
         raise Failure(f"{options.repository} has no commit {options.revision}") from error
     if info.sha != options.revision:
         raise Failure(f"the hub answers commit {info.sha}; expected {options.revision}")
-    entries = info.siblings
+    entries = info.siblings or []
     names = {entry.rfilename for entry in entries}
-    for stray in partial.rglob("*"):
-        if stray.is_file() and ".cache" not in stray.parts:
-            if str(stray.relative_to(partial)) not in names:
-                stray.unlink()
+    for path in [each for each in partial.rglob("*") if each.is_file()]:
+        relative = path.relative_to(partial)
+        if relative.parts[0] != ".cache" and str(relative) not in names:
+            path.unlink()  # nothing is published that the hub does not list
     refuse_full_disk(directory, entries, partial)
     files = fetch_and_verify(options, partial, entries)
     publish(directory, partial, options.revision, files)
     return sum(size for _, size, _ in files)
 
 
-def main():
+def main() -> int:
+    """The command line. Exit code 0 with a published snapshot, 1 without one."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repository", required=True)
     parser.add_argument("--revision", required=True, help="a full commit hash")

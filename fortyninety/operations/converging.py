@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import wraps
+from collections.abc import Callable, Generator, Iterator
 from typing import Concatenate, ParamSpec, TypeAlias
 
 from pyinfra import host, logger, state
+from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.command import FileUploadCommand, FunctionCommand, PyinfraCommand, StringCommand
 from pyinfra.api.host import Host
-from pyinfra.api.operation import OperationMeta, operation
+from pyinfra.api.operation import operation
 from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 
@@ -22,14 +22,14 @@ P = ParamSpec("P")
 
 def converging(
     function: Callable[Concatenate[HostState, P], Iterator[Command]],
-) -> Callable[P, OperationMeta]:
+) -> PyinfraOperation[P]:
     """A pyinfra operation from a generator that compares the host's state and yields commands.
 
     The generator gets the current reading of the host first. It yields nothing, and says why with
     `host.noop`, where the host is as it should be. What it yields is counted as a change.
     """
 
-    def converge(*args: P.args, **kwargs: P.kwargs) -> Iterator[Command]:
+    def converge(*args: P.args, **kwargs: P.kwargs) -> Generator[Command, None, None]:
         reading = current_state(host)
         if not reading.readable:
             yield failing("could not be read any more: see the survey's error above")
@@ -43,8 +43,7 @@ def converging(
     converge.__module__ = function.__module__
     converge.__name__ = function.__name__
     converge.__doc__ = function.__doc__
-    wrapped: Callable[P, OperationMeta] = operation()(converge)
-    return wraps(function)(wrapped)  # type: ignore[return-value]
+    return operation()(converge)
 
 
 def failing(message: str) -> FunctionCommand:

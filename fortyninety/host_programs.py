@@ -1,0 +1,13 @@
+"""The programs that a deploy puts onto the host: single files of `fortyninety/host/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FETCH_SNAPSHOT = "fetch_snapshot.py"
+COMPLETE = "complete.py"
+
+
+def program(file_name: str) -> str:
+    """The text of a program of `fortyninety/host/`."""
+    return (Path(__file__).parent / "host" / file_name).read_text()

@@ -1,0 +1,23 @@
+"""The unprivileged account that the service runs as."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from pyinfra import host
+
+from fortyninety.facts.survey import HostState
+from fortyninety.operations.converging import Command, converging
+
+
+@converging
+def service_user(state: HostState, user: str) -> Iterator[Command]:
+    """A system account without a home, a password or a shell. An existing one is left as it is."""
+    if state.user is not None:
+        host.noop(f"account {user} exists")
+        return
+    yield (
+        "useradd --system --user-group --no-create-home --shell /usr/sbin/nologin "
+        f"{shlex.quote(user)}"
+    )

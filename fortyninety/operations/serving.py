@@ -1,0 +1,28 @@
+"""The gate: a deploy is done when the engine on the host answered, and not before."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from pyinfra import host
+
+from fortyninety.facts.completion import Completion
+from fortyninety.facts.survey import HostState
+from fortyninety.operations.converging import Command, converging
+
+
+@converging
+def answers(
+    state: HostState, *, program: str, port: int, model: str, service: str, timeout: int
+) -> Iterator[Command]:
+    """A real completion over HTTP within `timeout` seconds. An engine that answers now is asked
+    once and nothing is changed; one that is starting is waited for while its unit stays up."""
+    result = host.get_fact(Completion, program=program, port=port, model=model)
+    if result.answer is not None:
+        host.noop(f"{model} answered with {result.tokens} tokens")
+        return
+    yield (
+        f"python3 {shlex.quote(program)} --port {port} --model {shlex.quote(model)} "
+        f"--wait {timeout} --unit {shlex.quote(service)}"
+    )

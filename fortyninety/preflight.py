@@ -1,0 +1,168 @@
+"""Every reason not to start, from the settings and one reading of each host, before any change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fortyninety.cards import CARDS_BY_PCI_DEVICE, card_named
+from fortyninety.command_line import FlagAbsent
+from fortyninety.engine_card import known_releases, load_engine_card
+from fortyninety.facts.survey import HostState
+from fortyninety.plan import (
+    SERVICE,
+    SUPPORTED_DISTRIBUTIONS,
+    make_plan,
+    tensor_parallel_size,
+)
+from fortyninety.problems import Problem
+from fortyninety.settings import Settings
+
+NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "9p"})
+
+
+def settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
+    """What is wrong with the settings taken together, before the host is looked at."""
+    if settings.engine not in known_releases():
+        yield Problem(
+            host, "engine", repr(settings.engine), f"one of {', '.join(known_releases())}"
+        )
+        return
+    card = load_engine_card(settings.engine)
+    if card.driver_floor is not None and settings.driver_branch < card.driver_floor:
+        yield Problem(
+            host,
+            "driver_branch",
+            str(settings.driver_branch),
+            f"{card.driver_floor} or later for engine {card.release}",
+        )
+    known = card_named(settings.gpu_model)
+    if known is None:
+        yield Problem(
+            host,
+            "gpu_model",
+            repr(settings.gpu_model),
+            "one of " + ", ".join(repr(each.name) for each in CARDS_BY_PCI_DEVICE.values()),
+        )
+    elif not known.power_limit_minimum <= settings.power_limit <= known.power_limit_maximum:
+        yield Problem(
+            host,
+            "power_limit",
+            f"{settings.power_limit} W",
+            f"from {known.power_limit_minimum} to {known.power_limit_maximum} W for {known.name}",
+        )
+
+
+def host_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+    """What is wrong with the host for these settings."""
+    if not state.readable:
+        yield Problem(
+            host,
+            "survey",
+            "empty",
+            "a reading of the host",
+            "Its shell did not run the survey: see the error above",
+        )
+        return
+    yield from _system_problems(host, state)
+    yield from _gpu_problems(host, settings, state)
+    yield from _disk_problems(host, settings, state)
+    yield from _port_problems(host, settings, state)
+    try:
+        make_plan(settings, load_engine_card(settings.engine), state)
+    except FlagAbsent as absent:
+        yield Problem(host, absent.key, "set", f"unset for engine {settings.engine}", f"{absent}")
+
+
+def _system_problems(host: str, state: HostState) -> Iterator[Problem]:
+    found = (state.distribution, state.distribution_version)
+    if found not in SUPPORTED_DISTRIBUTIONS:
+        yield Problem(
+            host,
+            "distribution",
+            state.distribution_name,
+            " or ".join(SUPPORTED_DISTRIBUTIONS.values()),
+            "Its own archive must carry NVIDIA driver 550 or later",
+        )
+    elif not any(each.suite == state.codename for each in state.apt_archives):
+        yield Problem(
+            host,
+            "apt",
+            "without an archive of its own release",
+            f"a source for {state.codename} main in /etc/apt",
+        )
+    if state.machine != "x86_64":
+        yield Problem(host, "machine", state.machine, "x86_64")
+    if state.next_kernel is None:
+        yield Problem(
+            host,
+            "kernel",
+            "not in /boot",
+            "an installed linux-image package, which the driver's module is built for",
+        )
+
+
+def _gpu_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+    names = [gpu.name for gpu in state.gpus] or [
+        CARDS_BY_PCI_DEVICE[device].name
+        if device in CARDS_BY_PCI_DEVICE
+        else f"NVIDIA device {device}"
+        for device in state.pci_cards
+    ]
+    if not names:
+        yield Problem(
+            host,
+            "GPU",
+            "none on the PCI bus",
+            settings.gpu_model,
+            "Check that the card is seated and powered: lspci -d 10de:",
+        )
+        return
+    for name in dict.fromkeys(names):
+        if name != settings.gpu_model:
+            yield Problem(host, "gpu_model", repr(name), repr(settings.gpu_model))
+    if settings.gpu_count is not None and len(names) != settings.gpu_count:
+        yield Problem(host, "gpu_count", str(len(names)), str(settings.gpu_count))
+    size = tensor_parallel_size(settings, state)
+    if size > len(names):
+        yield Problem(
+            host, "tensor_parallel_size", str(size), f"at most the {len(names)} cards of the box"
+        )
+    for gpu in state.gpus:
+        low, high = gpu.power_limit_minimum, gpu.power_limit_maximum
+        if low is None or high is None:
+            yield Problem(host, f"GPU {gpu.index}", "without a power limit", "a card with one")
+        elif not low <= settings.power_limit <= high:
+            yield Problem(
+                host,
+                "power_limit",
+                f"{settings.power_limit} W",
+                f"from {low:.0f} to {high:.0f} W, the own limits of GPU {gpu.index}",
+            )
+
+
+def _disk_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+    if settings.allow_non_nvme:
+        return
+    remedy = "Choose another models_directory, or set allow_non_nvme = True to insist"
+    if state.filesystem in NETWORK_FILESYSTEMS:
+        yield Problem(
+            host, "models_directory", f"on {state.filesystem}", "on a local NVMe disk", remedy
+        )
+        return
+    slow = [name for name, _ in state.disks if not name.startswith("nvme")]
+    if slow or not state.disks:
+        where = ", ".join(slow) or f"{state.filesystem} on no disk that lsblk shows"
+        yield Problem(host, "models_directory", f"on {where}", "on a local NVMe disk", remedy)
+
+
+def _port_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+    own = f"pid={state.unit(SERVICE, 'MainPID')},"
+    for listener in state.listeners:
+        if own not in listener:
+            yield Problem(
+                host,
+                f"port {settings.port}",
+                f"taken: {' '.join(listener.split())}",
+                "free, or held by vllm.service",
+                "Stop what listens there, or choose another port",
+            )

@@ -1,0 +1,100 @@
+"""The hosts of one pyinfra run: their settings, their first reading, and their plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from gevent.event import AsyncResult
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+from pyinfra.context import ctx_config, ctx_host, ctx_state
+
+from fortyninety.current_state import read_state
+from fortyninety.engine_card import load_engine_card
+from fortyninety.facts.survey import HostState
+from fortyninety.plan import Plan, make_plan, survey_request
+from fortyninety.preflight import host_problems, settings_problems
+from fortyninety.problems import Problem, Refused
+from fortyninety.settings import Settings, parse_settings
+
+_runs: WeakKeyDictionary[State, AsyncResult] = WeakKeyDictionary()
+
+
+def plan_of(state: State, host: Host) -> Plan:
+    """The plan of `host` in this run.
+
+    The first caller reads every host of the run and checks them all; the others wait for it.
+    Raises Refused, for every host alike, where any host of the run has a problem.
+    """
+    if (result := _runs.get(state)) is None:
+        result = _runs[state] = AsyncResult()
+        try:
+            result.set(_plan_every_host(state))
+        except Exception as error:
+            result.set_exception(error)
+    plans: dict[Host, Plan] = result.get()
+    return plans[host]
+
+
+def _plan_every_host(state: State) -> dict[Host, Plan]:
+    wanted = [host for host in state.inventory if state.is_host_in_limit(host)]
+    active = set(state.inventory.get_active_hosts())
+    problems = [_unreachable(host) for host in wanted if host not in active]
+    settings: dict[Host, Settings] = {}
+    for host in wanted:
+        parsed = parse_settings(host.name, _data(host))
+        if isinstance(parsed, list):
+            problems += parsed
+            continue
+        found = list(settings_problems(host.name, parsed))
+        problems += found
+        if not found:
+            settings[host] = parsed
+    readable = [host for host in wanted if host in settings and host in active]
+    states = _read_hosts(state, {host: settings[host] for host in readable})
+    for host, reading in states.items():
+        problems += host_problems(host.name, settings[host], reading)
+    if problems:
+        raise Refused(_in_order(problems, wanted))
+    return {
+        host: make_plan(settings[host], load_engine_card(settings[host].engine), reading)
+        for host, reading in states.items()
+    }
+
+
+def _read_hosts(state: State, settings: dict[Host, Settings]) -> dict[Host, HostState]:
+    def read(host: Host) -> HostState:
+        card = load_engine_card(settings[host].engine)
+        request = survey_request(settings[host], card)
+        with (
+            ctx_state.use(state),
+            ctx_config.use(state.config.copy()),
+            ctx_host.use(host),
+        ):
+            return read_state(host, request)
+
+    greenlets = {host: state.fact_pool.spawn(read, host) for host in settings}
+    return {host: greenlet.get() for host, greenlet in greenlets.items()}
+
+
+def _data(host: Host) -> dict[str, Any]:
+    data: dict[str, Any] = host.data.dict()  # type: ignore[no-untyped-call]
+    return data
+
+
+def _unreachable(host: Host) -> Problem:
+    address = host.data.get("ssh_hostname") or host.name
+    return Problem(
+        host.name,
+        "connection",
+        f"refused or unanswered at {address}",
+        "SSH as root, or as a user with _sudo",
+        f"Try `ssh {address}`; to go on without this host: --exclude {host.name}",
+    )
+
+
+def _in_order(problems: list[Problem], hosts: list[Host]) -> Iterator[Problem]:
+    order = {host.name: index for index, host in enumerate(hosts)}
+    return iter(sorted(problems, key=lambda problem: order[problem.host]))

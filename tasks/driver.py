@@ -1,0 +1,46 @@
+"""The NVIDIA driver: its module built for the kernel that boots next, held, and in memory."""
+
+from pyinfra.api.deploy import deploy
+
+from fortyninety.operations import apt, files, reboot
+from fortyninety.plan import (
+    ARCHIVE_SOURCES,
+    DRIVER_PACKAGE,
+    NOUVEAU_CONFIGURATION,
+    PYTHON_PREFERENCES,
+    PYTHON_SUITE,
+    Plan,
+)
+from fortyninety.templates import render
+
+
+@deploy("Driver")
+def install(plan: Plan) -> None:
+    """Sources, packages, and a reboot where the module in memory is not the installed one."""
+    files.file(
+        PYTHON_PREFERENCES,
+        render("fortyninety-python.preferences.j2", suite=PYTHON_SUITE, python=plan.card.python),
+        name="Keep the suite that has the engine's Python at a low priority",
+    )
+    files.file(
+        ARCHIVE_SOURCES,
+        render("fortyninety.sources.j2", sources=plan.apt_sources),
+        name="Add the archive's components with the driver",
+    )
+    files.file(
+        NOUVEAU_CONFIGURATION,
+        render("fortyninety-nouveau.conf.j2"),
+        then="update-initramfs -u",
+        name="Keep nouveau from the cards",
+    )
+    apt.packages(
+        plan.driver_packages,
+        hold=True,
+        name=f"Install driver {plan.settings.driver_branch} and build its module",
+    )
+    reboot.into_driver(
+        DRIVER_PACKAGE,
+        allowed=plan.settings.allow_reboot,
+        timeout=plan.settings.reboot_timeout,
+        name="Reboot if the installed driver is not in memory",
+    )
