@@ -1,0 +1,152 @@
+"""The `lab` commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import click
+
+from lab import hosts, hub_process, image, saved_hosts, ssh
+from lab.errors import LabError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _plain_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Show a LabError as its message and end with 1; a defect still shows its traceback."""
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except LabError as error:
+            raise click.ClickException(str(error)) from error
+
+    return wrapped
+
+
+@click.group()
+def lab() -> None:
+    """Disposable hosts: real Debian, real systemd, real SSH; only the cards are simulated.
+
+    \b
+    Examples:
+      fortyninety lab up                 one host with two RTX 4090
+      fortyninety lab ssh lab1 -- nvidia-smi
+      fortyninety lab down               leaves nothing behind
+
+    Needs root. Keys, disks and logs are in /var/lib/fortyninety-lab (FORTYNINETY_LAB_DIR),
+    images and downloads in /var/cache/fortyninety-lab (FORTYNINETY_LAB_CACHE).
+    """
+
+
+@lab.command()
+@click.argument("count", type=click.IntRange(min=1), default=1)
+@click.option(
+    "--cards",
+    "card_specs",
+    multiple=True,
+    metavar="SPEC",
+    help="Cards of a host, default 2x24564. Once for all hosts, or once for each.",
+)
+@click.option("--release", type=click.Choice(image.RELEASES), help="Debian release of new hosts.")
+@click.option("--from", "saved", metavar="SAVED", help="Start new hosts from a saved host.")
+@click.option("--json", "as_json", is_flag=True, help="Print the hosts as JSON.")
+@_plain_errors
+def up(
+    count: int, card_specs: tuple[str, ...], release: str | None, saved: str | None, as_json: bool
+) -> None:
+    """Make sure COUNT hosts run; hosts that are there stay as they are.
+
+    \b
+    Examples:
+      fortyninety lab up 2
+      fortyninety lab up 2 --cards 2x24564 --cards "1xNVIDIA GeForce RTX 3090"
+      fortyninety lab up 1 --cards none --release bookworm
+      fortyninety lab up 8 --from converged
+    """
+    running = hosts.up(
+        count, cards=card_specs or hosts.DEFAULT_CARDS, release=release, saved=saved
+    )
+    _print_hosts(running, as_json)
+
+
+@lab.command()
+@click.argument("names", nargs=-1, metavar="[HOST]...")
+@_plain_errors
+def down(names: tuple[str, ...]) -> None:
+    """Remove the named hosts; without names, the whole lab. Caches and saved hosts stay."""
+    hosts.down(names)
+
+
+@lab.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the hosts as JSON.")
+@_plain_errors
+def status(as_json: bool) -> None:
+    """Show the hosts. Ends with 1 when there are none."""
+    found = hosts.hosts()
+    _print_hosts(found, as_json)
+    if not found:
+        sys.exit(1)
+
+
+@lab.command("ssh", context_settings={"ignore_unknown_options": True})
+@click.argument("name", metavar="HOST")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND]...")
+@_plain_errors
+def ssh_command(name: str, command: tuple[str, ...]) -> None:
+    """Log in to HOST as root, or run COMMAND there and end with its exit code."""
+    host = hosts.LabHost.read(name)
+    line = ssh.command_line(host.address, command)
+    os.execvp(line[0], line)
+
+
+@lab.command()
+@click.argument("name", metavar="HOST")
+@_plain_errors
+def start(name: str) -> None:
+    """Power HOST on and wait until it has booted."""
+    hosts.LabHost.read(name).start()
+
+
+@lab.command()
+@click.argument("name", metavar="HOST")
+@_plain_errors
+def stop(name: str) -> None:
+    """Shut HOST down in order; its disk stays."""
+    hosts.LabHost.read(name).stop()
+
+
+@lab.command()
+@click.argument("name", metavar="HOST")
+@click.argument("saved_name", metavar="NAME")
+@_plain_errors
+def save(name: str, saved_name: str) -> None:
+    """Keep HOST's disk under NAME, for `lab up --from NAME`. Restarts the host."""
+    hosts.save(name, saved_name)
+
+
+def _print_hosts(found: list[hosts.LabHost], as_json: bool) -> None:
+    if as_json:
+        values = {
+            "hosts": [host.to_json() for host in found],
+            "hub": hub_process.endpoint() if hub_process.running() else None,
+            "saved": [saved.name for saved in saved_hosts.everything()],
+        }
+        click.echo(json.dumps(values, indent=2))
+        return
+    if not found:
+        click.echo("no lab host is up: fortyninety lab up")
+    for host in found:
+        state = "running" if host.running else "stopped"
+        click.echo(f"{host.name:8}{host.address:14}{state:9}{host.release:10}{host.cards}")
+
+
+if __name__ == "__main__":
+    lab()

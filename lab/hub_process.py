@@ -1,0 +1,102 @@
+"""The process that stands in for the model hub on the bridge."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from lab import cgroups, paths
+from lab.errors import LabError
+from lab.progress import step
+
+_CONTROL_GROUP = "hub"
+_START_SECONDS = 15.0
+_PROJECT = Path(__file__).resolve().parent.parent
+
+
+def endpoint() -> str:
+    """The address hosts are given as their hub."""
+    return f"http://{paths.BRIDGE_ADDRESS}:{paths.HUB_PORT}"
+
+
+def root_directory() -> Path:
+    """The repositories that the hub serves."""
+    return paths.cache_directory() / "hub"
+
+
+def access_log() -> Path:
+    """Where the hub writes one line a request."""
+    return paths.state_directory() / "hub" / "access.log"
+
+
+def running() -> bool:
+    """Whether the hub's process lives."""
+    return cgroups.alive(_CONTROL_GROUP)
+
+
+def up() -> None:
+    """Start the hub unless it answers, making the tiny model it serves when there is none."""
+    if running() and _answers():
+        return
+    down()
+    _ensure_model()
+    log = paths.state_directory() / "hub" / "output.log"
+    access_log().parent.mkdir(parents=True, exist_ok=True)
+    cgroups.spawn(
+        _CONTROL_GROUP,
+        [
+            *(sys.executable, "-m", "lab.hub", "--root", str(root_directory())),
+            *("--bind", paths.BRIDGE_ADDRESS, "--port", str(paths.HUB_PORT)),
+            *("--access-log", str(access_log())),
+        ],
+        log=log,
+        environment={"PYTHONPATH": str(_PROJECT)},
+    )
+    deadline = time.monotonic() + _START_SECONDS
+    while not _answers():
+        if time.monotonic() > deadline or not running():
+            raise LabError(f"the lab's hub did not start: see {log}")
+        time.sleep(0.02)
+
+
+def down() -> None:
+    """Stop the hub, at once and in the middle of whatever it was sending."""
+    cgroups.kill(_CONTROL_GROUP)
+
+
+def restart() -> None:
+    """Stop and start the hub, as a test of an interrupted download needs."""
+    down()
+    up()
+
+
+def _ensure_model() -> None:
+    root = root_directory()
+    if root.exists():
+        return
+    # Made beside and renamed, so that a generator cut off midway leaves no half a model.
+    unfinished = root.with_name("hub.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with step("making the tiny model"):
+        made = subprocess.run(
+            [sys.executable, "-m", "lab.tiny_model", "--output", str(unfinished)],
+            cwd=_PROJECT,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        if made.returncode != 0:
+            raise LabError(f"the tiny model could not be made: {made.stderr.strip()}")
+    unfinished.rename(root)
+
+
+def _answers() -> bool:
+    try:
+        socket.create_connection((paths.BRIDGE_ADDRESS, paths.HUB_PORT), timeout=1).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,181 @@
+"""The disk image that hosts start from: built once, kept in the cache, rebuilt when inputs change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab import apt_cache, apt_sources, cgroups, nvml_library, paths, python_index
+from lab.apt_sources import Archives
+from lab.commands import run
+from lab.errors import LabError
+from lab.progress import step
+
+RELEASES = ("trixie", "bookworm")
+
+# What an administrator's own Debian server has at the least, and then ccache and binutils' absence:
+# everything else is for the deploy to bring.
+_PACKAGES = (
+    "systemd",
+    "systemd-sysv",
+    "libpam-systemd",
+    "dbus",
+    "openssh-server",
+    "sudo",
+    "iproute2",
+    "ca-certificates",
+    "python3",
+    "linux-image-cloud-amd64",
+    "ccache",
+)
+_HERE = Path(__file__).parent
+_ROOTFS = _HERE / "rootfs"
+_CONTROL_GROUP = "image"
+
+
+def ensure(release: str) -> Path:
+    """Return the unpacked image for RELEASE, building it (about a minute) when there is none."""
+    if release not in RELEASES:
+        raise LabError(f"release {release!r} is not one of {', '.join(RELEASES)}")
+    inputs = _inputs(release)
+    image = images_directory() / f"{release}-{_digest(inputs)}"
+    cgroups.kill(_CONTROL_GROUP)  # a build whose `lab up` was cut off
+    for leftover in images_directory().glob(".building-*"):
+        shutil.rmtree(leftover)
+    if not image.exists():
+        with step(f"building the {release} image"):
+            _build(release, image, inputs)
+    return image
+
+
+def images_directory() -> Path:
+    """Where images are kept, unpacked; for root alone, as they carry this machine's settings."""
+    directory = paths.cache_directory() / "images"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return directory
+
+
+def remove_unused(used: set[str]) -> None:
+    """Remove images that no host and no saved host stands on and that would not be built again."""
+    for image in images_directory().iterdir():
+        release = image.name.partition("-")[0]
+        current = release in RELEASES and image.name == f"{release}-{_digest(_inputs(release))}"
+        if image.name not in used and not current:
+            shutil.rmtree(image)
+
+
+def _inputs(release: str) -> dict[str, bytes]:
+    """Everything that decides what an image holds, by the path it has in the image."""
+    archives = apt_sources.machine_archives()
+    inputs = {
+        "etc/apt/sources.list.d/debian.sources": archives.deb822(release).encode(),
+        "etc/apt/apt.conf.d/20lab-machine": _machine_apt_options().encode(),
+        "etc/pip.conf": python_index.pip_configuration().encode(),
+        "etc/uv/uv.toml": python_index.uv_configuration().encode(),
+        "etc/resolv.conf": b"",  # every host gets its own
+    }
+    for source in (archives.debian, archives.security):
+        keyring = Path(source.signed_by) if source and source.signed_by else None
+        if keyring and keyring.name not in _debian_keyrings():
+            inputs[str(keyring).lstrip("/")] = keyring.read_bytes()
+    for certificate in sorted(Path("/usr/local/share/ca-certificates").rglob("*.crt")):
+        inputs[str(certificate).lstrip("/")] = certificate.read_bytes()
+    for file in _files(_ROOTFS):
+        inputs[str(file.relative_to(_ROOTFS))] = file.read_bytes()
+    return inputs
+
+
+def _digest(inputs: dict[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    recipe = {str(file): file.read_bytes() for file in (Path(__file__), *nvml_library.sources())}
+    for name, content in sorted({**inputs, **recipe}.items()):
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:12]
+
+
+def _build(release: str, image: Path, inputs: dict[str, bytes]) -> None:
+    building = images_directory() / f".building-{image.name}"
+    headers = images_directory() / f".building-headers-{image.name}"
+    headers.mkdir()
+    log = paths.state_directory() / "image.log"
+    # The header of the management library comes from Debian's own package, fetched while apt
+    # inside the image still has its lists.
+    fetch_header = (
+        'chroot "$1" sh -c "cd /root && apt-get -q download libnvidia-ml-dev" '
+        f'&& mv "$1"/root/libnvidia-ml-dev_*.deb {headers}/'
+    )
+    status = cgroups.run_inside(
+        _CONTROL_GROUP,
+        [
+            # Mounts that a build cut off midway would leave end with its namespace.
+            *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"),
+            "--mount-proc",
+            "mmdebstrap",
+            "--mode=root",
+            "--variant=minbase",
+            "--format=directory",
+            f"--include={','.join(_PACKAGES)}",
+            f'--aptopt=Acquire::http::Proxy "{apt_cache.address()}"',
+            *[f"--aptopt={option}" for option in _machine_apt_options().splitlines()],
+            "--dpkgopt=force-unsafe-io",
+            f"--customize-hook={fetch_header}",
+            release,
+            str(building),
+            *apt_sources.machine_archives().lines(release),
+        ],
+        log=log,
+    )
+    if status != 0:
+        raise LabError(f"mmdebstrap ended with {status} for {release}: its output is in {log}")
+    _finish(building, inputs)
+    nvml_library.build(headers, building / "usr/lib/lab")
+    shutil.rmtree(headers)
+    building.rename(image)
+
+
+def _finish(root: Path, inputs: dict[str, bytes]) -> None:
+    """Put the lab's own files over a fresh installation and take out what must differ per host."""
+    (root / "etc/apt/sources.list").unlink(missing_ok=True)
+    for leftover in (root / "etc/apt/apt.conf.d/99mmdebstrap", root / "etc/resolv.conf"):
+        leftover.unlink(missing_ok=True)
+    for name, content in inputs.items():
+        target = root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        source = _ROOTFS / name
+        target.chmod(0o755 if source.exists() and os.access(source, os.X_OK) else 0o644)
+    for key in (root / "etc/ssh").glob("ssh_host_*"):
+        key.unlink()
+    (root / "etc/machine-id").write_text("")
+    for point in ("var/lib/lab/wheels", "var/cache/lab/ccache", "root/.cache/uv", "root/.cache/pip"):
+        (root / point).mkdir(parents=True, exist_ok=True)
+    units = root / "etc/systemd/system"
+    wants = units / "sysinit.target.wants"
+    wants.mkdir(parents=True, exist_ok=True)
+    (wants / "lab-gpu.service").symlink_to("/usr/lib/systemd/system/lab-gpu.service")
+    # No terminal is attached to a host: a login prompt there would only start over and over.
+    for unit in ("console-getty.service", "getty@tty1.service"):
+        (units / unit).unlink(missing_ok=True)
+        (units / unit).symlink_to("/dev/null")
+    run(["chroot", str(root), "update-ca-certificates"])
+    run(["chroot", str(root), "ldconfig"])
+
+
+def _machine_apt_options() -> str:
+    """Those of this machine's apt options without which its archive may not be usable."""
+    wanted = ("Acquire::Check-Valid-Until", "Acquire::Check-Date", "Acquire::Retries")
+    lines = run(["apt-config", "dump"]).splitlines()
+    return "".join(f"{line}\n" for line in lines if line.startswith(wanted))
+
+
+def _debian_keyrings() -> set[str]:
+    return {path.name for path in Path("/usr/share/keyrings").glob("debian-archive-*")}
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    return (path for path in sorted(directory.rglob("*")) if path.is_file())

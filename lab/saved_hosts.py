@@ -1,0 +1,68 @@
+"""Hosts kept as layers: what a deploy brought about, ready to start further hosts from."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import paths
+from lab.commands import run
+from lab.errors import LabError
+
+
+@dataclass(frozen=True)
+class SavedHost:
+    """A layer and what it stands on: older layers, newest first, and an image."""
+
+    name: str
+    image: str
+    saved: tuple[str, ...]
+
+
+def save(name: str, upper: Path, image: str, below: tuple[str, ...]) -> None:
+    """Copy a stopped host's own layer under NAME."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
+        raise LabError(f"name {name!r}: use lower-case letters, digits, dots and dashes")
+    directory = _directory() / name
+    if directory.exists():
+        raise LabError(f"there is a saved host {name!r} already: remove {directory} to replace it")
+    unfinished = _directory() / f".unfinished-{name}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    # An overlay keeps deletions as device nodes and replaced folders as extended attributes.
+    run(["cp", "--archive", "--reflink=auto", str(upper), str(unfinished / "layer")])
+    description = {"image": image, "saved": list(below)}
+    (unfinished / "saved.json").write_text(json.dumps(description, indent=2) + "\n")
+    unfinished.rename(directory)
+
+
+def read(name: str) -> SavedHost:
+    """The saved host NAME; LabError when there is none or its image is gone."""
+    try:
+        values = json.loads((_directory() / name / "saved.json").read_text())
+    except FileNotFoundError:
+        known = ", ".join(saved.name for saved in everything()) or "none"
+        raise LabError(f"there is no saved host {name!r}; saved: {known}") from None
+    return SavedHost(name=name, image=values["image"], saved=tuple(values["saved"]))
+
+
+def everything() -> list[SavedHost]:
+    """Every saved host."""
+    return [read(file.parent.name) for file in sorted(_directory().glob("[!.]*/saved.json"))]
+
+
+def layer(name: str) -> Path:
+    """The layer of a saved host, for the lower side of an overlay."""
+    return _directory() / name / "layer"
+
+
+def images_in_use() -> set[str]:
+    """The images that saved hosts stand on."""
+    return {saved.image for saved in everything()}
+
+
+def _directory() -> Path:
+    return paths.cache_directory() / "saved"
