@@ -106,7 +106,8 @@ def parse_deb822(text: str) -> list[Source]:
     found = []
     for stanza in re.split(r"\n\s*\n", text):
         fields = _fields(stanza)
-        if fields.get("enabled", "yes").lower() == "no" or "deb" not in fields.get("types", "").split():
+        enabled = fields.get("enabled", "yes").lower() != "no"
+        if not enabled or "deb" not in fields.get("types", "").split():
             continue
         signed_by = fields.get("signed-by", "").strip()
         found += [

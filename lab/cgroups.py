@@ -94,7 +94,9 @@ def alive(name: str) -> bool:
 def names() -> list[str]:
     """The groups the lab has made, alive or empty."""
     parent = unified_root() / PARENT
-    return sorted(child.name for child in parent.iterdir() if child.is_dir()) if parent.is_dir() else []
+    if not parent.is_dir():
+        return []
+    return sorted(child.name for child in parent.iterdir() if child.is_dir())
 
 
 def processes(name: str) -> list[int]:

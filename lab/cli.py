@@ -71,9 +71,7 @@ def up(
       fortyninety lab up 1 --cards none --release bookworm
       fortyninety lab up 8 --from converged
     """
-    running = hosts.up(
-        count, cards=card_specs or hosts.DEFAULT_CARDS, release=release, saved=saved
-    )
+    running = hosts.up(count, cards=card_specs or hosts.DEFAULT_CARDS, release=release, saved=saved)
     _print_hosts(running, as_json)
 
 

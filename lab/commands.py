@@ -11,9 +11,7 @@ from lab.errors import LabError
 
 def run(command: Sequence[str], *, input_text: str | None = None) -> str:
     """Run a command and return its standard output; raise LabError with its output if it fails."""
-    done = subprocess.run(
-        command, input=input_text, text=True, capture_output=True, check=False
-    )
+    done = subprocess.run(command, input=input_text, text=True, capture_output=True, check=False)
     if done.returncode != 0:
         said = (done.stderr + done.stdout).strip() or "it said nothing"
         raise LabError(f"`{shlex.join(command)}` ended with {done.returncode}: {said}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -371,9 +373,7 @@ def _start(wanted: Sequence[LabHost]) -> None:
         _remove_processes(host.name)
         group = cgroups.unified_root() / cgroups.PARENT / _control_group(host.name)
         settings = json.loads((host.directory / "supervisor.json").read_text())
-        _write_json(
-            host.directory / "supervisor.json", {**settings, "control_group": str(group)}
-        )
+        _write_json(host.directory / "supervisor.json", {**settings, "control_group": str(group)})
         cgroups.spawn(
             _control_group(host.name),
             [
@@ -405,9 +405,6 @@ def _wait_for_process(host: LabHost) -> None:
 def _stop(host: LabHost) -> None:
     supervisor = _supervisor_process(host)
     if supervisor is not None:
-        import os
-        import signal
-
         os.kill(supervisor, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
         while host.running:

@@ -1,25 +1,21 @@
-"""The disk image that hosts start from: built once, kept in the cache, rebuilt when inputs change."""
+"""The disk image hosts start from: built once, cached, built anew when what goes in changes."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 from lab import apt_cache, apt_sources, cgroups, nvml_library, paths, python_index
-from lab.apt_sources import Archives
 from lab.commands import run
 from lab.errors import LabError
 from lab.progress import step
 
 RELEASES = ("trixie", "bookworm")
 
-# What an administrator's own Debian server has at the least, and then ccache and binutils' absence:
-# everything else is for the deploy to bring.
+# The least a Debian server has, and ccache. Everything else is for the deploy to bring.
 _PACKAGES = (
     "systemd",
     "systemd-sysv",
@@ -32,6 +28,13 @@ _PACKAGES = (
     "python3",
     "linux-image-cloud-amd64",
     "ccache",
+)
+# Where the lab's shared folders are bound into a host.
+_MOUNT_POINTS = (
+    "var/lib/lab/wheels",
+    "var/cache/lab/ccache",
+    "root/.cache/uv",
+    "root/.cache/pip",
 )
 _HERE = Path(__file__).parent
 _ROOTFS = _HERE / "rootfs"
@@ -152,8 +155,8 @@ def _finish(root: Path, inputs: dict[str, bytes]) -> None:
     for key in (root / "etc/ssh").glob("ssh_host_*"):
         key.unlink()
     (root / "etc/machine-id").write_text("")
-    for point in ("var/lib/lab/wheels", "var/cache/lab/ccache", "root/.cache/uv", "root/.cache/pip"):
-        (root / point).mkdir(parents=True, exist_ok=True)
+    for mount_point in _MOUNT_POINTS:
+        (root / mount_point).mkdir(parents=True, exist_ok=True)
     units = root / "etc/systemd/system"
     wants = units / "sysinit.target.wants"
     wants.mkdir(parents=True, exist_ok=True)

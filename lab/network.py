@@ -41,7 +41,8 @@ def up() -> None:
     _remember_forwarding()
     _FORWARD.write_text("1\n")
     # Adding and deleting first makes loading the rules again the same as loading them once.
-    run(["nft", "-f", "-"], input_text=f"table ip {_TABLE} {{}}\ndelete table ip {_TABLE}\n{_RULES}")
+    empty = f"table ip {_TABLE} {{}}\ndelete table ip {_TABLE}\n"
+    run(["nft", "-f", "-"], input_text=empty + _RULES)
 
 
 def down() -> None:
@@ -83,7 +84,7 @@ def link_name(host: str) -> str:
 
 
 def uplink_mtu() -> int:
-    """The packet size of the machine's way out: a larger one on the bridge would stall transfers."""
+    """The packet size of the machine's way out; a larger one on the bridge stalls transfers."""
     routes = json.loads(run(["ip", "-json", "-4", "route", "show", "default"]) or "[]")
     if not routes:
         return 1500  # Ethernet's own; with no way out nothing can be stalled.

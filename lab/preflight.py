@@ -1,4 +1,4 @@
-"""Refuses before anything is done when this machine cannot carry a lab, naming all that is missing."""
+"""Refuses, before anything is done, a machine that cannot carry a lab: all reasons at once."""
 
 from __future__ import annotations
 

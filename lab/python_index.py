@@ -98,9 +98,7 @@ def parse_pip_configuration(listing: str) -> dict[str, list[str]]:
 
 
 def _machine_settings() -> dict[str, list[str]]:
-    done = subprocess.run(
-        [*_pip(), "config", "list"], text=True, capture_output=True, check=False
-    )
+    done = subprocess.run([*_pip(), "config", "list"], text=True, capture_output=True, check=False)
     settings = parse_pip_configuration(done.stdout if done.returncode == 0 else "")
     uv_file = Path("/etc/uv/uv.toml")
     if uv_file.is_file():

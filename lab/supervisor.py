@@ -7,6 +7,7 @@ nothing of the lab, to stay small for the life of the host.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -109,7 +110,9 @@ def _remove_group(group: Path) -> None:
     for child in group.iterdir():
         if child.is_dir():
             _remove_group(child)
-    group.rmdir()
+    # One that still counts a dying process is left for `lab down`.
+    with contextlib.suppress(OSError):
+        group.rmdir()
 
 
 def _run(*command: str) -> None:
