@@ -1,0 +1,5 @@
+"""`python -m fortyninety`."""
+
+from fortyninety.cli import main
+
+main()

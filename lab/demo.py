@@ -1,0 +1,128 @@
+"""`bin/demo`: from nothing to an answered chat completion, with the time of every stage."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.status import Status
+
+from lab import hosts
+from lab.errors import LabError
+from lab.stages import PROJECT, Operation, deploy
+
+QUESTION = "Tell me about the sea."
+console = Console(highlight=False)
+
+
+class Timeline:
+    """Finished stages as lines with their seconds; the one at work as a spinner on a terminal."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def finished(self, stage: str, seconds: float) -> None:
+        """Say that a stage is done."""
+        console.print(f"  {stage:<34}{seconds:>8.1f} s")
+
+    def total(self) -> None:
+        """Say how long everything took."""
+        console.print(f"  {'Total':<34}{time.monotonic() - self._began:>8.1f} s")
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Status | None]:
+        """One stage, timed; gives the spinner to write on, or None where there is no terminal."""
+        began = time.monotonic()
+        if console.is_terminal:
+            with console.status(name) as status:
+                yield status
+        else:
+            console.print(f"  {name} ...")
+            yield None
+        self.finished(name, time.monotonic() - began)
+
+
+def main() -> int:
+    """Run the demonstration; 0 when the host answered."""
+    timeline = Timeline()
+    try:
+        with timeline.stage("Lab: one host, two simulated cards"):
+            (host, *_) = hosts.up(1)
+    except LabError as error:
+        console.print(f"The lab does not come up: {error}")
+        return 1
+    if not _deploy(timeline) or not _host_tests(timeline):
+        return 1
+    with timeline.stage("Completion"):
+        model, answer = _completion(host)
+    timeline.total()
+    console.print(f"\n[bold]{QUESTION}[/bold]")
+    console.print(answer, markup=False)
+    console.print(
+        f"\nAnswered by {model} on {host.name} ({host.address}): a tiny model with random weights,"
+        "\nso the words mean nothing; that they come back is the point."
+        f"\nLook around: .venv/bin/fortyninety lab ssh {host.name}"
+        "\nClean up:    .venv/bin/fortyninety lab down",
+        markup=False,
+    )
+    return 0
+
+
+def _deploy(timeline: Timeline) -> bool:
+    began = time.monotonic()
+    with console.status("Deploy") as status:
+
+        def show(operation: Operation) -> None:
+            status.update(f"Deploy: {operation.stage}: {operation.name}")
+            if not console.is_terminal:
+                elapsed = time.monotonic() - began
+                console.print(f"  {elapsed:7.1f} s  {operation.stage}: {operation.name}")
+
+        ran = deploy("inventory/lab.py", on_operation=show)
+    for stage, seconds in ran.seconds.items():
+        timeline.finished(f"Deploy: {stage}", seconds)
+    if ran.exit_code != 0:
+        console.print(ran.output, markup=False)
+    return ran.exit_code == 0
+
+
+def _host_tests(timeline: Timeline) -> bool:
+    with timeline.stage("Host tests"):
+        tested = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "tests/host", "--inventory", "inventory/lab.py"],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    console.print(f"  {tested.stdout.strip().splitlines()[-1]}", markup=False)
+    if tested.returncode != 0:
+        console.print(tested.stdout + tested.stderr, markup=False)
+    return tested.returncode == 0
+
+
+def _completion(host: hosts.LabHost) -> tuple[str, str]:
+    """The model's name and what it answered, asked on the host itself: it listens on loopback."""
+    script = f"""
+import json, urllib.request
+base = "http://127.0.0.1:8000/v1"
+model = json.load(urllib.request.urlopen(base + "/models"))["data"][0]["id"]
+body = {{"model": model, "max_tokens": 32, "messages": [{{"role": "user", "content": {QUESTION!r}}}]}}
+request = urllib.request.Request(
+    base + "/chat/completions", json.dumps(body).encode(), {{"Content-Type": "application/json"}}
+)
+answer = json.load(urllib.request.urlopen(request, timeout=120))
+print(json.dumps([model, answer["choices"][0]["message"]["content"]]))
+"""
+    asked = host.ssh("python3 -", input_text=script, check=True)
+    model, answer = json.loads(asked.stdout)
+    return str(model), str(answer)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
