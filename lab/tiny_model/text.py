@@ -1,0 +1,13 @@
+"""What the tiny model says, and the words its tokenizer knows as one token each."""
+
+SENTENCE = (
+    "Hello from a tiny Llama: its 4-bit weights came through the hub, passed every check "
+    "and now answer on this host."
+)
+"""The model's answer to anything. No token may occur twice: each one decides the next."""
+
+KNOWN_TEXT = (
+    SENTENCE
+    + " You are helpful assistant user system What is the capital of France? Say hello."
+)
+"""The text whose words become single tokens; any other text falls back to bytes."""
