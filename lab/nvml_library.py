@@ -1,4 +1,4 @@
-"""Builds the stand-in for NVIDIA's management library, which the real nvidia-smi talks to."""
+"""Builds the stand-ins for the two libraries NVIDIA's own nvidia-smi and daemon talk through."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ from pathlib import Path
 from lab.commands import run
 from lab.errors import LabError
 
-_SOURCE = Path(__file__).parent / "nvml" / "stand_in.c"
+_HERE = Path(__file__).parent / "nvml"
+_SOURCE = _HERE / "stand_in.c"
+_CONFIGURATION_SOURCE = _HERE / "configuration.c"
 # NVML_ERROR_NOT_SUPPORTED: nvidia-smi then prints [N/A], as for a feature the card does not have.
 _NOT_SUPPORTED = 3
 
 
 def sources() -> list[Path]:
-    """Every file that decides what the library does."""
-    return [Path(__file__), _SOURCE]
+    """Every file that decides what the libraries do."""
+    return [Path(__file__), _SOURCE, _CONFIGURATION_SOURCE]
 
 
-def build(package_directory: Path, target: Path) -> Path:
-    """Build libnvidia-ml.so.1 into TARGET from the header in a libnvidia-ml-dev package."""
+def build(package_directory: Path, target: Path) -> None:
+    """Build libnvidia-ml.so.1 and libnvidia-cfg.so.1 into TARGET.
+
+    PACKAGE_DIRECTORY holds the libnvidia-ml-dev package, whose header says what to export.
+    """
     packages = list(package_directory.glob("libnvidia-ml-dev_*.deb"))
     if len(packages) != 1:
         raise LabError(f"expected one libnvidia-ml-dev package in {package_directory}: {packages}")
     target.mkdir(parents=True, exist_ok=True)
-    library = target / "libnvidia-ml.so.1"
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
         run(["dpkg-deb", "--extract", str(packages[0]), str(work)])
@@ -34,17 +38,22 @@ def build(package_directory: Path, target: Path) -> Path:
             raise LabError(f"expected one nvml.h in {packages[0].name}, found {len(headers)}")
         stubs = work / "stubs.c"
         stubs.write_text(stub_source(headers[0].read_text(), _SOURCE.read_text()))
-        run(
-            [
-                *("gcc", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"),
-                # The header maps old names onto new ones; the library must export both.
-                "-DNVML_NO_UNVERSIONED_FUNC_DEFS",
-                f"-I{headers[0].parent}",
-                "-Wl,-soname,libnvidia-ml.so.1",
-                *("-o", str(library), str(_SOURCE), str(stubs)),
-            ]
-        )
-    return library
+        # The header maps old names onto new ones; the library must export both.
+        options = ["-DNVML_NO_UNVERSIONED_FUNC_DEFS", f"-I{headers[0].parent}"]
+        _compile(target / "libnvidia-ml.so.1", [_SOURCE, stubs], options)
+    _compile(target / "libnvidia-cfg.so.1", [_CONFIGURATION_SOURCE], [])
+
+
+def _compile(library: Path, library_sources: list[Path], options: list[str]) -> None:
+    run(
+        [
+            *("gcc", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-shared", "-fPIC"),
+            *("-Wall", "-Wextra", "-Werror", f"-Wl,-soname,{library.name}"),
+            *options,
+            *("-o", str(library)),
+            *(str(source) for source in library_sources),
+        ]
+    )
 
 
 def stub_source(header: str, implementation: str) -> str:

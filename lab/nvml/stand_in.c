@@ -398,6 +398,23 @@ nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t card, nvmlPciInfo_t *pci)
     return NVML_SUCCESS;
 }
 
+nvmlReturn_t nvmlDeviceGetPciInfoExt(nvmlDevice_t card, nvmlPciInfoExt_t *pci)
+{
+    nvmlPciInfo_t older;
+    nvmlReturn_t result = nvmlDeviceGetPciInfo_v3(card, &older);
+    if (result != NVML_SUCCESS)
+        return result;
+    pci->domain = older.domain;
+    pci->bus = older.bus;
+    pci->device = older.device;
+    pci->pciDeviceId = older.pciDeviceId;
+    pci->pciSubSystemId = older.pciSubSystemId;
+    pci->baseClass = 0x03; /* display controller */
+    pci->subClass = 0x00;  /* VGA compatible */
+    strcpy(pci->busId, older.busId);
+    return NVML_SUCCESS;
+}
+
 nvmlReturn_t nvmlDeviceGetPciInfo_v2(nvmlDevice_t card, nvmlPciInfo_t *pci)
 {
     return nvmlDeviceGetPciInfo_v3(card, pci);
