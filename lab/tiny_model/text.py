@@ -9,5 +9,7 @@ SENTENCE = (
 KNOWN_TEXT = (
     SENTENCE
     + " You are helpful assistant user system What is the capital of France? Say hello."
+    # After a header's opening mark these stand without a space before them.
+    + "\nuser\nassistant\nsystem"
 )
 """The text whose words become single tokens; any other text falls back to bytes."""

@@ -159,7 +159,7 @@ def tokenizer_json() -> dict[str, Any]:
 
 
 def tokenizer_config(maximum_length: int) -> dict[str, Any]:
-    """Return the content of `tokenizer_config.json` for prompts of up to `maximum_length` tokens."""
+    """Return the content of `tokenizer_config.json`; prompts hold up to `maximum_length` tokens."""
     return {
         "bos_token": BEGIN_OF_TEXT,
         "eos_token": END_OF_TURN,

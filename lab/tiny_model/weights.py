@@ -9,6 +9,7 @@ that they stir the hidden state without ever turning the answer.
 import random
 import struct
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 from lab.tiny_model.configuration import (
     GROUP,
@@ -43,7 +44,7 @@ def next_tokens() -> list[int]:
     if len(set(sentence)) != len(sentence):
         raise ValueError(f"the sentence uses a token twice, so it cannot be a chain: {SENTENCE!r}")
     followers = [sentence[0]] * VOCABULARY_SIZE
-    for token, follower in zip(sentence, sentence[1:], strict=False):
+    for token, follower in pairwise(sentence):
         followers[token] = follower
     followers[sentence[-1]] = vocabulary()[END_OF_TURN]
     return followers
@@ -65,9 +66,7 @@ def _identity(size: int) -> Tensor:
 def _pack(row: list[int]) -> bytes:
     """Pack a row of 4-bit values, eight to a little-endian word, in AWQ's order."""
     words = (
-        sum(
-            row[start + column] << (4 * nibble) for nibble, column in enumerate(_NIBBLE_ORDER)
-        )
+        sum(row[start + column] << (4 * nibble) for nibble, column in enumerate(_NIBBLE_ORDER))
         for start in range(0, len(row), 8)
     )
     return struct.pack(f"<{len(row) // 8}I", *words)
@@ -87,9 +86,9 @@ def _noise(source: random.Random, inputs: int, outputs: int) -> dict[str, Tensor
     return _quantized(inputs, outputs, _NOISE_SCALE, source.randbytes(inputs * outputs // 2))
 
 
-def _one_per_row(inputs: int, outputs: int, scale: float, column: Callable[[int], int]) -> dict[
-    str, Tensor
-]:
+def _one_per_row(
+    inputs: int, outputs: int, scale: float, column: Callable[[int], int]
+) -> dict[str, Tensor]:
     """Return a matrix that is zero but for the largest weight at `column(row)` of each row."""
     rows = []
     for row in range(inputs):
