@@ -22,12 +22,15 @@ from fortyninety.settings import Settings, parse_settings
 _runs: WeakKeyDictionary[State, AsyncResult] = WeakKeyDictionary()
 
 
-def plan_of(state: State, host: Host) -> Plan:
-    """The plan of `host` in this run.
+def current_plan() -> Plan:
+    """The plan of the host that pyinfra is loading the deploy for.
 
     The first caller reads every host of the run and checks them all; the others wait for it.
     Raises Refused, for every host alike, where any host of the run has a problem.
     """
+    # Themselves, not pyinfra's stand-ins for whichever are at work.
+    state: State = ctx_state.get()  # type: ignore[no-untyped-call]
+    host: Host = ctx_host.get()  # type: ignore[no-untyped-call]
     if (result := _runs.get(state)) is None:
         result = _runs[state] = AsyncResult()
         try:

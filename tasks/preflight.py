@@ -1,11 +1,9 @@
 """Refuse before the first change, with every reason at once."""
 
-from pyinfra import host, state
-
 from fortyninety.plan import Plan
-from fortyninety.run import plan_of
+from fortyninety.run import current_plan
 
 
 def plan_or_refuse() -> Plan:
     """The plan of this host, or pyinfra's exit with every problem of every host of the run."""
-    return plan_of(state, host)
+    return current_plan()

@@ -11,8 +11,8 @@ tab=$(printf '\t')
 printf 'machine\t%s\n' "$(uname -m)"
 read -r boot </proc/sys/kernel/random/boot_id && printf 'boot\t%s\n' "$boot"
 
-# The archives that apt is set up with, and the file that says so.
-apt-get indextargets --format 'apt	$(SOURCESENTRY)	$(REPO_URI)	$(RELEASE)	$(COMPONENT)' \
+# The archives that apt is set up with, fetched yet or not, and the file that says so.
+apt-get indextargets --no-release-info --format 'apt	$(SOURCESENTRY)	$(REPO_URI)	$(RELEASE)	$(COMPONENT)' \
   'Created-By: Packages' 2>/dev/null | sort -u
 dpkg-query -W -f 'package\t${Package}\t${Version}\t${db:Status-Want}\t${db:Status-Status}\n' \
   $packages 'linux-image-*' 'linux-headers-*' 2>/dev/null

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from typing import Concatenate, ParamSpec, TypeAlias
 
-from pyinfra import host, logger, state
+from pyinfra import logger, state
 from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.command import FileUploadCommand, FunctionCommand, PyinfraCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.output import format_text
 from pyinfra.api.state import State
+from pyinfra.context import ctx_host
 
 from fortyninety.current_state import current_state, forget_state
 from fortyninety.facts.survey import HostState
@@ -30,6 +31,7 @@ def converging(
     """
 
     def converge(*args: P.args, **kwargs: P.kwargs) -> Generator[Command, None, None]:
+        host: Host = ctx_host.get()  # type: ignore[no-untyped-call]
         reading = current_state(host)
         if not reading.readable:
             yield failing("could not be read any more: see the survey's error above")

@@ -1,0 +1,9 @@
+"""The lab's hosts, on top of group_data/all.py: real but for the cards, so the CPU build serves.
+
+The tiny model and the lab's own hub come with the hosts of inventory/lab.py.
+"""
+
+engine = "0.32.0-cpu"
+
+# The lab's disks are folders of the machine that carries it, whatever they lie on.
+allow_non_nvme = True
