@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,7 @@ _MOUNT_POINTS = (
 _HERE = Path(__file__).parent
 _ROOTFS = _HERE / "rootfs"
 _CONTROL_GROUP = "image"
+_KEPT_UNUSED_SECONDS = 7 * 24 * 3600.0
 
 
 def ensure(release: str) -> Path:
@@ -55,6 +57,7 @@ def ensure(release: str) -> Path:
     if not image.exists():
         with step(f"building the {release} image"):
             _build(release, image, inputs)
+    os.utime(image)  # when it was last started from
     return image
 
 
@@ -66,11 +69,13 @@ def images_directory() -> Path:
 
 
 def remove_unused(used: set[str]) -> None:
-    """Remove images that no host and no saved host stands on and that would not be built again."""
-    for image in images_directory().iterdir():
-        release = image.name.partition("-")[0]
-        current = release in RELEASES and image.name == f"{release}-{_digest(_inputs(release))}"
-        if image.name not in used and not current:
+    """Remove images that were not started from for a week and that nothing in USED stands on.
+
+    A week, because a host of a lab in another directory may stand on one that this lab forgot.
+    """
+    for image in images_directory().glob("[!.]*"):
+        age = time.time() - image.stat().st_mtime
+        if image.name not in used and age > _KEPT_UNUSED_SECONDS:
             shutil.rmtree(image)
 
 
