@@ -16,7 +16,8 @@ from fortyninety.engine_card import load_engine_card
 from fortyninety.facts.survey import HostState
 from fortyninety.plan import Plan, make_plan, survey_request
 from fortyninety.preflight import host_problems, settings_problems
-from fortyninety.problems import Problem, Refused
+from fortyninety.problems import Problem
+from fortyninety.refused import Refused
 from fortyninety.settings import Settings, parse_settings
 
 _runs: WeakKeyDictionary[State, AsyncResult] = WeakKeyDictionary()

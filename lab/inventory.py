@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from lab import hosts, ssh
+from lab import hosts, hub_process, ssh
 from lab.errors import LabError
+from lab.hub.repository import head_commit
+from lab.tiny_model import REPOSITORY
 
 
 def inventory() -> list[tuple[str, dict[str, str]]]:
-    """The running hosts in pyinfra's form, with the lab's own keys and strict host key checking."""
+    """The running hosts in pyinfra's form: how they are reached, and the lab's model and its hub.
+
+    With the lab's own keys and strict host key checking. The model comes with the hosts and not
+    from group_data/, which pyinfra reads for every inventory, also where there is no lab.
+    """
     running = [host for host in hosts.hosts() if host.running]
     if not running:
         raise LabError("no lab host is up: `fortyninety lab up` makes one")
@@ -20,6 +26,9 @@ def inventory() -> list[tuple[str, dict[str, str]]]:
                 "ssh_key": str(ssh.key_file()),
                 "ssh_known_hosts_file": str(ssh.known_hosts_file()),
                 "ssh_strict_host_key_checking": "yes",
+                "model_repository": REPOSITORY,
+                "model_revision": head_commit(hub_process.root_directory(), REPOSITORY),
+                "hub_endpoint": hub_process.endpoint(),
             },
         )
         for host in running

@@ -63,7 +63,7 @@ def test_the_live_process_has_every_flag(host: Host, settings: Settings, card: E
 
 def test_the_service_runs_as_its_own_user(host: Host, settings: Settings) -> None:
     """Code from a model repository, or a hole in the engine, must not run as root."""
-    user = host.check_output(f"ps -o user= -p {main_pid(host)}")
+    user = host.check_output(f"stat --format=%U /proc/{main_pid(host)}")
     assert user == settings.service_user, (
         f"the process runs as {user}; expected {settings.service_user}"
     )

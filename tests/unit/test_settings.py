@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fortyninety.problems import Problem
 from fortyninety.settings import Settings, parse_settings
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def defaults() -> dict[str, Any]:
-    """The settings of group_data/all.py, as pyinfra reads them."""
-    loaded = runpy.run_path(str(ROOT / "group_data" / "all.py"))
-    return {key: value for key, value in loaded.items() if not key.startswith("__")}
+from tests.unit.readings import default_data
 
 
 def only_problem(**changes: Any) -> Problem:
-    parsed = parse_settings("box1", {**defaults(), **changes})
+    parsed = parse_settings("box1", {**default_data(), **changes})
     assert isinstance(parsed, list), f"accepted: {changes}"
     assert len(parsed) == 1, [str(problem) for problem in parsed]
     return parsed[0]
 
 
 def test_the_defaults_are_valid() -> None:
-    assert isinstance(parse_settings("box1", defaults()), Settings)
+    assert isinstance(parse_settings("box1", default_data()), Settings)
 
 
 def test_every_setting_has_its_default_in_group_data_and_nowhere_else() -> None:
-    assert set(defaults()) == set(Settings.model_fields)
+    assert set(default_data()) == set(Settings.model_fields)
     assert all(field.is_required() for field in Settings.model_fields.values())
 
 
 def test_pyinfras_own_connection_and_global_keys_are_not_settings() -> None:
-    data = {**defaults(), "ssh_user": "root", "ssh_port": 2222, "_sudo": True}
+    data = {**default_data(), "ssh_user": "root", "ssh_port": 2222, "_sudo": True}
     assert isinstance(parse_settings("box1", data), Settings)
 
 
@@ -85,7 +76,7 @@ def test_a_misspelt_connection_key_names_pyinfras_own() -> None:
 
 
 def test_a_missing_setting_says_what_it_takes() -> None:
-    data = defaults()
+    data = default_data()
     del data["port"]
     (problem,) = parse_settings("box1", data)
     assert str(problem) == "box1: port is missing; expected a whole number from 1024 to 65535"
@@ -97,6 +88,6 @@ def test_data_that_was_not_loaded_at_all_is_one_problem_and_not_one_for_each_set
 
 
 def test_every_wrong_value_is_said_at_once() -> None:
-    problems = parse_settings("box1", {**defaults(), "port": 1, "power_limit": 0, "typo": 1})
+    problems = parse_settings("box1", {**default_data(), "port": 1, "power_limit": 0, "typo": 1})
     assert isinstance(problems, list)
     assert {problem.subject for problem in problems} == {"port", "power_limit", "typo"}

@@ -1,0 +1,69 @@
+"""Readings of hosts, for tests that need one without having a host."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+from fortyninety.facts.survey import AptArchive, GpuState, HostState, PackageState
+from fortyninety.settings import Settings, parse_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+RTX_4090 = "0x2684"
+
+
+def default_data() -> dict[str, Any]:
+    """The settings of group_data/all.py, as pyinfra reads them."""
+    loaded = runpy.run_path(str(ROOT / "group_data" / "all.py"))
+    return {key: value for key, value in loaded.items() if not key.startswith("__")}
+
+
+def settings(**changes: Any) -> Settings:
+    """Valid settings: the defaults with `changes`."""
+    parsed = parse_settings("box1", {**default_data(), **changes})
+    assert isinstance(parsed, Settings), parsed
+    return parsed
+
+
+def bare_host(**changes: Any) -> HostState:
+    """A Debian 13 box with two RTX 4090 and an NVMe disk, as its installer left it."""
+    state = HostState(
+        distribution="debian",
+        distribution_version="13",
+        codename="trixie",
+        distribution_name="Debian GNU/Linux 13 (trixie)",
+        machine="x86_64",
+        boot_id="one",
+        apt_archives=[
+            AptArchive("/etc/apt/sources.list", "http://archive.example/debian", "trixie", "main")
+        ],
+        packages={
+            name: PackageState("6.12.57-1", held=False)
+            for name in ("linux-image-amd64", "linux-image-6.12.57+deb13-amd64")
+        },
+        kernels={"6.12.57+deb13-amd64": None},
+        pci_cards=[RTX_4090, RTX_4090],
+        filesystem="ext4",
+        free_bytes=10**12,
+        disks=[("nvme0n1", False)],
+    )
+    for key, value in changes.items():
+        setattr(state, key, value)
+    return state
+
+
+def gpu(index: int = 0, **changes: Any) -> GpuState:
+    """An RTX 4090 as its driver shows it."""
+    values: dict[str, Any] = {
+        "index": index,
+        "name": "NVIDIA GeForce RTX 4090",
+        "uuid": f"GPU-{index}",
+        "memory": 24564,
+        "driver_version": "550.163.01",
+        "power_limit": 450.0,
+        "power_limit_minimum": 150.0,
+        "power_limit_maximum": 450.0,
+        "persistence": True,
+    }
+    return GpuState(**{**values, **changes})

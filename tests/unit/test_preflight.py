@@ -1,0 +1,109 @@
+"""What a run refuses before its first change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fortyninety.facts.survey import HostState
+from fortyninety.preflight import host_problems, settings_problems
+from tests.unit.readings import bare_host, gpu, settings
+
+
+def found(state: HostState, **changes: Any) -> list[str]:
+    return [str(problem) for problem in host_problems("box1", settings(**changes), state)]
+
+
+def test_a_bare_two_card_box_is_accepted() -> None:
+    assert found(bare_host()) == []
+    assert list(settings_problems("box1", settings())) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"distribution_version": "12", "distribution_name": "Debian GNU/Linux 12 (bookworm)"},
+            "box1: distribution is Debian GNU/Linux 12 (bookworm); expected Debian 13",
+        ),
+        ({"machine": "aarch64"}, "box1: machine is aarch64; expected x86_64"),
+        ({"kernels": {}}, "box1: kernel is not in /boot; expected an installed linux-image"),
+        ({"apt_archives": []}, "box1: apt is without an archive of its own release"),
+        (
+            {"pci_cards": []},
+            "box1: GPU is none on the PCI bus; expected NVIDIA GeForce RTX 4090",
+        ),
+        (
+            {"pci_cards": ["0x2204"]},
+            "box1: gpu_model is 'NVIDIA device 0x2204'; expected 'NVIDIA GeForce RTX 4090'",
+        ),
+        (
+            {"gpus": [gpu(name="NVIDIA GeForce RTX 3090")]},
+            "box1: gpu_model is 'NVIDIA GeForce RTX 3090'; expected 'NVIDIA GeForce RTX 4090'",
+        ),
+        ({"disks": [("sda", True)]}, "box1: models_directory is on sda; expected on a local NVMe"),
+        ({"filesystem": "nfs4"}, "box1: models_directory is on nfs4; expected on a local NVMe"),
+        (
+            {"listeners": ['LISTEN 0 511 127.0.0.1:8000 0.0.0.0:* users:(("nginx",pid=77,fd=6))']},
+            "box1: port 8000 is taken: LISTEN 0 511 127.0.0.1:8000 0.0.0.0:* "
+            'users:(("nginx",pid=77,fd=6))',
+        ),
+    ],
+)
+def test_a_host_that_does_not_fit_names_what_was_found_and_expected(
+    changes: dict[str, Any], expected: str
+) -> None:
+    (problem,) = found(bare_host(**changes))
+    assert problem.startswith(expected)
+
+
+def test_a_cap_outside_the_cards_own_limits_is_refused() -> None:
+    cards = [gpu(0), gpu(1, power_limit_maximum=380.0)]
+    (problem,) = found(bare_host(gpus=cards))
+    assert problem == (
+        "box1: power_limit is 400 W; expected from 150 to 380 W, the own limits of GPU 1"
+    )
+
+
+def test_a_cap_no_such_card_can_have_is_refused_before_there_is_a_driver() -> None:
+    (problem,) = settings_problems("box1", settings(power_limit=9000))
+    assert str(problem) == (
+        "box1: power_limit is 9000 W; expected from 150 to 600 W for NVIDIA GeForce RTX 4090"
+    )
+
+
+def test_more_tensor_parallelism_than_cards_is_refused() -> None:
+    (problem,) = found(bare_host(), tensor_parallel_size=4)
+    assert problem == "box1: tensor_parallel_size is 4; expected at most the 2 cards of the box"
+
+
+def test_another_number_of_cards_than_the_inventory_says_is_refused() -> None:
+    assert found(bare_host(), gpu_count=4) == ["box1: gpu_count is 2; expected 4"]
+
+
+def test_an_unknown_engine_names_the_known_ones() -> None:
+    (problem,) = settings_problems("box1", settings(engine="0.99"))
+    assert "0.8.5.post1" in str(problem)
+
+
+def test_a_rotational_disk_can_be_insisted_on() -> None:
+    assert found(bare_host(disks=[("sda", True)]), allow_non_nvme=True) == []
+
+
+def test_the_port_of_the_running_service_itself_is_not_taken() -> None:
+    state = bare_host(
+        listeners=['LISTEN 0 5 127.0.0.1:8000 0.0.0.0:* users:(("python",pid=901,fd=9))'],
+        units={"vllm.service": {"MainPID": "901"}},
+    )
+    assert found(state) == []
+
+
+def test_every_reason_is_said_at_once() -> None:
+    state = bare_host(machine="aarch64", pci_cards=[], disks=[])
+    assert len(found(state)) == 3
+
+
+def test_a_host_whose_shell_did_not_answer_is_one_problem() -> None:
+    (problem,) = found(HostState())
+    assert problem.startswith("box1: survey is empty")

@@ -1,0 +1,134 @@
+"""The unit for the 70B, word for word."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fortyninety.command_line import FlagAbsent
+from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
+from fortyninety.plan import Plan, make_plan
+from fortyninety.service_unit import service_unit
+from fortyninety.units import unit_word
+from tests.unit.readings import RTX_4090, bare_host, settings
+
+MODEL = "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"
+SNAPSHOT = (
+    "/srv/models/Meta-Llama-3.1-70B-Instruct-AWQ-INT4/2123003760781134cfc31124aa6560a45b491fdf"
+)
+
+
+def plan(cards: int = 2, card: EngineCard | None = None, **changes: Any) -> Plan:
+    chosen = settings(**changes)
+    state = bare_host(pci_cards=[RTX_4090] * cards)
+    return make_plan(chosen, card or load_engine_card(chosen.engine), state)
+
+
+def exec_start(unit: str) -> list[str]:
+    (line,) = re.findall(r"^ExecStart=((?:.*\\\n)*.*)$", unit, re.MULTILINE)
+    return shlex.split(line.replace("\\\n", " "))
+
+
+def test_the_70b_is_served_with_exactly_these_arguments() -> None:
+    program, *arguments = exec_start(service_unit(plan()))
+    assert re.fullmatch(r"/opt/fortyninety/engines/0\.8\.5\.post1-[0-9a-f]{12}/bin/vllm", program)
+    assert arguments == [
+        "serve",
+        *("--model", SNAPSHOT),
+        *("--served-model-name", MODEL),
+        *("--quantization", "awq_marlin"),
+        *("--kv-cache-dtype", "fp8"),
+        *("--max-model-len", "16384"),
+        *("--max-num-seqs", "4"),
+        "--enable-prefix-caching",
+        *("--gpu-memory-utilization", "0.95"),
+        *("--tensor-parallel-size", "2"),
+        *("--host", "127.0.0.1"),
+        *("--port", "8000"),
+        "--disable-log-requests",
+    ]
+
+
+@pytest.mark.parametrize("cards", [1, 2, 4])
+def test_the_model_is_split_over_all_the_cards_there_are(cards: int) -> None:
+    arguments = exec_start(service_unit(plan(cards)))
+    assert arguments[arguments.index("--tensor-parallel-size") + 1] == str(cards)
+
+
+def test_the_cpu_engine_takes_the_same_arguments_but_for_marlin() -> None:
+    on_cards = exec_start(service_unit(plan()))
+    on_cpu = exec_start(service_unit(plan(engine="0.32.0-cpu")))
+    start = on_cpu.index("--model")
+    expected = ["awq" if word == "awq_marlin" else word for word in on_cards[2:]]
+    quiet = load_engine_card("0.32.0-cpu").flags["disable_log_requests"]
+    assert on_cpu[start:] == [
+        word for word in expected if word != "--disable-log-requests" or quiet is not None
+    ]
+
+
+def test_prefix_caching_that_is_off_has_no_flag() -> None:
+    assert "--enable-prefix-caching" not in exec_start(
+        service_unit(plan(enable_prefix_caching=False))
+    )
+
+
+def test_a_flag_that_the_release_lacks_is_an_error_and_not_left_out() -> None:
+    card = load_engine_card("0.8.5.post1")
+    without = card.model_copy(update={"flags": {**card.flags, "kv_cache_dtype": None}})
+    with pytest.raises(FlagAbsent, match="no flag for kv_cache_dtype"):
+        plan(card=without)
+
+
+def test_another_setting_is_another_configuration() -> None:
+    assert plan().configuration == plan().configuration
+    assert plan().configuration != plan(max_num_seqs=8).configuration
+    assert plan().configuration != plan(engine="0.32.0-cpu").configuration
+
+
+def test_the_running_process_carries_the_configuration_of_its_unit() -> None:
+    made = plan()
+    assert f"Environment=FORTYNINETY_CONFIGURATION={made.configuration}" in service_unit(made)
+
+
+@pytest.mark.parametrize(
+    ("word", "quoted"),
+    [
+        ("--port", "--port"),
+        ("50%", "50%%"),
+        ("$HOME", "$$HOME"),
+        ("a b", '"a b"'),
+        ('say "hi"', '"say \\"hi\\""'),
+    ],
+)
+def test_words_are_quoted_as_systemd_reads_them(word: str, quoted: str) -> None:
+    assert unit_word(word) == quoted
+
+
+@pytest.mark.parametrize("release", known_releases())
+def test_every_engine_has_a_card_and_a_hashed_lock_of_its_version(release: str) -> None:
+    card = load_engine_card(release)
+    lock = card.lock_path.read_text()
+    assert re.search(rf"^{re.escape(card.distribution)}==", lock, re.MULTILINE)
+    assert "--index-url" not in lock and "://" not in lock
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
+def test_systemd_finds_no_fault_with_the_unit(tmp_path: Path) -> None:
+    # The program and the user need not exist here: only the unit's own text is checked.
+    text = re.sub(r"^(User|Group)=.*\n", "", service_unit(plan()), flags=re.MULTILINE)
+    text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", text, flags=re.MULTILINE)
+    unit = tmp_path / "vllm.service"
+    unit.write_text(text)
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert str(unit.name) not in checked.stderr.replace("fortyninety-power-limit.service", "")

@@ -1,0 +1,133 @@
+"""The survey's script runs on this machine too; what it prints is read without loss."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from pyinfra.api.exceptions import FactProcessError
+
+from fortyninety.facts.survey import HostState, Survey, SurveyRequest
+
+
+def survey(directory: Path, **changes: str | tuple[str, ...]) -> HostState:
+    values = {
+        "files": (),
+        "packages": ("dpkg",),
+        "units": (),
+        "service": "no-such.service",
+        "user": "root",
+        "snapshot": str(directory / "snapshot"),
+        "models_directory": str(directory / "not" / "made" / "yet"),
+        **changes,
+    }
+    command = Survey().command(SurveyRequest(port=1, **values))  # type: ignore[arg-type]
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    return Survey().process(ran.stdout.splitlines())
+
+
+def test_it_reads_the_machine_it_runs_on(tmp_path: Path) -> None:
+    state = survey(tmp_path)
+    assert state.readable
+    assert state.machine
+    assert len(state.boot_id) == 36
+    assert state.installed("dpkg")
+    assert state.user and state.user.startswith("root:")
+    assert state.free_bytes > 0
+
+
+def test_files_come_with_hash_mode_and_target(tmp_path: Path) -> None:
+    file, link, absent = tmp_path / "file", tmp_path / "link", tmp_path / "absent"
+    file.write_text("abc")
+    file.chmod(0o640)
+    link.symlink_to("file")
+    state = survey(tmp_path, files=(str(file), str(link), str(absent)))
+    assert state.files[str(file)].sha256 == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
+    assert state.files[str(file)].mode == "640"
+    assert state.files[str(link)].target == "file"
+    assert str(absent) not in state.files
+
+
+def manifest(snapshot: Path, *lines: str) -> None:
+    snapshot.mkdir()
+    (snapshot / ".fortyninety-manifest").write_text("".join(f"{line}\n" for line in lines))
+
+
+def test_a_snapshot_with_every_file_at_its_size_is_whole(tmp_path: Path) -> None:
+    manifest(tmp_path / "snapshot", f"{'a' * 64}  3  a b.txt", f"{'b' * 64}  2  sub/c")
+    (tmp_path / "snapshot" / "a b.txt").write_text("abc")
+    (tmp_path / "snapshot" / "sub").mkdir()
+    (tmp_path / "snapshot" / "sub" / "c").write_text("xy")
+    assert survey(tmp_path).snapshot == "whole"
+
+
+@pytest.mark.parametrize("content", ["ab", "abcd"])
+def test_a_snapshot_with_a_file_of_another_size_is_damaged(tmp_path: Path, content: str) -> None:
+    manifest(tmp_path / "snapshot", f"{'a' * 64}  3  a")
+    (tmp_path / "snapshot" / "a").write_text(content)
+    assert survey(tmp_path).snapshot == "damaged"
+
+
+def test_a_snapshot_with_a_file_too_few_or_too_many_is_damaged(tmp_path: Path) -> None:
+    manifest(tmp_path / "snapshot", f"{'a' * 64}  3  a")
+    assert survey(tmp_path).snapshot == "damaged"
+    (tmp_path / "snapshot" / "a").write_text("abc")
+    (tmp_path / "snapshot" / "stray").write_text("")
+    assert survey(tmp_path).snapshot == "damaged"
+
+
+def test_a_folder_without_a_manifest_is_no_snapshot(tmp_path: Path) -> None:
+    (tmp_path / "snapshot").mkdir()
+    assert survey(tmp_path).snapshot is None
+
+
+def test_cards_are_read_as_nvidia_smi_prints_them() -> None:
+    state = Survey().process(
+        [
+            "os\tdebian\t13\ttrixie\tDebian GNU/Linux 13 (trixie)",
+            "machine\tx86_64",
+            "boot\tone",
+            "gpu\t0, NVIDIA GeForce RTX 4090, GPU-1, 24564, 550.163.01, 400.00, 150.00, 600.00, "
+            "Enabled",
+            "gpu\t1, NVIDIA T400, GPU-2, 2048, 550.163.01, [N/A], [N/A], [N/A], Disabled",
+            "user\t",
+            "filesystem\text4\t1000",
+        ]
+    )
+    first, second = state.gpus
+    assert (first.memory, first.power_limit, first.persistence) == (24564, 400.0, True)
+    assert (second.power_limit, second.power_limit_maximum, second.persistence) == (
+        None,
+        None,
+        False,
+    )
+    assert state.loaded_driver == "550.163.01"
+    assert state.user is None
+
+
+def test_units_are_read_block_by_block() -> None:
+    state = Survey().process(
+        [
+            "os\tdebian\t13\ttrixie\tDebian",
+            "machine\tx86_64",
+            "boot\tone",
+            "unit\tId=a.service",
+            "unit\tActiveState=active",
+            "unit\t",
+            "unit\tId=b.service",
+            "unit\tActiveState=failed",
+            "user\troot:x:0",
+            "filesystem\text4\t1000",
+        ]
+    )
+    assert state.unit("a.service", "ActiveState") == "active"
+    assert state.unit("b.service", "ActiveState") == "failed"
+    assert state.unit("c.service", "ActiveState") == ""
+
+
+def test_output_of_something_else_is_an_error_and_not_an_empty_host() -> None:
+    with pytest.raises(FactProcessError, match="unexpected"):
+        Survey().process(["bash: command not found"])
