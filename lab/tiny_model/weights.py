@@ -28,7 +28,7 @@ SEED = 4090
 
 _ZERO_POINT = 8
 _LARGEST = 15
-_NOISE_SCALE = 0.001
+_NOISE_SCALE = 0.0002
 # With the normalized one-hot state (sqrt(512) = 22.6 on its axis) the MLP adds about seven times
 # what the embedding put there, so the next token's axis wins by far.
 _GATE_SCALE = 0.02
