@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -42,7 +43,7 @@ class EngineCard(BaseModel):
     version: str
     distribution: str
     python: str
-    locked_on: str
+    locked_on: date
     cuda: str | None
     device: Literal["cpu", "cuda"]
     driver_floor: int | None

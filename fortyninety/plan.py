@@ -151,16 +151,9 @@ def driver_packages(settings: Settings, state: HostState) -> tuple[Package, ...]
 
 
 def python_packages(card: EngineCard) -> tuple[Package, ...]:
-    """The engine's interpreter with its headers, and what compiles kernels at run time."""
-    return tuple(
-        Package(name)
-        for name in (
-            f"python{card.python}",
-            f"python{card.python}-dev",
-            "python3-venv",
-            *card.host_packages,
-        )
-    )
+    """The engine's interpreter with its headers, for a venv, and what its card asks for."""
+    names = (f"python{card.python}", f"python{card.python}-dev", "python3-venv")
+    return tuple(Package(name) for name in dict.fromkeys((*names, *card.host_packages)))
 
 
 def apt_sources(state: HostState) -> tuple[AptSource, ...]:

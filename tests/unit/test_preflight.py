@@ -39,7 +39,7 @@ def test_a_bare_two_card_box_is_accepted() -> None:
             "box1: gpu_model is 'NVIDIA device 0x2204'; expected 'NVIDIA GeForce RTX 4090'",
         ),
         (
-            {"gpus": [gpu(name="NVIDIA GeForce RTX 3090")]},
+            {"gpus": [gpu(index, name="NVIDIA GeForce RTX 3090") for index in (0, 1)]},
             "box1: gpu_model is 'NVIDIA GeForce RTX 3090'; expected 'NVIDIA GeForce RTX 4090'",
         ),
         ({"disks": [("sda", True)]}, "box1: models_directory is on sda; expected on a local NVMe"),

@@ -1,0 +1,117 @@
+"""The engines' locks and cards, and the host tools' lock: pinned, hashed, free of addresses."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCKS = [*sorted(ROOT.glob("engines/*/requirements.txt")), ROOT / "host-tools/requirements.txt"]
+LOCK_IDS = [lock.parent.name for lock in LOCKS]
+
+PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==(\S+)( ; .+)?$")
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+ADDRESS = re.compile(r"://|--(extra-)?index-url|--trusted-host| @ |(^|\s)/[a-z]+/", re.MULTILINE)
+
+# What every release must have a spelling for, since the 70B is served with it.
+NEEDED_FLAGS = (
+    "served_model_name",
+    "quantization",
+    "kv_cache_dtype",
+    "max_model_len",
+    "max_num_seqs",
+    "enable_prefix_caching",
+    "gpu_memory_utilization",
+    "tensor_parallel_size",
+    "host",
+    "port",
+)
+
+
+def requirements(lock: Path) -> dict[str, tuple[str, list[str]]]:
+    """Return version and hashes by name; fail on a line that is neither."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    text = re.sub(r"^#.*\n", "", lock.read_text(), flags=re.MULTILINE)
+    for entry in text.replace("\\\n", " ").splitlines():
+        pin, *hashes = re.split(r"\s+(?=--hash=)", entry.strip())
+        match = PIN.match(pin)
+        assert match, f"{lock}: {pin!r} is no exact pin; compile the lock again"
+        assert all(HASH.fullmatch(digest) for digest in hashes), f"{lock}: {entry}"
+        found[match[1]] = (match[2], hashes)
+    return found
+
+
+@pytest.fixture(params=known_releases())
+def card(request: pytest.FixtureRequest) -> EngineCard:
+    """Each release's card in turn."""
+    return load_engine_card(request.param)
+
+
+def test_there_is_a_lock_for_each_engine_and_one_for_the_host_tools() -> None:
+    """The lists above must not be empty, or every test below passes on nothing."""
+    assert set(LOCK_IDS) == {*known_releases(), "host-tools"}
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=LOCK_IDS)
+def test_every_requirement_is_pinned_and_hashed(lock: Path) -> None:
+    """A requirement without a hash would be whatever the index serves that day."""
+    pins = requirements(lock)
+    assert pins, f"{lock} is empty"
+    unhashed = [name for name, (_, hashes) in pins.items() if not hashes]
+    assert not unhashed, f"{lock}: no hash for {unhashed}; compile with --generate-hashes"
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=LOCK_IDS)
+def test_no_lock_names_an_index_or_a_machine_s_folder(lock: Path) -> None:
+    """Where packages come from is the host's affair: an address here would overrule it."""
+    inputs = [lock, *lock.parent.glob("*.in"), *lock.parent.glob("overrides.txt")]
+    for path in inputs:
+        found = ADDRESS.search(path.read_text())
+        assert not found, f"{path} holds {found and found[0]!r}: compile with --no-emit-index-url"
+
+
+def test_a_card_names_a_distribution_that_its_lock_pins_at_its_version(card: EngineCard) -> None:
+    """The card's version is what host tests expect; the lock's is what gets installed."""
+    version, _ = requirements(card.lock_path)[card.distribution]
+    assert version == card.version
+
+
+def test_a_card_spells_every_flag_the_70b_is_served_with(card: EngineCard) -> None:
+    """A missing spelling would drop a flag without a word."""
+    missing = [flag for flag in NEEDED_FLAGS if not card.flags.get(flag)]
+    assert not missing, f"{card.release} has no spelling for {missing}"
+
+
+def test_a_card_s_log_patterns_can_be_searched_for(card: EngineCard) -> None:
+    """A pattern that does not compile would fail on the host, long after it was written."""
+    for key, lines in card.log_lines.items():
+        for pattern in [lines] if isinstance(lines, str) else lines:
+            assert re.compile(pattern), key
+
+
+def test_the_kv_usage_gauge_is_a_fraction(card: EngineCard) -> None:
+    """It ends at 1: an alert on 92 would never fire."""
+    usage = card.metrics["kv_usage"]
+    assert (usage.unit, usage.range) == ("fraction", (0, 1))
+
+
+def test_a_card_gives_a_source_for_what_it_claims(card: EngineCard) -> None:
+    """A fact nobody can trace cannot be corrected."""
+    missing = {"version", "entry", "flags", "log_lines", "metrics"} - card.sources.keys()
+    assert not missing, f"{card.release} has no source for {missing}"
+
+
+def test_the_engine_for_the_cpu_leaves_out_what_breaks_it_there() -> None:
+    """torchvision and its kin are built for another torch, and transformers imports them."""
+    pins = requirements(load_engine_card("0.32.0-cpu").lock_path)
+    assert not {"torchvision", "torchaudio", "torchcodec"} & pins.keys()
+    assert pins["torch"][0] == "2.13.0+cpu"
+
+
+def test_the_host_tools_resume_a_download_that_was_cut() -> None:
+    """From huggingface_hub 1.18 on, a shard of 5 GB that was cut starts over."""
+    version, _ = requirements(ROOT / "host-tools/requirements.txt")["huggingface-hub"]
+    major, minor, *_ = (int(part) for part in version.split("."))
+    assert (major, minor) < (1, 18), f"huggingface_hub {version} starts a cut file over"
