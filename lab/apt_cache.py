@@ -11,7 +11,7 @@ from lab import cgroups, paths
 from lab.commands import run
 from lab.errors import LabError
 
-_CONTROL_GROUP = "apt-cache"
+CONTROL_GROUP = "apt-cache"
 _START_SECONDS = 15.0
 _USER = "apt-cacher-ng"
 
@@ -23,9 +23,9 @@ def address() -> str:
 
 def up() -> None:
     """Start the cache unless it runs; the bridge must be there."""
-    if cgroups.alive(_CONTROL_GROUP) and _answers():
+    if cgroups.alive(CONTROL_GROUP) and _answers():
         return
-    cgroups.kill(_CONTROL_GROUP)
+    cgroups.kill(CONTROL_GROUP)
     if _answers():
         raise LabError(
             f"something else answers on {paths.BRIDGE_ADDRESS}:{paths.APT_CACHE_PORT}: an "
@@ -35,7 +35,7 @@ def up() -> None:
     configuration = _write_configuration()
     log = paths.state_directory() / "apt-cache" / "output.log"
     cgroups.spawn(
-        _CONTROL_GROUP,
+        CONTROL_GROUP,
         [
             *("setpriv", f"--reuid={_USER}", f"--regid={_USER}", "--init-groups"),
             *("apt-cacher-ng", "-c", str(configuration), "ForeGround=1"),
@@ -44,14 +44,14 @@ def up() -> None:
     )
     deadline = time.monotonic() + _START_SECONDS
     while not _answers():
-        if time.monotonic() > deadline or not cgroups.alive(_CONTROL_GROUP):
+        if time.monotonic() > deadline or not cgroups.alive(CONTROL_GROUP):
             raise LabError(f"apt-cacher-ng did not start: see {log} and {log.parent}")
         time.sleep(0.02)
 
 
 def down() -> None:
     """Stop the cache; what it fetched stays."""
-    cgroups.kill(_CONTROL_GROUP)
+    cgroups.kill(CONTROL_GROUP)
 
 
 def _answers() -> bool:

@@ -256,8 +256,7 @@ def _services_up() -> None:
     network.up()
     ssh.ensure_key()
     apt_cache.up()
-    if (hub_process._PROJECT / "lab/hub/__main__.py").exists():
-        hub_process.up()
+    hub_process.up()
 
 
 @dataclass(frozen=True)
@@ -456,7 +455,9 @@ def _write_json(file: Path, values: dict[str, Any]) -> None:
 
 def _accepts_ssh(address: str) -> bool:
     try:
-        with socket.create_connection((address, 22), timeout=1) as connection:
+        # Short: the first packet to an address that is not there yet is lost, and the kernel sends
+        # another only a second later.
+        with socket.create_connection((address, 22), timeout=0.2) as connection:
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False

@@ -54,6 +54,14 @@ def everything() -> list[SavedHost]:
     return [read(file.parent.name) for file in sorted(_directory().glob("[!.]*/saved.json"))]
 
 
+def remove(name: str) -> None:
+    """Remove the saved host NAME; hosts and saved hosts that stand on it must be gone."""
+    standing = [saved.name for saved in everything() if name in saved.saved]
+    if standing:
+        raise LabError(f"saved hosts stand on {name!r}: {', '.join(standing)}; remove them first")
+    shutil.rmtree(_directory() / read(name).name)
+
+
 def layer(name: str) -> Path:
     """The layer of a saved host, for the lower side of an overlay."""
     return _directory() / name / "layer"
