@@ -1,4 +1,4 @@
-"""The tiny model: the same bytes every time, real formats, and one sentence in its 4-bit weights."""
+"""The tiny model: stable bytes, real formats, and one sentence in its 4-bit weights."""
 
 import hashlib
 import json
