@@ -350,6 +350,7 @@ def _supervisor_settings(host: LabHost) -> dict[str, Any]:
         "gateway": paths.BRIDGE_ADDRESS,
         "bridge": paths.BRIDGE,
         "link": network.link_name(host.name),
+        "hardware_address": network.hardware_address(host.index),
         "mtu": network.uplink_mtu(),
         "read_only_binds": [
             (str(host.directory / "pci"), "/sys/bus/pci/devices"),

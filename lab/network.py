@@ -83,6 +83,15 @@ def link_name(host: str) -> str:
     return f"f90{host}"
 
 
+def hardware_address(index: int) -> str:
+    """The Ethernet address of a host, the same at every start as that of a real box.
+
+    With a new one the outer machine would send to the old one until its neighbour entry expires,
+    most of a minute later. The first byte marks it as locally administered.
+    """
+    return f"02:f9:0a:5a:00:{index:02x}"
+
+
 def uplink_mtu() -> int:
     """The packet size of the machine's way out; a larger one on the bridge stalls transfers."""
     routes = json.loads(run(["ip", "-json", "-4", "route", "show", "default"]) or "[]")

@@ -55,7 +55,8 @@ def _connect(host: dict[str, Any]) -> None:
     name, link = host["name"], host["link"]
     _run("ip", "netns", "add", name)
     _run("ip", "link", "add", link, "mtu", str(host["mtu"]), "type", "veth",
-         "peer", "name", "host0", "mtu", str(host["mtu"]), "netns", name)  # fmt: skip
+         "peer", "name", "host0", "address", host["hardware_address"],
+         "mtu", str(host["mtu"]), "netns", name)  # fmt: skip
     _run("ip", "link", "set", link, "master", host["bridge"], "up")
     inside = ("ip", "-n", name)
     _run(*inside, "link", "set", "lo", "up")
@@ -67,7 +68,10 @@ def _connect(host: dict[str, Any]) -> None:
 def _boot(host: dict[str, Any], directory: Path) -> int:
     boots_file = directory / "boots"
     boots = int(boots_file.read_text()) + 1 if boots_file.exists() else 1
-    boots_file.write_text(f"{boots}\n")
+    # Renamed into place: others read it meanwhile.
+    unfinished = directory / "boots.new"
+    unfinished.write_text(f"{boots}\n")
+    unfinished.rename(boots_file)
     # What a card forgets when power or driver goes.
     shutil.rmtree(directory / "gpu" / "state", ignore_errors=True)
     # A control group of its own for every boot: the last one's still has limits switched on, and
