@@ -22,4 +22,6 @@ class Problem:
 
     def __str__(self) -> str:
         line = f"{self.host}: {self.subject} is {self.found}; expected {self.allowed}"
-        return f"{line}. {self.remedy}" if self.remedy else line
+        if not self.remedy:
+            return line
+        return f"{line}{'' if line.endswith('?') else '.'} {self.remedy}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
+from paramiko import SSHException
 from pyinfra import host, logger
 from pyinfra.api.command import FunctionCommand
 from pyinfra.api.exceptions import PyinfraError
@@ -17,6 +20,8 @@ from fortyninety.operations.converging import Command, converging, failing, say_
 
 # Seconds between attempts to reach a host that is on its way down or up.
 RETRY_INTERVAL = 0.5
+# Seconds for a host to answer `cat`; a connection to one that went down may hang for ever.
+ANSWER_TIMEOUT = 5
 
 
 @converging
@@ -67,24 +72,42 @@ def reboot_and_reconnect(state: State, host: Host, timeout: int) -> bool:
     logger.info(f"{host.print_prefix}Rebooting, up to {timeout} s")
     # Detached, so that the command returns before the connection goes away.
     host.run_shell_command("systemd-run --quiet --on-active=1 systemctl reboot")
-    while time.monotonic() < deadline:
-        time.sleep(RETRY_INTERVAL)
-        if _boot_id(host) not in (None, before):
-            forget_state(host)
-            return True
+    with _quiet_transport():
+        while time.monotonic() < deadline:
+            time.sleep(RETRY_INTERVAL)
+            if _boot_id(host) not in (None, before):
+                forget_state(host)
+                return True
     say_failed(host, f"did not come back from a reboot within {timeout} s (reboot_timeout)")
     return False
 
 
 def _boot_id(host: Host) -> str | None:
-    """The boot id over a new connection, or None while there is none to be had."""
+    """The boot id, over a new connection where the old one is gone; None while there is none."""
     try:
-        host.disconnect()
-        host.connect(show_errors=False, raise_exceptions=True)
-        succeeded, output = host.run_shell_command("cat /proc/sys/kernel/random/boot_id")
-    except (PyinfraError, OSError, EOFError):
-        return None
-    return output.stdout.strip() if succeeded else None
+        if not host.connected:
+            host.connect(show_errors=False, raise_exceptions=True)
+        succeeded, output = host.run_shell_command(
+            "cat /proc/sys/kernel/random/boot_id", _timeout=ANSWER_TIMEOUT
+        )
+        if succeeded:
+            return output.stdout.strip()
+    except (PyinfraError, SSHException, OSError, EOFError):
+        pass
+    host.disconnect()
+    return None
+
+
+@contextmanager
+def _quiet_transport() -> Iterator[None]:
+    """Without paramiko's own log: a connection that ends is what a reboot is about."""
+    transport = logging.getLogger("paramiko.transport")
+    level = transport.level
+    transport.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        transport.setLevel(level)
 
 
 def _require_driver(state: State, host: Host, version: str) -> bool:
