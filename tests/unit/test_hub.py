@@ -214,7 +214,7 @@ def test_the_commit_changes_with_a_file_while_the_hub_serves(hub: Hub) -> None:
     assert info.sha == hub.commit != before
 
 
-def test_an_unknown_repository_revision_or_file_is_told_apart(hub: Hub, tmp_path: Path) -> None:
+def test_an_unknown_repository_revision_or_file_is_told_apart(hub: Hub) -> None:
     """The client raises a different error for each, and a host's message rests on it."""
     api = HfApi(endpoint=hub.endpoint)
     with pytest.raises(RepositoryNotFoundError):
@@ -222,7 +222,7 @@ def test_an_unknown_repository_revision_or_file_is_told_apart(hub: Hub, tmp_path
     with pytest.raises(RevisionNotFoundError):
         api.model_info(REPOSITORY, revision="0" * 40)
     with pytest.raises(EntryNotFoundError):
-        api.hf_hub_download(REPOSITORY, "absent.json", revision=hub.commit, local_dir=tmp_path)
+        api.get_hf_file_metadata(url=f"{hub.endpoint}/{REPOSITORY}/resolve/main/absent.json")
 
 
 @pytest.mark.parametrize(
