@@ -14,6 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -208,7 +209,7 @@ def up(
             layers = _layers(release, saved)
             for index in new:
                 existing[index] = _make(index, specs[index - 1], layers)
-            _write_known_hosts()
+        _write_known_hosts()
         wanted = [existing[index] for index in range(1, count + 1)]
         _start(wanted)
     return wanted
@@ -384,8 +385,9 @@ def _start(wanted: Sequence[LabHost]) -> None:
             ],
             log=host.log,
         )
-    for host in stopped:
-        with step(f"booting {host.name} ({host.address})"):
+    for host in wanted:
+        # One that runs may have been started by a command that was cut off before its boot ended.
+        with step(f"booting {host.name} ({host.address})") if host in stopped else nullcontext():
             _wait_for_process(host)
             state = host.wait_until_booted()
         if state != "running":

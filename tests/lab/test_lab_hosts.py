@@ -38,7 +38,7 @@ def _traces() -> dict[str, object]:
             namespaces.add(str((process / "ns/net").readlink()))
         except OSError:
             continue  # it ended meanwhile
-        if state in command or f":/{cgroups.PARENT}/" in groups:
+        if state in command or f"\n0::/{cgroups.PARENT}/" in f"\n{groups}":
             processes.append(command)
     return {
         "processes": processes,
