@@ -18,13 +18,18 @@ dpkg-query -W -f 'package\t${Package}\t${Version}\t${db:Status-Want}\t${db:Statu
   $packages 'linux-image-*' 'linux-headers-*' 2>/dev/null
 [ -z "$(dpkg --audit 2>/dev/null)" ] || printf 'dpkg-broken\n'
 
-# The kernels that can boot, oldest first, and the NVIDIA module that each has.
+# The kernels that can boot, oldest first, and the NVIDIA module that each has. DKMS says its version
+# in the name of a link; modinfo would unpack 60 MB for it.
 for image in $(ls /boot/vmlinuz-* 2>/dev/null | sort -V); do
   kernel=${image#/boot/vmlinuz-}
   module=$(find "/lib/modules/$kernel" \( -name 'nvidia.ko*' -o -name 'nvidia-current.ko*' \) \
     2>/dev/null | head -n 1)
   version=
-  [ -z "$module" ] || version=$(modinfo -F version "$module" 2>/dev/null)
+  if [ -n "$module" ]; then
+    version=$(readlink "/var/lib/dkms/nvidia"*"/kernel-$kernel-$(uname -m)" 2>/dev/null)
+    version=${version%%/*}
+    [ -n "$version" ] || version=$(modinfo -F version "$module" 2>/dev/null)
+  fi
   printf 'kernel\t%s\t%s\n' "$kernel" "$version"
 done
 
