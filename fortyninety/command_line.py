@@ -48,4 +48,4 @@ def serve_arguments(
     # Prompts stay out of the journal; releases that log none by default have no such flag.
     if quiet := card.flags.get("disable_log_requests"):
         arguments.append(quiet)
-    return arguments
+    return [*arguments, *card.extra_arguments]

@@ -49,6 +49,7 @@ class EngineCard(BaseModel):
     driver_floor: int | None
     entry: tuple[str, ...]
     model_argument: str
+    extra_arguments: tuple[str, ...]
     host_packages: tuple[str, ...]
     flags: dict[str, str | None]
     values: dict[str, dict[str, str]]

@@ -64,8 +64,8 @@ def main() -> int:
     console.print(f"\n[bold]{QUESTION}[/bold]")
     console.print(answer, markup=False)
     console.print(
-        f"\nAnswered by {model} on {host.name} ({host.address}): a tiny model with random weights,"
-        "\nso the words mean nothing; that they come back is the point."
+        f"\nAnswered by {model} on {host.name} ({host.address})."
+        "\nIt has this one sentence in its 4-bit weights, whatever it is asked."
         f"\nLook around: .venv/bin/fortyninety lab ssh {host.name}"
         "\nClean up:    .venv/bin/fortyninety lab down",
         markup=False,
@@ -112,7 +112,8 @@ def _completion(host: hosts.LabHost) -> tuple[str, str]:
 import json, urllib.request
 base = "http://127.0.0.1:8000/v1"
 model = json.load(urllib.request.urlopen(base + "/models"))["data"][0]["id"]
-body = {{"model": model, "max_tokens": 32, "messages": [{{"role": "user", "content": {QUESTION!r}}}]}}
+message = {{"role": "user", "content": {QUESTION!r}}}
+body = {{"model": model, "max_tokens": 32, "messages": [message]}}
 request = urllib.request.Request(
     base + "/chat/completions", json.dumps(body).encode(), {{"Content-Type": "application/json"}}
 )

@@ -39,11 +39,11 @@ def running() -> bool:
 
 
 def up() -> None:
-    """Start the hub unless it answers, making the tiny model it serves when there is none."""
+    """Start the hub unless it answers, and make the tiny model that it serves."""
     if running() and _answers():
         return
     down()
-    _ensure_model()
+    _make_model()
     log = paths.state_directory() / "hub" / "output.log"
     access_log().parent.mkdir(parents=True, exist_ok=True)
     cgroups.spawn(
@@ -74,11 +74,10 @@ def restart() -> None:
     up()
 
 
-def _ensure_model() -> None:
+def _make_model() -> None:
+    # Made anew each time, in a tenth of a second: one kept from an older lab is another model.
+    # Beside and renamed, so that a generator cut off midway leaves no half a model.
     root = root_directory()
-    if root.exists():
-        return
-    # Made beside and renamed, so that a generator cut off midway leaves no half a model.
     unfinished = root.with_name("hub.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     with step("making the tiny model"):
@@ -91,6 +90,7 @@ def _ensure_model() -> None:
         )
         if made.returncode != 0:
             raise LabError(f"the tiny model could not be made: {made.stderr.strip()}")
+    shutil.rmtree(root, ignore_errors=True)
     unfinished.rename(root)
 
 

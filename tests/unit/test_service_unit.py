@@ -68,7 +68,7 @@ def test_the_cpu_engine_takes_the_same_arguments_but_for_marlin() -> None:
     expected = ["awq" if word == "awq_marlin" else word for word in on_cards[3:]]
     # It logs no prompts unless asked to, and has no flag for what is its default.
     expected.remove("--disable-log-requests")
-    assert on_cpu[start:] == expected
+    assert on_cpu[start:] == [*expected, *load_engine_card("0.32.0-cpu").extra_arguments]
 
 
 def test_prefix_caching_that_is_off_has_no_flag() -> None:
