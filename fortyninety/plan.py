@@ -151,8 +151,11 @@ def driver_packages(settings: Settings, state: HostState) -> tuple[Package, ...]
 
 
 def python_packages(card: EngineCard) -> tuple[Package, ...]:
-    """The engine's interpreter with its headers, for a venv, and what its card asks for."""
-    names = (f"python{card.python}", f"python{card.python}-dev", "python3-venv")
+    """The engine's interpreter, what compiles kernels at run time, and what its card asks for.
+
+    Triton compiles a launcher in C against Python's headers. python3-venv is for the host's tools.
+    """
+    names = (f"python{card.python}", f"python{card.python}-dev", "gcc", "libc6-dev", "python3-venv")
     return tuple(Package(name) for name in dict.fromkeys((*names, *card.host_packages)))
 
 

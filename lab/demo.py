@@ -81,7 +81,8 @@ def _deploy(timeline: Timeline) -> bool:
             status.update(f"Deploy: {operation.stage}: {operation.name}")
             if not console.is_terminal:
                 elapsed = time.monotonic() - began
-                console.print(f"  {elapsed:7.1f} s  {operation.stage}: {operation.name}")
+                line = f"  {elapsed:7.1f} s  {operation.stage}: {operation.name}"
+                console.print(line, soft_wrap=True)
 
         ran = deploy("inventory/lab.py", on_operation=show)
     for stage, seconds in ran.seconds.items():

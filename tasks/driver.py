@@ -20,7 +20,7 @@ def install(plan: Plan) -> None:
     files.file(
         PYTHON_PREFERENCES,
         render("fortyninety-python.preferences.j2", suite=PYTHON_SUITE, python=plan.card.python),
-        name="Keep the suite that has the engine's Python at a low priority",
+        name=f"Keep the suite with Python {plan.card.python} at a low priority",
     )
     files.file(
         ARCHIVE_SOURCES,

@@ -1,0 +1,1 @@
+"""Measurements: numbers to improve, never tests."""

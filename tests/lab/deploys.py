@@ -1,0 +1,109 @@
+"""Running pyinfra as an operator does, and reading what it says it did."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from lab.stages import PROJECT, operations
+
+LAB_INVENTORY = "inventory/lab.py"
+
+
+@dataclass
+class Result:
+    """How a run ended, what it printed, and which operations changed or failed on which hosts."""
+
+    exit_code: int
+    output: str
+    changed: dict[str, list[str]] = field(default_factory=dict)
+    failed: dict[str, list[str]] = field(default_factory=dict)
+    unchanged: dict[str, list[str]] = field(default_factory=dict)
+
+
+def _command(inventory: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "pyinfra", "-y", *arguments, inventory, "deploy.py"]
+
+
+def deploy(*arguments: str, inventory: str = LAB_INVENTORY) -> Result:
+    """Run the deploy to its end, with pyinfra's own JSON result where it prints one."""
+    ran = subprocess.run(
+        _command(inventory, "--json", *arguments),
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    result = Result(ran.returncode, ran.stdout + ran.stderr)
+    # A run that was refused, or whose every host failed, prints no result.
+    if ran.stdout.startswith("{"):
+        for operation in json.loads(ran.stdout)["results"]["operations"]:
+            for outcome, where in (
+                ("success", result.changed),
+                ("error", result.failed),
+                ("no_change", result.unchanged),
+            ):
+                if operation[outcome]:
+                    where[operation["name"]] = sorted(operation[outcome])
+    return result
+
+
+def deploy_killed_in(stage: str, *arguments: str) -> str:
+    """Start the deploy and kill the controller, without warning, as the stage's operation begins.
+
+    `stage` is the beginning of an operation's name, such as "Engine | Install vLLM". Returns what
+    was printed until then.
+    """
+    seen: list[str] = []
+    with subprocess.Popen(
+        _command(LAB_INVENTORY, *arguments),
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout is not None
+        for operation in operations(_keeping(process.stdout, seen)):
+            if operation and f"{operation.stage} | {operation.name}".startswith(stage):
+                process.send_signal(signal.SIGKILL)
+                break
+        else:
+            process.wait()
+            raise AssertionError(f"the run ended before {stage!r}:\n{''.join(seen)}")
+    return "".join(seen)
+
+
+def _keeping(lines: IO[str], seen: list[str]) -> Iterator[str]:
+    for line in lines:
+        seen.append(line)
+        yield line
+
+
+def host_tests(*arguments: str, inventory: str = LAB_INVENTORY) -> Result:
+    """Run `pytest tests/host` against an inventory, as the README says."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/host", "--inventory", inventory, *arguments],
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Result(ran.returncode, ran.stdout + ran.stderr)
+
+
+def write_inventory(directory: Path, text: str) -> str:
+    """An inventory file of a test's own, in the group `lab` by its name."""
+    path = directory / "lab.py"
+    path.write_text(text)
+    return str(path)
