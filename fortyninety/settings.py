@@ -23,6 +23,11 @@ CommitHash = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 # What a pattern means, for the person who gave a value that does not match it.
 PATTERN_MEANINGS = {
+    "engine": "the name of a folder of engines/, as text",
+    "install_directory": "an absolute path of letters, digits, '.', '_', '-' and '/'",
+    "models_directory": "an absolute path of letters, digits, '.', '_', '-' and '/'",
+    "service_user": "the name of a Linux account",
+    "cuda_version": "major.minor, as text",
     "model_revision": "a full commit hash of 40 hexadecimal digits (a branch name moves)",
     "model_repository": "organisation/name",
     "served_model_name": "a name without white space",

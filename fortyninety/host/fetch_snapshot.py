@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -146,7 +147,7 @@ def run(options: argparse.Namespace) -> int:
             f"the hub has no repository {options.repository}, or it needs a token"
         ) from error
     except RevisionNotFoundError as error:
-        raise Failure(f"{options.repository} has no commit {options.revision}") from error
+        raise Failure(f"the hub has no commit {options.revision} of it") from error
     if info.sha != options.revision:
         raise Failure(f"the hub answers commit {info.sha}; expected {options.revision}")
     entries = info.siblings or []
@@ -173,9 +174,10 @@ def main() -> int:
     except Failure as failure:
         print(f"{options.repository}: {failure}", file=sys.stderr)
         return 1
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        reason = " ".join(str(error).split())
         print(
-            f"{options.repository}: the fetch was cut ({error}); run this again to go on from here",
+            f"{options.repository}: the fetch was cut ({reason}); run this again to go on from here",
             file=sys.stderr,
         )
         return 1
