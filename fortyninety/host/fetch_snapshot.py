@@ -3,8 +3,7 @@
 
 Files go to `<models>/.partial-<commit>`, where a cut fetch is resumed from. Every file's digest is
 compared with the hub's own metadata for the commit; only a folder in which every file is right is
-renamed to `<models>/<commit>`, and only then does the link `current` point to it. Needs
-huggingface_hub; the hub is HF_ENDPOINT, or the public one.
+renamed to `<models>/<commit>`. Needs huggingface_hub; the hub is HF_ENDPOINT, or the public one.
 
     fetch-snapshot --repository ORGANISATION/NAME --revision COMMIT --directory /srv/models/NAME
 """
@@ -176,10 +175,8 @@ def main() -> int:
         return 1
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
         reason = " ".join(str(error).split())
-        print(
-            f"{options.repository}: the fetch was cut ({reason}); run this again to go on from here",
-            file=sys.stderr,
-        )
+        cut = f"the fetch was cut ({reason}); run this again to go on from here"
+        print(f"{options.repository}: {cut}", file=sys.stderr)
         return 1
     print(f"published {options.revision}: {size / 1e9:.2f} GB")
     return 0
