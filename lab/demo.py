@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from rich.status import Status
 
 from lab import hosts
 from lab.errors import LabError
+from lab.question import ask
 from lab.stages import PROJECT, Operation, deploy
 
 QUESTION = "Tell me about the sea."
@@ -59,7 +59,7 @@ def main() -> int:
     if not _deploy(timeline) or not _host_tests(timeline):
         return 1
     with timeline.stage("Completion"):
-        model, answer = _completion(host)
+        model, answer = ask(host, QUESTION)
     timeline.total()
     console.print(f"\n[bold]{QUESTION}[/bold]")
     console.print(answer, markup=False)
@@ -105,25 +105,6 @@ def _host_tests(timeline: Timeline) -> bool:
     if tested.returncode != 0:
         console.print(tested.stdout + tested.stderr, markup=False)
     return tested.returncode == 0
-
-
-def _completion(host: hosts.LabHost) -> tuple[str, str]:
-    """The model's name and what it answered, asked on the host itself: it listens on loopback."""
-    script = f"""
-import json, urllib.request
-base = "http://127.0.0.1:8000/v1"
-model = json.load(urllib.request.urlopen(base + "/models"))["data"][0]["id"]
-message = {{"role": "user", "content": {QUESTION!r}}}
-body = {{"model": model, "max_tokens": 32, "messages": [message]}}
-request = urllib.request.Request(
-    base + "/chat/completions", json.dumps(body).encode(), {{"Content-Type": "application/json"}}
-)
-answer = json.load(urllib.request.urlopen(request, timeout=120))
-print(json.dumps([model, answer["choices"][0]["message"]["content"]]))
-"""
-    asked = host.ssh("python3 -", input_text=script, check=True)
-    model, answer = json.loads(asked.stdout)
-    return str(model), str(answer)
 
 
 if __name__ == "__main__":

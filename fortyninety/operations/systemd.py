@@ -43,6 +43,8 @@ def unit_commands(state: HostState, unit_name: str, *, current: bool) -> list[st
     if not running:
         commands.append(
             f"systemctl daemon-reload && {{ systemctl reset-failed {quoted} 2>/dev/null; "
-            f"systemctl restart {quoted}; }}"
+            # What the unit itself says of its failure, and not only where to look.
+            f"systemctl restart {quoted} || "
+            f"{{ journalctl --unit={quoted} --lines=10 --output=cat >&2; exit 1; }}; }}"
         )
     return commands
