@@ -39,8 +39,16 @@ _MOUNT_POINTS = (
     "root/.cache/uv",
     "root/.cache/pip",
 )
+# What kernel headers of the releases call their compiler.
+_COMPILERS = (
+    "gcc-12",
+    "gcc-14",
+    "x86_64-linux-gnu-gcc-12",
+    "x86_64-linux-gnu-gcc-14",
+)
 _HERE = Path(__file__).parent
 _ROOTFS = _HERE / "rootfs"
+_HEADER_RELEASE = "trixie"
 _CONTROL_GROUP = "image"
 _KEPT_UNUSED_SECONDS = 7 * 24 * 3600.0
 
@@ -113,11 +121,14 @@ def _build(release: str, image: Path, inputs: dict[str, bytes]) -> None:
     headers = images_directory() / f".building-headers-{image.name}"
     headers.mkdir()
     log = paths.state_directory() / "image.log"
+    archives = apt_sources.machine_archives()
     # The header of the management library comes from Debian's own package, fetched while apt
-    # inside the image still has its lists.
+    # inside the image still has its lists; always from the release whose driver is branch 550.
+    source = "etc/apt/sources.list.d/header.list"
     fetch_header = (
-        'chroot "$1" sh -c "cd /root && apt-get -q download libnvidia-ml-dev" '
-        f'&& mv "$1"/root/libnvidia-ml-dev_*.deb {headers}/'
+        f'echo "{archives.lines(_HEADER_RELEASE)[0]}" > "$1"/{source} && chroot "$1" sh -c '
+        f'"apt-get -q update && cd /root && apt-get -q download libnvidia-ml-dev/{_HEADER_RELEASE}"'
+        f' && mv "$1"/root/libnvidia-ml-dev_*.deb {headers}/ && rm "$1"/{source}'
     )
     status = cgroups.run_inside(
         _CONTROL_GROUP,
@@ -136,14 +147,19 @@ def _build(release: str, image: Path, inputs: dict[str, bytes]) -> None:
             f"--customize-hook={fetch_header}",
             release,
             str(building),
-            *apt_sources.machine_archives().lines(release),
+            *archives.lines(release),
         ],
         log=log,
     )
     if status != 0:
         raise LabError(f"mmdebstrap ended with {status} for {release}: its output is in {log}")
     _finish(building, inputs)
-    nvml_library.build(headers, building / "usr/lib/lab")
+    if release == RELEASES[0]:
+        nvml_library.build(headers, building / "usr/lib/lab")
+    else:
+        # The stand-in is of driver 550, whose header older releases do not have.
+        for library in (ensure(RELEASES[0]) / "usr/lib/lab").glob("*.so.1"):
+            shutil.copy2(library, building / "usr/lib/lab")
     shutil.rmtree(headers)
     building.rename(image)
 
@@ -173,6 +189,10 @@ def _finish(root: Path, inputs: dict[str, bytes]) -> None:
     for unit in ("console-getty.service", "getty@tty1.service"):
         (units / unit).unlink(missing_ok=True)
         (units / unit).symlink_to("/dev/null")
+    compilers = root / "usr/lib/lab/compilers"
+    compilers.mkdir()
+    for compiler in _COMPILERS:
+        (compilers / compiler).symlink_to("../remember-conftest")
     run(["chroot", str(root), "update-ca-certificates"])
     run(["chroot", str(root), "ldconfig"])
 
