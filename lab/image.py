@@ -154,12 +154,7 @@ def _build(release: str, image: Path, inputs: dict[str, bytes]) -> None:
     if status != 0:
         raise LabError(f"mmdebstrap ended with {status} for {release}: its output is in {log}")
     _finish(building, inputs)
-    if release == RELEASES[0]:
-        nvml_library.build(headers, building / "usr/lib/lab")
-    else:
-        # The stand-in is of driver 550, whose header older releases do not have.
-        for library in (ensure(RELEASES[0]) / "usr/lib/lab").glob("*.so.1"):
-            shutil.copy2(library, building / "usr/lib/lab")
+    nvml_library.build(headers, building / "usr/lib/lab")
     shutil.rmtree(headers)
     building.rename(image)
 
