@@ -117,6 +117,7 @@ def measure(inventory: str) -> tuple[int, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    exit_code, measured = measure(sys.argv[2])
-    Path(sys.argv[1]).write_text(json.dumps(measured))
+    _, result, measured_inventory = sys.argv
+    exit_code, measured = measure(measured_inventory)
+    Path(result).write_text(json.dumps(measured))
     sys.exit(exit_code)
