@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,12 +98,6 @@ class Plan:
         """The whole command line of the service, with the program's full path."""
         program, *rest = self.card.entry
         return (f"{self.paths.engine}/bin/{program}", *rest, *self.arguments)
-
-    @property
-    def configuration(self) -> str:
-        """A digest of all that the running process must have been started with."""
-        described = json.dumps([self.command, self.environment])
-        return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
 def plan_paths(settings: Settings, card: EngineCard) -> Paths:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from fortyninety.plan import POWER_SERVICE, SERVICE, Plan
 from fortyninety.templates import render
 from fortyninety.units import unit_word
@@ -9,6 +11,15 @@ from fortyninety.units import unit_word
 
 def service_unit(plan: Plan) -> str:
     """The text of vllm.service."""
+    return _render(plan, configuration(plan))
+
+
+def configuration(plan: Plan) -> str:
+    """A digest of the whole unit: what the running process must have been started with."""
+    return hashlib.sha256(_render(plan, "").encode()).hexdigest()[:16]
+
+
+def _render(plan: Plan, digest: str) -> str:
     return render(
         "vllm.service.j2",
         service=SERVICE,
@@ -16,6 +27,6 @@ def service_unit(plan: Plan) -> str:
         model_name=plan.settings.model_name,
         user=plan.settings.service_user,
         environment=[(name, unit_word(value)) for name, value in plan.environment],
-        configuration=plan.configuration,
+        configuration=digest,
         command=[unit_word(word) for word in plan.command],
     )

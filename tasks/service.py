@@ -4,7 +4,7 @@ from pyinfra.api.deploy import deploy
 
 from fortyninety.operations import accounts, files, systemd
 from fortyninety.plan import SERVICE, SERVICE_UNIT, Plan
-from fortyninety.service_unit import service_unit
+from fortyninety.service_unit import configuration, service_unit
 
 
 @deploy("Service")
@@ -14,4 +14,4 @@ def start(plan: Plan) -> None:
     files.file(SERVICE_UNIT, service_unit(plan), name="Write the unit")
     files.link(plan.paths.current_engine, plan.paths.engine, name="Point to the live engine")
     files.link(plan.paths.current_snapshot, plan.paths.snapshot, name="Point to the live snapshot")
-    systemd.unit(SERVICE, configuration=plan.configuration, name="Run what the unit on disk says")
+    systemd.unit(SERVICE, configuration=configuration(plan), name="Run what the unit on disk says")

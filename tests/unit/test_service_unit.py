@@ -14,7 +14,7 @@ import pytest
 from fortyninety.command_line import FlagAbsent
 from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
 from fortyninety.plan import Plan, make_plan
-from fortyninety.service_unit import service_unit
+from fortyninety.service_unit import configuration, service_unit
 from fortyninety.units import unit_word
 from tests.unit.readings import RTX_4090, bare_host, settings
 
@@ -85,14 +85,15 @@ def test_a_flag_that_the_release_lacks_is_an_error_and_not_left_out() -> None:
 
 
 def test_another_setting_is_another_configuration() -> None:
-    assert plan().configuration == plan().configuration
-    assert plan().configuration != plan(max_num_seqs=8).configuration
-    assert plan().configuration != plan(engine="0.32.0-cpu").configuration
+    assert configuration(plan()) == configuration(plan())
+    assert configuration(plan()) != configuration(plan(max_num_seqs=8))
+    assert configuration(plan()) != configuration(plan(engine="0.32.0-cpu"))
+    assert configuration(plan()) != configuration(plan(service_user="engine"))
 
 
 def test_the_running_process_carries_the_configuration_of_its_unit() -> None:
     made = plan()
-    assert f"Environment=FORTYNINETY_CONFIGURATION={made.configuration}" in service_unit(made)
+    assert f"Environment=FORTYNINETY_CONFIGURATION={configuration(made)}" in service_unit(made)
 
 
 @pytest.mark.parametrize(
