@@ -113,12 +113,9 @@ def test_a_host_takes_less_than_100_mb(host: LabHost) -> None:
     assert 0 < host.memory_bytes() < 100e6
 
 
-def test_a_second_host_is_up_within_five_seconds(pair: list[LabHost]) -> None:
-    started = time.monotonic()
+def test_down_of_one_host_leaves_the_others(pair: list[LabHost]) -> None:
     hosts.up(3)
-    seconds = time.monotonic() - started
     hosts.down(["lab3"])
-    assert seconds < 5, f"up took {seconds:.1f} s"
     assert [each.name for each in hosts.hosts()] == [each.name for each in pair]
 
 
