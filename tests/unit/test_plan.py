@@ -1,0 +1,129 @@
+"""What a plan makes of a reading: packages, sources, paths."""
+
+from __future__ import annotations
+
+import pytest
+
+from fortyninety.engine_card import load_engine_card
+from fortyninety.facts.survey import AptArchive, HostState, PackageState
+from fortyninety.operations.apt import Package
+from fortyninety.operations.reboot import installed_driver
+from fortyninety.operations.systemd import unit_commands
+from fortyninety.plan import (
+    ARCHIVE_SOURCES,
+    AptSource,
+    apt_sources,
+    driver_packages,
+    plan_paths,
+    python_packages,
+    survey_request,
+)
+from tests.unit.readings import bare_host, settings
+
+ADDRESS = "http://archive.example/debian"
+
+
+def archives(*entries: tuple[str, str], file: str = "/etc/apt/sources.list") -> list[AptArchive]:
+    return [AptArchive(file, ADDRESS, suite, component) for suite, component in entries]
+
+
+def test_the_driver_comes_with_headers_for_the_kernel_that_boots_next_and_for_its_upgrades() -> (
+    None
+):
+    names = [package.name for package in driver_packages(settings(), bare_host())]
+    assert names[:2] == ["linux-headers-amd64", "linux-headers-6.12.57+deb13-amd64"]
+    assert "nvidia-kernel-dkms" in names
+
+
+def test_the_driver_is_of_the_settings_branch() -> None:
+    wanted = {package.name: package.version for package in driver_packages(settings(), bare_host())}
+    assert wanted["nvidia-kernel-dkms"] == "550."
+    assert wanted["libcuda1"] == "550."
+
+
+def test_missing_components_are_added_at_the_address_the_host_already_uses() -> None:
+    state = bare_host(apt_archives=archives(("trixie", "main"), ("trixie", "non-free-firmware")))
+    assert apt_sources(state) == (
+        AptSource(ADDRESS, "trixie", ("contrib", "non-free")),
+        AptSource(ADDRESS, "bookworm", ("main",)),
+    )
+
+
+def test_what_was_added_does_not_count_as_the_hosts_own_on_the_next_run() -> None:
+    own = archives(("trixie", "main"))
+    added = archives(("trixie", "contrib"), ("bookworm", "main"), file=ARCHIVE_SOURCES)
+    assert apt_sources(bare_host(apt_archives=own + added)) == apt_sources(
+        bare_host(apt_archives=own)
+    )
+
+
+def test_without_an_archive_of_its_release_there_is_no_address_to_take() -> None:
+    assert apt_sources(bare_host(apt_archives=archives(("bookworm", "main")))) == ()
+
+
+@pytest.mark.parametrize(
+    ("version", "installed", "satisfied"),
+    [
+        (None, "1.0", True),
+        (None, None, False),
+        ("550.", "550.163.01-2", True),
+        ("550.", "580.65.06-1", False),
+        ("12.4.", "12.4.131~12.4.1-2", True),
+        ("12.4.", "13.0.1", False),
+        ("550.", None, False),
+    ],
+)
+def test_a_package_is_right_at_a_version_that_begins_with_the_wanted_one(
+    version: str | None, installed: str | None, satisfied: bool
+) -> None:
+    assert Package("any", version).satisfied_by(installed) is satisfied
+
+
+def test_every_package_that_is_installed_is_also_surveyed() -> None:
+    chosen, card = settings(), load_engine_card("0.8.5.post1")
+    surveyed = set(survey_request(chosen, card).packages)
+    wanted = {package.name for package in (*driver_packages(chosen, HostState()),)}
+    assert wanted | {package.name for package in python_packages(card)} <= surveyed
+
+
+def test_the_engine_lives_in_a_folder_named_by_its_release_and_lock() -> None:
+    card = load_engine_card("0.8.5.post1")
+    paths = plan_paths(settings(), card)
+    assert paths.engine.startswith("/opt/fortyninety/engines/0.8.5.post1-")
+    assert paths.engine.endswith(card.environment_name)
+    other = plan_paths(settings(), load_engine_card("0.32.0-cpu"))
+    assert other.engine != paths.engine
+
+
+def test_the_installed_driver_is_the_packages_upstream_version() -> None:
+    state = HostState(packages={"nvidia-kernel-dkms": PackageState("550.163.01-2", held=True)})
+    assert installed_driver(state, "nvidia-kernel-dkms") == "550.163.01"
+    assert installed_driver(HostState(), "nvidia-kernel-dkms") is None
+
+
+RIGHT = {"NeedDaemonReload": "no", "UnitFileState": "enabled", "ActiveState": "active"}
+
+
+def test_a_unit_that_is_right_needs_nothing() -> None:
+    assert unit_commands(HostState(units={"a": RIGHT}), "a", current=True) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "current", "expected"),
+    [
+        ({"UnitFileState": "disabled"}, True, ["enable"]),
+        ({"ActiveState": "failed"}, True, ["restart"]),
+        ({"ActiveState": "activating"}, True, ["restart"]),
+        ({"NeedDaemonReload": "yes"}, True, ["restart"]),
+        ({}, False, ["restart"]),
+        ({"UnitFileState": "disabled", "ActiveState": "inactive"}, True, ["enable", "restart"]),
+    ],
+)
+def test_a_unit_that_is_not_right_is_made_so(
+    changes: dict[str, str], current: bool, expected: list[str]
+) -> None:
+    state = HostState(units={"a": {**RIGHT, **changes}})
+    commands = unit_commands(state, "a", current=current)
+    assert len(commands) == len(expected)
+    for command, verb in zip(commands, expected, strict=True):
+        assert f"systemctl {verb}" in command
