@@ -48,8 +48,8 @@ def engine(
     """The engine's environment: `python` (such as "3.11") and exactly what `lock` says.
 
     `tools` is the environment with uv. It is tried before it is marked whole: the distribution has
-    the version, and the engine imports. A build that was cut has
-    no mark and is made again from nothing; the environment that is live is another folder.
+    the version, and the engine imports. A build that was cut has no mark and is made again from
+    nothing; the environment that is live is another folder.
     """
     if complete_marker(directory) in state.files:
         host.noop(f"{directory} is whole")
@@ -57,10 +57,10 @@ def engine(
     environment = shlex.quote(directory)
     interpreter = f"{environment}/bin/python"
     uv = f"{shlex.quote(tools)}/bin/uv"
+    yield from _upload_lock(directory, lock, lock_path)
     # Bytecode is compiled here, once: the service's user cannot write it, and each of the engine's
     # processes would compile thousands of files at every start (second start 47 s without, 31 s
     # with it: measured, CPU build on two cores).
-    yield from _upload_lock(directory, lock, lock_path)
     yield (
         f"rm -rf {environment} && "
         f"{uv} venv --quiet --no-project --python /usr/bin/python{python} {environment} && "
