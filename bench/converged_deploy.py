@@ -16,7 +16,6 @@ from rich.table import Table
 
 from lab import hosts, saved_hosts
 from lab.errors import LabError
-from lab.hosts import LabHost
 from lab.stages import PROJECT, deploy
 
 SAVED = "bench-converged"
@@ -42,6 +41,9 @@ def main(count: int, runs: int, keep: bool, as_json: bool) -> None:
       bench/converge --hosts 1
       bench/converge --json > before.json
     """
+    if hosts.hosts():
+        # Before anything that ends with a lab's end: this one is somebody's.
+        raise click.ClickException("a lab is up: end it with `fortyninety lab down` first")
     try:
         _bring_up(count)
         results = [_measured_run() for _ in range(runs)]
@@ -58,18 +60,15 @@ def main(count: int, runs: int, keep: bool, as_json: bool) -> None:
         _print(report)
 
 
-def _bring_up(count: int) -> list[LabHost]:
-    if hosts.hosts():
-        raise LabError("a lab is up on this machine: end it with `fortyninety lab down` first")
+def _bring_up(count: int) -> None:
     if SAVED not in [saved.name for saved in saved_hosts.everything()]:
         hosts.up(1, cards=CARDS)
         _deploy("the deploy of the host that the others start from")
         hosts.save("lab1", SAVED)
         hosts.down()
-    up = hosts.up(count, cards=CARDS, saved=SAVED)
+    hosts.up(count, cards=CARDS, saved=SAVED)
     _deploy("the deploy before the measured ones")
     _wait_until_idle()
-    return up
 
 
 def _deploy(what: str) -> None:

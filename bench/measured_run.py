@@ -37,7 +37,6 @@ class Meter(BaseStateCallback):
 
     def __init__(self) -> None:
         self.costs: dict[str, Cost] = defaultdict(Cost)
-        self.changed = 0
         self._stage = "Start"
         self._wall = time.monotonic()
         # The process's own clock began with the interpreter: imports count as a part of the start.
