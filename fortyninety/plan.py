@@ -37,7 +37,6 @@ class Paths:
 
     tools: str
     tools_lock: str
-    engines: str
     engine: str
     engine_lock: str
     current_engine: str
@@ -109,7 +108,6 @@ def plan_paths(settings: Settings, card: EngineCard) -> Paths:
     return Paths(
         tools=tools,
         tools_lock=f"{tools}.lock",
-        engines=f"{root}/engines",
         engine=engine,
         engine_lock=f"{engine}.lock",
         current_engine=f"{root}/engines/current",

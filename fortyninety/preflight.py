@@ -131,7 +131,7 @@ def _gpu_problems(host: str, settings: Settings, state: HostState) -> Iterator[P
         low, high = gpu.power_limit_minimum, gpu.power_limit_maximum
         if low is None or high is None:
             yield Problem(host, f"GPU {gpu.index}", "without a power limit", "a card with one")
-        elif not low <= settings.power_limit <= high:
+        elif not gpu.takes(settings.power_limit):
             yield Problem(
                 host,
                 "power_limit",

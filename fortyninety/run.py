@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -99,6 +98,6 @@ def _unreachable(host: Host) -> Problem:
     )
 
 
-def _in_order(problems: list[Problem], hosts: list[Host]) -> Iterator[Problem]:
+def _in_order(problems: list[Problem], hosts: list[Host]) -> list[Problem]:
     order = {host.name: index for index, host in enumerate(hosts)}
-    return iter(sorted(problems, key=lambda problem: order[problem.host]))
+    return sorted(problems, key=lambda problem: order[problem.host])

@@ -49,11 +49,6 @@ def up() -> None:
         time.sleep(0.02)
 
 
-def down() -> None:
-    """Stop the cache; what it fetched stays."""
-    cgroups.kill(CONTROL_GROUP)
-
-
 def _answers() -> bool:
     try:
         endpoint = (paths.BRIDGE_ADDRESS, paths.APT_CACHE_PORT)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.status import Status
 
 from lab import hosts
 from lab.errors import LabError
 from lab.question import ask
-from lab.stages import PROJECT, Operation, deploy
+from lab.stages import Operation, deploy, host_tests
 
+INVENTORY = "inventory/lab.py"
 QUESTION = "Tell me about the sea."
 console = Console(highlight=False)
 
@@ -35,15 +34,15 @@ class Timeline:
         console.print(f"  {'Total':<34}{time.monotonic() - self._began:>8.1f} s")
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[Status | None]:
-        """One stage, timed; gives the spinner to write on, or None where there is no terminal."""
+    def stage(self, name: str) -> Iterator[None]:
+        """One stage, timed: a spinner on a terminal, a line where there is none."""
         began = time.monotonic()
         if console.is_terminal:
-            with console.status(name) as status:
-                yield status
+            with console.status(name):
+                yield
         else:
             console.print(f"  {name} ...")
-            yield None
+            yield
         self.finished(name, time.monotonic() - began)
 
 
@@ -84,7 +83,7 @@ def _deploy(timeline: Timeline) -> bool:
                 line = f"  {elapsed:7.1f} s  {operation.stage}: {operation.name}"
                 console.print(line, soft_wrap=True)
 
-        ran = deploy("inventory/lab.py", on_operation=show)
+        ran = deploy(INVENTORY, on_operation=show)
     for stage, seconds in ran.seconds.items():
         timeline.finished(f"Deploy: {stage}", seconds)
     if ran.exit_code != 0:
@@ -94,13 +93,7 @@ def _deploy(timeline: Timeline) -> bool:
 
 def _host_tests(timeline: Timeline) -> bool:
     with timeline.stage("Host tests"):
-        tested = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "tests/host", "--inventory", "inventory/lab.py"],
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        tested = host_tests(INVENTORY, "-q")
     console.print(f"  {tested.stdout.strip().splitlines()[-1]}", markup=False)
     if tested.returncode != 0:
         console.print(tested.stdout + tested.stderr, markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 from lab.hosts import LabHost
 
@@ -25,6 +26,6 @@ def ask(host: LabHost, question: str) -> tuple[str, str]:
 
     Raises LabError, with what was printed, where no answer comes.
     """
-    asked = host.ssh(f"python3 - {question!r}", input_text=_SCRIPT, check=True)
+    asked = host.ssh(f"python3 - {shlex.quote(question)}", input_text=_SCRIPT, check=True)
     model, answer = json.loads(asked.stdout)
     return str(model), str(answer)

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,23 +33,28 @@ class Deploy:
     seconds: dict[str, float]
 
 
-def operations(lines: Iterator[str]) -> Iterator[Operation | None]:
-    """For each line of pyinfra's output, the operation that it announces, or None."""
+def deploy_command(inventory: str, *arguments: str) -> list[str]:
+    """The command that deploys to an inventory without asking; it runs in the project's root."""
+    return [sys.executable, "-m", "pyinfra", "-y", *arguments, inventory, "deploy.py"]
+
+
+def operations(lines: Iterable[str], seen: list[str]) -> Iterator[Operation]:
+    """The operations that pyinfra's output announces; every line goes into `seen` as it comes."""
     for line in lines:
-        found = _OPERATION.search(line)
-        yield Operation(found["stage"].strip(), found["name"].strip()) if found else None
+        seen.append(line)
+        if found := _OPERATION.search(line):
+            yield Operation(found["stage"].strip(), found["name"].strip())
 
 
 def deploy(
     inventory: str, *arguments: str, on_operation: Callable[[Operation], None] | None = None
 ) -> Deploy:
     """Run `pyinfra -y INVENTORY deploy.py`, calling `on_operation` as each operation begins."""
-    command = [sys.executable, "-m", "pyinfra", "-y", *arguments, inventory, "deploy.py"]
     seconds: dict[str, float] = {}
     lines: list[str] = []
     stage, began = "Preflight", time.monotonic()
     with subprocess.Popen(
-        command,
+        deploy_command(inventory, *arguments),
         cwd=PROJECT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -58,15 +63,7 @@ def deploy(
         errors="replace",
     ) as process:
         assert process.stdout is not None
-
-        def keeping() -> Iterator[str]:
-            for line in process.stdout or ():
-                lines.append(line)
-                yield line
-
-        for operation in operations(keeping()):
-            if operation is None:
-                continue
+        for operation in operations(process.stdout, lines):
             if operation.stage != stage:
                 now = time.monotonic()
                 seconds[stage] = seconds.get(stage, 0.0) + now - began
@@ -75,3 +72,15 @@ def deploy(
                 on_operation(operation)
     seconds[stage] = seconds.get(stage, 0.0) + time.monotonic() - began
     return Deploy(process.returncode, "".join(lines), seconds)
+
+
+def host_tests(inventory: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `pytest tests/host` against an inventory, as the README says."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/host", "--inventory", inventory, *arguments],
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

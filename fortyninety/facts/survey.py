@@ -75,6 +75,14 @@ class GpuState:
     power_limit_maximum: float | None
     persistence: bool
 
+    def takes(self, power_limit: int) -> bool:
+        """Whether the cap (W) lies within the card's own limits; never on a card without any."""
+        return (
+            self.power_limit_minimum is not None
+            and self.power_limit_maximum is not None
+            and self.power_limit_minimum <= power_limit <= self.power_limit_maximum
+        )
+
 
 @dataclass
 class HostState:
@@ -94,7 +102,6 @@ class HostState:
     nouveau_loaded: bool = False
     gpus: list[GpuState] = field(default_factory=list)
     gpu_error: str | None = None
-    nvcc: str | None = None
     files: dict[str, FileState] = field(default_factory=dict)
     user: str | None = None
     units: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -189,7 +196,6 @@ def _read(output: list[str]) -> HostState:
     state.nouveau_loaded = "nouveau" in records
     state.gpus = [_read_gpu(fields[0]) for fields in records["gpu"]]
     state.gpu_error = records["gpu-error"][0][0].strip() if "gpu-error" in records else None
-    state.nvcc = records["nvcc"][0][0] if "nvcc" in records else None
     state.files = _read_files(records)
     state.user = records["user"][0][0] or None
     state.units = _read_units([fields[0] for fields in records["unit"]])

@@ -52,9 +52,6 @@ if command -v nvidia-smi >/dev/null 2>&1; then
     printf 'gpu-error\t%s\n' "$(printf '%s' "$cards" | tr '\n\t' '  ')"
   fi
 fi
-if command -v nvcc >/dev/null 2>&1; then
-  printf 'nvcc\t%s\n' "$(nvcc --version | sed -n 's/.*release \([0-9.]*\),.*/\1/p')"
-fi
 
 [ -z "$files" ] || {
   stat --printf 'stat\t%n\t%F\t%a\t%U\t%G\n' $files 2>/dev/null

@@ -25,9 +25,7 @@ def capped(state: HostState, unit_name: str, power_limit: int) -> Iterator[Comma
     outside = [
         f"GPU {gpu.index} takes {gpu.power_limit_minimum} to {gpu.power_limit_maximum} W"
         for gpu in state.gpus
-        if gpu.power_limit_minimum is None
-        or gpu.power_limit_maximum is None
-        or not gpu.power_limit_minimum <= power_limit <= gpu.power_limit_maximum
+        if not gpu.takes(power_limit)
     ]
     if outside:
         yield failing(f"power_limit is {power_limit} W; {'; '.join(outside)}")

@@ -6,13 +6,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
-from lab.stages import PROJECT, operations
+from lab import stages
+from lab.stages import PROJECT, deploy_command, operations
 
 LAB_INVENTORY = "inventory/lab.py"
 
@@ -28,14 +26,10 @@ class Result:
     unchanged: dict[str, list[str]] = field(default_factory=dict)
 
 
-def _command(inventory: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pyinfra", "-y", *arguments, inventory, "deploy.py"]
-
-
 def deploy(*arguments: str, inventory: str = LAB_INVENTORY) -> Result:
     """Run the deploy to its end, with pyinfra's own JSON result where it prints one."""
     ran = subprocess.run(
-        _command(inventory, "--json", *arguments),
+        deploy_command(inventory, "--json", *arguments),
         cwd=PROJECT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -64,7 +58,7 @@ def deploy_killed_in(stage: str, *arguments: str) -> str:
     """
     seen: list[str] = []
     with subprocess.Popen(
-        _command(LAB_INVENTORY, *arguments),
+        deploy_command(LAB_INVENTORY, *arguments),
         cwd=PROJECT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -73,8 +67,8 @@ def deploy_killed_in(stage: str, *arguments: str) -> str:
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     ) as process:
         assert process.stdout is not None
-        for operation in operations(_keeping(process.stdout, seen)):
-            if operation and f"{operation.stage} | {operation.name}".startswith(stage):
+        for operation in operations(process.stdout, seen):
+            if f"{operation.stage} | {operation.name}".startswith(stage):
                 process.send_signal(signal.SIGKILL)
                 break
         else:
@@ -83,22 +77,9 @@ def deploy_killed_in(stage: str, *arguments: str) -> str:
     return "".join(seen)
 
 
-def _keeping(lines: IO[str], seen: list[str]) -> Iterator[str]:
-    for line in lines:
-        seen.append(line)
-        yield line
-
-
 def host_tests(*arguments: str, inventory: str = LAB_INVENTORY) -> Result:
     """Run `pytest tests/host` against an inventory, as the README says."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/host", "--inventory", inventory, *arguments],
-        cwd=PROJECT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ran = stages.host_tests(inventory, *arguments)
     return Result(ran.returncode, ran.stdout + ran.stderr)
 
 
