@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pyinfra.api.arguments import all_global_arguments
 from pyinfra.connectors.ssh import ConnectorData
 
 from fortyninety.problems import Problem
+from fortyninety.profiles import PROFILES, ProfileName
 
 # Absolute, and free of what a shell or a systemd unit would read as more than a path.
 AbsolutePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$")]
@@ -56,6 +58,8 @@ class Settings(BaseModel):
     served_model_name: Annotated[str, Field(pattern=r"^\S+$")] | None
     quantization: Literal["awq_marlin", "awq"]
     kv_cache_dtype: Literal["auto", "fp8", "fp8_e4m3", "fp8_e5m2"]
+    profile: ProfileName
+    # The profile's where the data says None: always a number once parsed.
     max_model_len: Annotated[int, Field(ge=256, le=131072)]
     max_num_seqs: Annotated[int, Field(ge=1, le=1024)]
     enable_prefix_caching: bool
@@ -75,6 +79,17 @@ class Settings(BaseModel):
     cuda_version: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
     allow_reboot: bool
     reboot_timeout: Annotated[int, Field(ge=30, le=3600)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_profile(cls, data: dict[str, Any]) -> dict[str, Any]:
+        # An unknown profile is a problem of its own, and not three.
+        profile = PROFILES.get(data.get("profile", ""), PROFILES["balanced"])
+        filled = dict(data)
+        for key, value in asdict(profile).items():
+            if key in filled and filled[key] is None:
+                filled[key] = value
+        return filled
 
     @property
     def model_name(self) -> str:

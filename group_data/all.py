@@ -42,9 +42,13 @@ quantization = "awq_marlin"
 # fp8 halves the KV cache: 160 KiB a token for Llama 3.1 70B, against 320 KiB at fp16.
 kv_cache_dtype = "fp8"
 
-# The longest sequence, prompt and answer together, and how many are decoded at once.
-max_model_len = 16384
-max_num_seqs = 4
+# The longest sequence (prompt and answer together) times how many are decoded at once:
+# "long-context" 32768 x 1, "balanced" 16384 x 4, "burst" 8192 x 8 (fortyninety/profiles.py).
+profile = "balanced"
+
+# Either of the two by itself, over the profile's; None is the profile's.
+max_model_len = None
+max_num_seqs = None
 
 # Reuse the KV cache of a prompt's beginning that was seen before.
 enable_prefix_caching = True

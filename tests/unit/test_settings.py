@@ -8,7 +8,7 @@ import pytest
 
 from fortyninety.problems import Problem
 from fortyninety.settings import Settings, parse_settings
-from tests.unit.readings import default_data
+from tests.unit.readings import default_data, settings
 
 
 def only_problem(**changes: Any) -> Problem:
@@ -91,3 +91,14 @@ def test_every_wrong_value_is_said_at_once() -> None:
     problems = parse_settings("box1", {**default_data(), "port": 1, "power_limit": 0, "typo": 1})
     assert isinstance(problems, list)
     assert {problem.subject for problem in problems} == {"port", "power_limit", "typo"}
+
+
+def test_a_profile_gives_the_two_limits_that_are_not_set_by_themselves() -> None:
+    chosen = settings(profile="burst", max_num_seqs=6)
+    assert (chosen.max_model_len, chosen.max_num_seqs) == (8192, 6)
+
+
+def test_an_unknown_profile_is_one_problem_and_names_those_there_are() -> None:
+    problem = only_problem(profile="turbo")
+    assert problem.subject == "profile"
+    assert "'long-context', 'balanced', 'burst'" in problem.allowed

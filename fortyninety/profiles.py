@@ -1,0 +1,29 @@
+"""Profiles: the longest sequence and how many at once, in the combinations that people ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+ProfileName = Literal["long-context", "balanced", "burst"]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A name for two of the engine's limits: `max_model_len` in tokens, `max_num_seqs` sequences.
+
+    `max_model_len` counts prompt and answer together.
+    """
+
+    max_model_len: int
+    max_num_seqs: int
+
+
+# From the tutorial that this project grew from, all but its fourth (4096 x 16), which it warns of.
+PROFILES: dict[ProfileName, Profile] = {
+    "long-context": Profile(max_model_len=32768, max_num_seqs=1),
+    "balanced": Profile(max_model_len=16384, max_num_seqs=4),
+    "burst": Profile(max_model_len=8192, max_num_seqs=8),
+}
+
+PROFILE_NAMES: tuple[str, ...] = get_args(ProfileName)
