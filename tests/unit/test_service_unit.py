@@ -114,7 +114,7 @@ def test_words_are_quoted_as_systemd_reads_them(word: str, quoted: str) -> None:
 def test_every_engine_has_a_card_and_a_hashed_lock_of_its_version(release: str) -> None:
     card = load_engine_card(release)
     lock = card.lock_path.read_text()
-    assert re.search(rf"^{re.escape(card.distribution)}==", lock, re.MULTILINE)
+    assert re.search(rf"^{re.escape(card.distribution)}===", lock, re.MULTILINE)
     assert "--index-url" not in lock and "://" not in lock
 
 
