@@ -46,7 +46,8 @@ def compile_lock(release: str, find_links: Sequence[str] = ()) -> str:
         *("pip", "compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"),
         *("--no-emit-index-url", "--no-emit-find-links"),
         *("--python-version", card.python, "--python-platform", PLATFORM),
-        *("--exclude-newer", card.locked_on.isoformat()),
+        # A bare date would end with the day of wherever this runs.
+        *("--exclude-newer", f"{card.locked_on.isoformat()}T23:59:59Z"),
         *(("--override", overrides.name) if overrides.exists() else ()),
         *(word for folder in find_links for word in ("--find-links", str(Path(folder).resolve()))),
         "requirements.in",

@@ -34,7 +34,7 @@ def uv_configuration() -> str:
     """The hosts' /etc/uv/uv.toml, saying the same to uv."""
     settings = _machine_settings()
     lines = [
-        "native-tls = true",
+        "system-certs = true",
         # The cache is bound from outside the host's disk, where hard links cannot reach.
         'link-mode = "copy"',
     ]

@@ -11,8 +11,16 @@ from fortyninety.service_unit import configuration, service_unit
 @deploy("Service")
 def start(plan: Plan) -> None:
     """The account, the unit, the links that say what is live, and the running process."""
-    unit = service_unit(plan)
     accounts.service_user(plan.settings.service_user, name="Create the service's account")
+    check(plan)
+    files.file(SERVICE_UNIT, service_unit(plan), name="Write the unit")
+    files.link(plan.paths.current_engine, plan.paths.engine, name="Point to the live engine")
+    files.link(plan.paths.current_snapshot, plan.paths.snapshot, name="Point to the live snapshot")
+    systemd.unit(SERVICE, configuration=configuration(plan), name="Run what the unit on disk says")
+
+
+def check(plan: Plan) -> None:
+    """The engine's own parser takes the command line, before a unit with it is written."""
     files.file(
         plan.paths.check_command_line,
         program(CHECK_COMMAND_LINE),
@@ -21,7 +29,7 @@ def start(plan: Plan) -> None:
     )
     command_line.accepted(
         SERVICE_UNIT,
-        unit,
+        service_unit(plan),
         program=plan.paths.check_command_line,
         directory=plan.paths.engine,
         card=plan.card,
@@ -29,7 +37,3 @@ def start(plan: Plan) -> None:
         environment=plan.environment,
         name="Have the engine read its command line",
     )
-    files.file(SERVICE_UNIT, unit, name="Write the unit")
-    files.link(plan.paths.current_engine, plan.paths.engine, name="Point to the live engine")
-    files.link(plan.paths.current_snapshot, plan.paths.snapshot, name="Point to the live snapshot")
-    systemd.unit(SERVICE, configuration=configuration(plan), name="Run what the unit on disk says")

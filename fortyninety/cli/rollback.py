@@ -75,6 +75,6 @@ def _line(result: dict[str, Any]) -> str:
     until = datetime.fromtimestamp(new["served_until"]).strftime("%Y-%m-%d %H:%M")
     return (
         f"from {old['release']} (configuration {old['configuration']}) back to {new['release']} "
-        f"(configuration {new['configuration']}, served since {until}); "
+        f"(configuration {new['configuration']}, which served at {until}); "
         f"answered after {result['seconds']} s"
     )

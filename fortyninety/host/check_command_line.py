@@ -46,6 +46,9 @@ def read(arguments: list[str], module_name: str, class_path: str) -> argparse.Ar
     try:
         parsed = parser.parse_args(arguments)
         module.validate_parsed_serve_args(parsed)
+        # A word that belongs to no flag is the model to later releases, and wins over --model.
+        if (stray := getattr(parsed, "model_tag", None)) is not None:
+            raise ValueError(f"{stray} belongs to no flag")
     except (ValueError, TypeError, argparse.ArgumentError) as error:
         raise Refusal(str(error), parser) from error
     return parser
@@ -57,8 +60,8 @@ def advice(message: str, parser: argparse.ArgumentParser) -> list[str]:
     lines = []
     for flag in dict.fromkeys(OPTION.findall(message.partition("choose from")[0])):
         if flag not in known:
-            near = difflib.get_close_matches(flag, known, n=1, cutoff=0.5)
-            nearest = f"the nearest it has is {near[0]}" if near else "nor one that is near"
+            near = difflib.get_close_matches(flag, known, n=1)
+            nearest = f"the nearest it has is {near[0]}" if near else "and none that is near"
             lines.append(f"{flag}: no such flag in this release; {nearest}")
         elif choices := [str(each) for each in known[flag].choices or ()]:
             wrong = re.search(r"invalid choice: '?([^' ]+)", message)

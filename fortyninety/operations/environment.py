@@ -102,20 +102,28 @@ def pruned(state: HostState, live: str, *, kept: int) -> Iterator[Command]:
 
     What goes with them: their locks, and the units that need them, which nobody could roll back to.
     """
-    others = list(dict.fromkeys(each.engine for each in state.served if each.engine != live))
-    keep = {live, *others[:kept]}
-    surplus = [path for path in state.environments if path not in keep]
-    units = [each for each in state.served if each.engine not in keep]
+    surplus, units = too_many(state, live, kept)
     if not surplus and not units:
         host.noop(f"{len(state.environments)} environments, none too many")
         return
     served = f"{live.rpartition('/engines/')[0]}/served"
-    records = [f"{served}/{each.configuration}.service" for each in units]
+    records = [f"{served}/{configuration}.service" for configuration in units]
     # The units first: one without its environment must never look like something to go back to.
     if records:
         yield f"rm -f {shlex.join(records)}"
     for path in surplus:
         yield f"rm -rf {shlex.quote(path)} {shlex.quote(path)}.lock"
+
+
+def too_many(state: HostState, live: str, kept: int) -> tuple[list[str], list[str]]:
+    """The environments that are neither `live` nor among the `kept` latest others that served, and
+    the configurations that served with one that is not kept."""
+    others = list(dict.fromkeys(each.engine for each in state.served if each.engine != live))
+    keep = {live, *others[:kept]}
+    return (
+        [path for path in state.environments if path not in keep],
+        [each.configuration for each in state.served if each.engine not in keep],
+    )
 
 
 def _upload_lock(directory: str, lock: Path, lock_path: str) -> Iterator[Command]:
