@@ -113,9 +113,6 @@ class Settings(BaseModel):
         return self.served_model_name or self.model_repository
 
 
-# A key of one run's data, not a setting: the release that `fortyninety rollback` goes back to.
-ROLLBACK_ENGINE = "rollback_engine"
-
 # Keys of host data that are pyinfra's own, not ours: its SSH connection and global arguments.
 CONNECTION_KEYS = frozenset(ConnectorData.__annotations__)
 GLOBAL_ARGUMENT_KEYS = frozenset(name for name, _ in all_global_arguments() if name.startswith("_"))
