@@ -11,6 +11,7 @@ from fortyninety.engine_lock import seal_problem
 from fortyninety.facts.survey import HostState
 from fortyninety.plan import (
     DRIVER_PACKAGE,
+    PYTHON_SOURCES,
     SERVICE,
     SUPPORTED_DISTRIBUTIONS,
     installed_driver,
@@ -109,6 +110,7 @@ def host_problems(host: str, settings: Settings, state: HostState) -> Iterator[P
         )
         return
     yield from _system_problems(host, state)
+    yield from _python_problems(host, settings, state)
     yield from _driver_problems(host, settings, state)
     yield from _gpu_problems(host, settings, state)
     yield from _disk_problems(host, settings, state)
@@ -144,6 +146,21 @@ def _system_problems(host: str, state: HostState) -> Iterator[Problem]:
             "kernel",
             "not in /boot",
             "an installed linux-image package, which the driver's module is built for",
+        )
+
+
+def _python_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+    chosen = settings.python_source
+    right = PYTHON_SOURCES.get((state.distribution, state.distribution_version), "uv")
+    # Debian 12's package fits into Debian 13 alone, and a distribution either has its own or not.
+    if chosen in ("distribution", "debian-12") and chosen != right:
+        yield Problem(
+            host,
+            "python_source",
+            repr(chosen),
+            f"'auto', {right!r} or 'uv' on {state.distribution_name}"
+            if right != "uv"
+            else f"'auto' or 'uv' on {state.distribution_name}",
         )
 
 

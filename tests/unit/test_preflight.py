@@ -109,6 +109,19 @@ def test_a_host_whose_shell_did_not_answer_is_one_problem() -> None:
     assert problem.startswith("box1: survey is empty")
 
 
+@pytest.mark.parametrize(
+    ("source", "problems"),
+    [("auto", 0), ("debian-12", 0), ("uv", 0), ("distribution", 1)],
+)
+def test_python_that_the_distribution_does_not_have_is_refused(source: str, problems: int) -> None:
+    lines = found(bare_host(), python_source=source)
+    assert len(lines) == problems
+    if lines:
+        assert lines[0].startswith(
+            "box1: python_source is 'distribution'; expected 'auto', 'debian-12' or 'uv' on Debian"
+        )
+
+
 def refused(**changes: Any) -> list[str]:
     return [str(problem) for problem in settings_problems("box1", settings(**changes))]
 
