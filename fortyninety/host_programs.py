@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FETCH_SNAPSHOT = "fetch_snapshot.py"
+SNAPSHOT = "snapshot.py"
 COMPLETE = "complete.py"
 
 

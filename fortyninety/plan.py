@@ -43,7 +43,8 @@ class Paths:
     models: str
     snapshot: str
     current_snapshot: str
-    fetch_snapshot: str
+    second_copy: str | None
+    snapshot_program: str
     complete: str
 
     @property
@@ -59,7 +60,7 @@ class Paths:
             complete_marker(self.engine),
             self.current_engine,
             self.current_snapshot,
-            self.fetch_snapshot,
+            self.snapshot_program,
             self.complete,
         )
 
@@ -89,6 +90,7 @@ class Plan:
     driver_packages: tuple[Package, ...]
     cuda_packages: tuple[Package, ...]
     python_packages: tuple[Package, ...]
+    snapshot_packages: tuple[Package, ...]
     arguments: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
 
@@ -104,7 +106,9 @@ def plan_paths(settings: Settings, card: EngineCard) -> Paths:
     root = settings.install_directory
     tools = f"{root}/tools/{lock_hash(HOST_TOOLS_LOCK)}"
     engine = f"{root}/engines/{card.environment_name}"
-    model = f"{settings.models_directory}/{settings.model_repository.partition('/')[2]}"
+    model_folder = settings.model_repository.partition("/")[2]
+    model = f"{settings.models_directory}/{model_folder}"
+    second = settings.second_copy_directory
     return Paths(
         tools=tools,
         tools_lock=f"{tools}.lock",
@@ -114,7 +118,8 @@ def plan_paths(settings: Settings, card: EngineCard) -> Paths:
         models=model,
         snapshot=f"{model}/{settings.model_revision}",
         current_snapshot=f"{model}/current",
-        fetch_snapshot=f"{root}/bin/fetch-snapshot",
+        second_copy=f"{second}/{model_folder}/{settings.model_revision}" if second else None,
+        snapshot_program=f"{root}/bin/snapshot",
         complete=f"{root}/bin/complete",
     )
 
@@ -189,6 +194,7 @@ def survey_request(settings: Settings, card: EngineCard) -> SurveyRequest:
         *driver_packages(settings, HostState()),
         *cuda_packages(settings),
         *python_packages(card),
+        *snapshot_packages(settings),
     )
     return SurveyRequest(
         files=paths.surveyed,
@@ -199,12 +205,18 @@ def survey_request(settings: Settings, card: EngineCard) -> SurveyRequest:
         user=settings.service_user,
         snapshot=paths.snapshot,
         models_directory=settings.models_directory,
+        second_copy=paths.second_copy or "",
     )
 
 
 def cuda_packages(settings: Settings) -> tuple[Package, ...]:
     """The CUDA toolkit of the version in the settings."""
     return (Package("nvidia-cuda-toolkit", f"{settings.cuda_version}."),)
+
+
+def snapshot_packages(settings: Settings) -> tuple[Package, ...]:
+    """What hosts hand snapshots on with."""
+    return (Package("rsync"),) if settings.snapshot_peers else ()
 
 
 def make_plan(settings: Settings, card: EngineCard, state: HostState) -> Plan:
@@ -224,6 +236,7 @@ def make_plan(settings: Settings, card: EngineCard, state: HostState) -> Plan:
         driver_packages=driver_packages(settings, state),
         cuda_packages=cuda_packages(settings),
         python_packages=python_packages(card),
+        snapshot_packages=snapshot_packages(settings),
         arguments=tuple(arguments),
         environment=tuple(sorted(card.environment.items())),
     )

@@ -180,9 +180,10 @@ class Exchange:
         finally:
             self._leave(name)
 
-    def progress_of(self, name: str) -> int:
+    @property
+    def size(self) -> int:
         """The bytes of the whole snapshot, or 0 while that is not known yet."""
-        return sum(file.size for file in self.files.values()) if name in self._settled else 0
+        return sum(file.size for file in self.files.values())
 
     # --- What the commit consists of
 

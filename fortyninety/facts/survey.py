@@ -29,6 +29,7 @@ class SurveyRequest:
     user: str
     snapshot: str
     models_directory: str
+    second_copy: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,13 @@ class GpuState:
 
 @dataclass
 class HostState:
-    """One reading of a host. `kernels` maps each kernel to its NVIDIA module's version or None."""
+    """One reading of a host. `kernels` maps each kernel to its NVIDIA module's version or None.
+
+    `snapshot` and `second_copy` are "whole", "touched" where a file was written to since it was
+    published, "damaged", or None where there is none. `snapshot_begun` is what there is of it in
+    bytes, `commits` are the folders of published commits, oldest first, and `leftovers` those of
+    fetches of other commits that were never finished.
+    """
 
     distribution: str = ""
     distribution_version: str = ""
@@ -107,6 +114,10 @@ class HostState:
     units: dict[str, dict[str, str]] = field(default_factory=dict)
     running_configuration: str | None = None
     snapshot: str | None = None
+    second_copy: str | None = None
+    snapshot_begun: int = 0
+    commits: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
     filesystem: str = ""
     free_bytes: int = 0
     disks: list[tuple[str, bool]] = field(default_factory=list)
@@ -151,6 +162,7 @@ class Survey(FactBase[HostState]):
             "user": request.user,
             "snapshot": request.snapshot,
             "models_directory": request.models_directory,
+            "second_copy": request.second_copy,
         }
         head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
         return f"{head}\n{SCRIPT}"
@@ -201,6 +213,10 @@ def _read(output: list[str]) -> HostState:
     state.units = _read_units([fields[0] for fields in records["unit"]])
     state.running_configuration = records["running"][0][0] if "running" in records else None
     state.snapshot = records["snapshot"][0][0] if "snapshot" in records else None
+    state.second_copy = records["second_copy"][0][0] if "second_copy" in records else None
+    state.snapshot_begun = int(records["begun"][0][0])
+    state.commits = [folder for (folder,) in records["commit"]]
+    state.leftovers = [folder for (folder,) in records["leftover"]]
     state.filesystem = records["filesystem"][0][0]
     state.free_bytes = int(records["filesystem"][0][1])
     state.disks = [(name, rotational == "1") for name, rotational in records["disk"]]
