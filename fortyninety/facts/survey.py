@@ -214,7 +214,7 @@ def _read(output: list[str]) -> HostState:
     state.running_configuration = records["running"][0][0] if "running" in records else None
     state.snapshot = records["snapshot"][0][0] if "snapshot" in records else None
     state.second_copy = records["second_copy"][0][0] if "second_copy" in records else None
-    state.snapshot_begun = int(records["begun"][0][0])
+    state.snapshot_begun = int(records["begun"][0][0]) if "begun" in records else 0
     state.commits = [folder for (folder,) in records["commit"]]
     state.leftovers = [folder for (folder,) in records["leftover"]]
     state.filesystem = records["filesystem"][0][0]

@@ -53,6 +53,7 @@ def test_files_come_with_hash_mode_and_target(tmp_path: Path) -> None:
 
 
 def publish(snapshot: Path, files: dict[str, str], *lines: str) -> None:
+    snapshot.mkdir(parents=True)
     for name, content in files.items():
         (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
         (snapshot / name).write_text(content)
