@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from fortyninety.cli.snapshot import snapshot
 from lab.cli import lab
 
 
@@ -21,3 +22,4 @@ def main() -> None:
 
 
 main.add_command(lab)
+main.add_command(snapshot)
