@@ -175,6 +175,8 @@ def in_parallel(function: Callable[[Any], Any], files: list[Any]) -> list[Any]:
 
 def read_manifest(folder: Path) -> list[File]:
     """The files of a published snapshot. Raises Failure where there is no manifest to read."""
+    if not (folder / MANIFEST).exists():
+        raise Failure(f"no snapshot is published in {folder}")
     try:
         lines = (folder / MANIFEST).read_text().splitlines()
         split = [line.split("  ", 2) for line in lines]
