@@ -44,9 +44,9 @@ def snapshot() -> None:
 def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
     """Hash every byte of the published snapshots again, on the hosts of INVENTORY, side by side.
 
-    Reads only. Ends with 0 where everything is right, 1 where something is not or a host does not
-    answer, 2 where the inventory cannot be used. What is wrong, the next deploy puts right: it
-    fetches those files alone.
+    Changes nothing. Ends with 0 where everything is right, 1 where something is not or a host does
+    not answer, 2 where the inventory cannot be used. A wrong snapshot is marked as such, so that
+    the next deploy puts it right: it fetches what is wrong alone.
 
     \b
     Examples:

@@ -100,9 +100,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._status = 0
         self._sent = 0
         try:
-            self._route()
-        except _RefusedError as refused:
-            self._refuse(refused)
+            try:
+                self._route()
+            except _RefusedError as refused:
+                self._refuse(refused)
         except ConnectionError:
             # The client went away; the line says how much it had got by then.
             self.close_connection = True

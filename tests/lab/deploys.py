@@ -26,10 +26,12 @@ class Result:
     unchanged: dict[str, list[str]] = field(default_factory=dict)
 
 
-def deploy(*arguments: str, inventory: str = LAB_INVENTORY) -> Result:
+def deploy(
+    *arguments: str, inventory: str = LAB_INVENTORY, deploy_file: str = "deploy.py"
+) -> Result:
     """Run the deploy to its end, with pyinfra's own JSON result where it prints one."""
     ran = subprocess.run(
-        deploy_command(inventory, "--json", *arguments),
+        deploy_command(inventory, "--json", *arguments, deploy_file=deploy_file),
         cwd=PROJECT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
