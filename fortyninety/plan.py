@@ -49,9 +49,10 @@ class Paths:
     snapshot: str
     current_snapshot: str
     served: str
-    fetch_snapshot: str
     build_environment: str
     check_command_line: str
+    second_copy: str | None
+    snapshot_program: str
     complete: str
 
     @property
@@ -68,9 +69,9 @@ class Paths:
             complete_marker(self.engine),
             self.current_engine,
             self.current_snapshot,
-            self.fetch_snapshot,
             self.build_environment,
             self.check_command_line,
+            self.snapshot_program,
             self.complete,
         )
 
@@ -124,6 +125,7 @@ class Plan:
     python_packages: tuple[Package, ...]
     python_source: str
     package_source: PackageSource
+    snapshot_packages: tuple[Package, ...]
     arguments: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
 
@@ -151,7 +153,9 @@ def plan_paths(settings: Settings, card: EngineCard) -> Paths:
     root = settings.install_directory
     tools = f"{root}/tools/{lock_hash(HOST_TOOLS_LOCK)}"
     engine = f"{root}/engines/{card.environment_name}"
-    model = f"{settings.models_directory}/{settings.model_repository.partition('/')[2]}"
+    model_folder = settings.model_repository.partition("/")[2]
+    model = f"{settings.models_directory}/{model_folder}"
+    second = settings.second_copy_directory
     return Paths(
         tools=tools,
         tools_lock=f"{tools}.lock",
@@ -164,9 +168,10 @@ def plan_paths(settings: Settings, card: EngineCard) -> Paths:
         snapshot=f"{model}/{settings.model_revision}",
         current_snapshot=f"{model}/current",
         served=f"{root}/served",
-        fetch_snapshot=f"{root}/bin/fetch-snapshot",
         build_environment=f"{root}/bin/build-environment",
         check_command_line=f"{root}/bin/check-command-line",
+        second_copy=f"{second}/{model_folder}/{settings.model_revision}" if second else None,
+        snapshot_program=f"{root}/bin/snapshot",
         complete=f"{root}/bin/complete",
     )
 
@@ -273,6 +278,7 @@ def survey_request(settings: Settings, card: EngineCard) -> SurveyRequest:
         *driver_packages(settings, HostState()),
         *cuda_packages(settings),
         *python_packages(card, "distribution"),
+        *snapshot_packages(settings),
     )
     return SurveyRequest(
         files=paths.surveyed,
@@ -284,12 +290,18 @@ def survey_request(settings: Settings, card: EngineCard) -> SurveyRequest:
         snapshot=paths.snapshot,
         models_directory=settings.models_directory,
         install_directory=settings.install_directory,
+        second_copy=paths.second_copy or "",
     )
 
 
 def cuda_packages(settings: Settings) -> tuple[Package, ...]:
     """The CUDA toolkit of the version in the settings."""
     return (Package("nvidia-cuda-toolkit", f"{settings.cuda_version}."),)
+
+
+def snapshot_packages(settings: Settings) -> tuple[Package, ...]:
+    """What hosts hand snapshots on with."""
+    return (Package("rsync"),) if settings.snapshot_peers else ()
 
 
 def make_plan(settings: Settings, card: EngineCard, state: HostState) -> Plan:
@@ -312,6 +324,7 @@ def make_plan(settings: Settings, card: EngineCard, state: HostState) -> Plan:
         python_packages=python_packages(card, source),
         python_source=source,
         package_source=package_source(settings),
+        snapshot_packages=snapshot_packages(settings),
         arguments=tuple(arguments),
         environment=tuple(sorted(engine_environment(settings, card).items())),
     )

@@ -228,7 +228,11 @@ def _disk_problems(host: str, settings: Settings, state: HostState) -> Iterator[
             host, "models_directory", f"on {state.filesystem}", "on a local NVMe disk", remedy
         )
         return
-    slow = [name for name, _ in state.disks if not name.startswith("nvme")]
+    slow = [
+        f"{name}{' (rotational)' if rotational else ''}"
+        for name, rotational in state.disks
+        if not name.startswith("nvme")
+    ]
     if slow or not state.disks:
         where = ", ".join(slow) or f"{state.filesystem} on no disk that lsblk shows"
         yield Problem(host, "models_directory", f"on {where}", "on a local NVMe disk", remedy)

@@ -415,7 +415,7 @@ def test_a_release_installs_from_its_lock_and_its_parser_takes_the_70b_in_all_pr
         ran = deploy(
             *("--data", f"engine={release}", "--data", f"profile={profile}"),
             *("--data", "model_repository=hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"),
-            file="bench/engine_deploy.py",
+            deploy_file="bench/engine_deploy.py",
         )
         assert ran.exit_code == 0, ran.output
         assert "Have the engine read its command line" in ran.changed or (

@@ -42,7 +42,11 @@ def test_a_bare_two_card_box_is_accepted() -> None:
             {"gpus": [gpu(index, name="NVIDIA GeForce RTX 3090") for index in (0, 1)]},
             "box1: gpu_model is 'NVIDIA GeForce RTX 3090'; expected 'NVIDIA GeForce RTX 4090'",
         ),
-        ({"disks": [("sda", True)]}, "box1: models_directory is on sda; expected on a local NVMe"),
+        (
+            {"disks": [("sda", True)]},
+            "box1: models_directory is on sda (rotational); expected on a local NVMe",
+        ),
+        ({"disks": [("sdb", False)]}, "box1: models_directory is on sdb; expected on a local NVMe"),
         ({"filesystem": "nfs4"}, "box1: models_directory is on nfs4; expected on a local NVMe"),
         (
             {"listeners": ['LISTEN 0 511 127.0.0.1:8000 0.0.0.0:* users:(("nginx",pid=77,fd=6))']},
