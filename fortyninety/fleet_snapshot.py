@@ -12,14 +12,13 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from pyinfra import logger
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
-from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 
 from fortyninety.current_state import current_state
 from fortyninety.handing_on import Exhausted
+from fortyninety.host_shell import HostLost, shell
 from fortyninety.hub import token_of
 from fortyninety.plan import Plan
 from fortyninety.run import plans_of
@@ -47,27 +46,18 @@ class HostMember:
 
         Raises StepFailed, also where the connection is gone.
         """
-        output = shell(self.host, f"{self._command} {command}; echo $?", _stdin=json.dumps(request))
+        try:
+            output = shell(
+                self.host, f"{self._command} {command}; echo $?", _stdin=json.dumps(request)
+            )
+        except HostLost as lost:
+            raise StepFailed(LOCAL, str(lost)) from lost
         *answer, code = output.stdout_lines or [""]
         if code != "0":
             said = " ".join(output.stderr.split()) or "the connection ended in the middle"
             raise StepFailed(int(code) if code.isdigit() else LOCAL, said)
         found: dict[str, Any] = json.loads(answer[-1])
         return found
-
-
-def shell(host: Host, command: str, **arguments: Any) -> Any:
-    """Run a command on a host outside any operation, as its data says: with sudo or without.
-
-    Returns pyinfra's output. Raises StepFailed where it cannot be run at all.
-    """
-    own, _ = pop_global_arguments(host.state, host, {})
-    connector = {key: value for key, value in own.items() if key in CONNECTOR_ARGUMENT_KEYS}
-    try:
-        _, output = host.run_shell_command(command, **{**connector, **arguments})
-    except (PyinfraError, OSError, EOFError) as error:
-        raise StepFailed(LOCAL, f"cannot be reached: {error}") from error
-    return output
 
 
 def peer_address(host: Host, plan: Plan) -> str:
@@ -158,7 +148,7 @@ def _progress(host: Host, plan: Plan, exchange: Exchange) -> Iterator[None]:
         while not stopped.wait(PROGRESS_INTERVAL):
             try:
                 output = shell(host, f"du -scb {folders} 2>/dev/null | tail -n 1 | cut -f 1")
-            except StepFailed:
+            except HostLost:
                 continue
             here, whole = int(output.stdout or 0), exchange.size
             if whole and before is not None and here > before:

@@ -80,15 +80,14 @@ def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
 
 
 def _verify(host: Host, settings: Settings) -> Verdict:
-    from fortyninety.fleet_snapshot import shell  # noqa: PLC0415
-    from fortyninety.snapshot_exchange import StepFailed  # noqa: PLC0415
+    from fortyninety.host_shell import HostLost, shell  # noqa: PLC0415
 
     folder = plan_paths(settings, load_engine_card(settings.engine)).snapshot
     try:
         # By this project's own program, whatever an older deploy may have left on the host.
         output = shell(host, f"python3 - verify {folder}", _stdin=program(SNAPSHOT))
-    except StepFailed as failed:
-        return Verdict(host.name, folder, whole=False, wrong=[str(failed)])
+    except HostLost as lost:
+        return Verdict(host.name, folder, whole=False, wrong=[str(lost)])
     if not output.stdout_lines:
         said = " ".join(output.stderr.split()) or "the host answered nothing"
         return Verdict(host.name, folder, whole=False, wrong=[said])
