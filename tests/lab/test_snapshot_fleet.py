@@ -203,7 +203,7 @@ def test_a_second_run_changes_nothing_and_asks_the_hub_for_nothing(
 
 def flip_a_byte(host: LabHost, hub: FleetHub) -> str:
     """Change one byte of a shard on a host, as a bad disk would, but for the time of change."""
-    shard = hub.files()[-1].name
+    shard = hub.files()[1].name
     path = f"{MODEL}/{hub.commit}/{shard}"
     host.ssh(
         f"touch -r {path} /root/time && printf 'four' | "
