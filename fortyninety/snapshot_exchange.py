@@ -17,6 +17,9 @@ from fortyninety.handing_on import HUB, Distribution, Exhausted, Transfer
 
 # Files below this size travel together, up to it: a part is what one transfer moves. Bytes.
 SMALL = 64 * 10**6
+# Where no part is larger than this, a sender sends two at a time: to begin with one (a program, a
+# connection, a digest at the end: half a second) takes about as long as to send it.
+TWO_AT_ONCE_BELOW = 10**9
 # Seconds for which a host serves its peers when nobody renews it, and between renewals.
 LIFETIME = 180
 RENEWAL = 45
@@ -199,7 +202,9 @@ class Exchange:
             self.files = {each["path"]: SnapshotFile(**each) for each in files}
             with self._changed:
                 self._parts = in_parts(list(self.files.values()))
-                distribution = Distribution(len(self._parts), peers=self._peers)
+                largest = max((sum(each.size for each in part) for part in self._parts), default=0)
+                at_once = 2 if largest < TWO_AT_ONCE_BELOW else 1
+                distribution = Distribution(len(self._parts), peers=self._peers, at_once=at_once)
                 for name in self._whole:
                     distribution.add(name, range(len(self._parts)))
                 self._distribution = distribution
@@ -266,8 +271,13 @@ class Exchange:
 
     def _receive_all(self, member: Member, allow: list[str]) -> None:
         while (transfer := self._next(member.name)) is not None:
-            verified = self._verified[member.name]
-            part = [file for file in self._parts[transfer.part] if file.path not in verified]
+            numbers = self._numbers(transfer)
+            part = [
+                file
+                for number in numbers
+                for file in self._parts[number]
+                if file.path not in self._verified[member.name]
+            ]
             began = time.monotonic()
             try:
                 source = self._source_of(transfer, allow)
@@ -288,8 +298,17 @@ class Exchange:
                 assert self._distribution is not None
                 self._record(answer["verified"])
                 self._distribution.done(transfer)
+                self._distribution.has(member.name, numbers)
                 self._assign()
             self._report(member.name, _arrived(transfer, part, seconds))
+
+    def _numbers(self, transfer: Transfer) -> list[int]:
+        """What is fetched at one go: everything where nobody waits for the first part of it."""
+        with self._changed:
+            assert self._distribution is not None
+            if transfer.sender == HUB and (len(self._receiving) == 1 or not self._peers):
+                return sorted(self._distribution.lacks(transfer.receiver))
+            return [transfer.part]
 
     def _next(self, name: str) -> Transfer | None:
         with self._changed:
