@@ -108,6 +108,7 @@ class _Serving:
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     members: dict[str, Member] = field(default_factory=dict)
     locks: dict[str, threading.Lock] = field(default_factory=dict)
+    starting: list[threading.Thread] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -169,6 +170,7 @@ class Exchange:
         try:
             self._read_index(member)
             found = member.step("inspect", self._request(member, self._everything()))["verified"]
+            self._open_early(member, allow)
             self._join(member, found)
             self._receive_all(member, allow)
             published = member.step("publish", self._request(member, self._everything()))
@@ -353,6 +355,23 @@ class Exchange:
             "secret": self._serving.secret,
         }
 
+    def _open_early(self, member: Member, allow: list[str]) -> None:
+        """Start a member's daemon while it waits for its first part: others wait for it then."""
+
+        def start() -> None:
+            try:
+                self._serve(member, allow)
+            except StepFailed as failed:
+                self._report(member.name, f"it cannot hand on: {failed}")
+
+        with self._changed:
+            if not self._peers or len(self._receiving) == 1:
+                return
+            self._members[member.name] = member
+            thread = threading.Thread(target=start, daemon=True)
+            self._serving.starting.append(thread)
+            thread.start()
+
     def _serve(self, giver: Member, allow: list[str]) -> None:
         with self._changed:
             lock = self._serving.locks.setdefault(giver.name, threading.Lock())
@@ -385,14 +404,25 @@ class Exchange:
                     self._report(giver.name, f"{failed}")
 
     def _stop_serving(self) -> None:
+        for thread in list(self._serving.starting):
+            thread.join()
         with self._changed:
             serving, self._serving = self._serving, _Serving()
         serving.stop.set()
-        for giver in serving.members.values():
+
+        def stop(giver: Member) -> None:
             try:
                 giver.step("stop-serving", {})
             except StepFailed as failed:
                 self._report(giver.name, f"the port closes in {LIFETIME} s: {failed}")
+
+        stopping = [
+            threading.Thread(target=stop, args=(giver,)) for giver in serving.members.values()
+        ]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join()
 
 
 def _arrived(transfer: Transfer, part: list[SnapshotFile], seconds: float) -> str:
