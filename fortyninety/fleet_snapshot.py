@@ -116,7 +116,8 @@ def _exchange(state: State, plan: Plan) -> tuple[Exchange, list[str]]:
             ),
             peers=settings.snapshot_peers,
             port=settings.peer_port,
-            rate=settings.peer_rate_limit and settings.peer_rate_limit * 1000,
+            # rsync counts in KiB.
+            rate=settings.peer_rate_limit and settings.peer_rate_limit * 10**6 // 1024,
             report=lambda name, line: _say(hosts[name], line),
         )
         for host, each in alike.items():

@@ -115,7 +115,7 @@ class _Serving:
 class Exchange:
     """The distribution of one commit over the hosts of one run.
 
-    `peers` says whether hosts hand on; `port` is where they do it, and `rate` (KB/s) how fast at
+    `peers` says whether hosts hand on; `port` is where they do it, and `rate` (KiB/s) how fast at
     most. `report` gets a host's name and a line for people.
     """
 

