@@ -18,7 +18,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 
-from fortyninety.current_state import current_state
+from fortyninety.current_state import current_state, forget_state
 from fortyninety.handing_on import Exhausted
 from fortyninety.hub import token_of
 from fortyninety.plan import Plan
@@ -90,6 +90,9 @@ def supply(state: State, host: Host) -> bool:
         repository = plan.settings.model_repository
         logger.error(f"{host.print_prefix}{format_text(f'{repository}: {failed}', 'red')}")
         return False
+    finally:
+        # It was read in the middle, by whoever looked for hosts that have the snapshot.
+        forget_state(host)
     _say(host, f"published {plan.settings.model_revision}: {size / 1e9:.2f} GB")
     return True
 

@@ -294,7 +294,7 @@ def test_a_controller_killed_in_the_middle_leaves_no_port_open_and_the_next_run_
             timer = "fortyninety-snapshot-peer-end"
             due = host.ssh(f"systemctl show -P NextElapseUSecMonotonic {timer}.timer").stdout
             assert due.strip() not in ("", "infinity"), "nothing would end it"
-            host.ssh(f"systemctl start {timer}.service", check=True)
+            host.ssh(f"systemctl start --wait {timer}.service", check=True)
             assert not int(host.ssh(listening).stdout)
     ran = run(inventory)
     assert ran.exit_code == 0, ran.output
