@@ -16,7 +16,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 
-from fortyninety.current_state import current_state
+from fortyninety.current_state import current_state, forget_state
 from fortyninety.handing_on import Exhausted
 from fortyninety.host_shell import HostLost, shell
 from fortyninety.hub import token_of
@@ -80,6 +80,9 @@ def supply(state: State, host: Host) -> bool:
         repository = plan.settings.model_repository
         logger.error(f"{host.print_prefix}{format_text(f'{repository}: {failed}', 'red')}")
         return False
+    finally:
+        # It was read in the middle, by whoever looked for hosts that have the snapshot.
+        forget_state(host)
     _say(host, f"published {plan.settings.model_revision}: {size / 1e9:.2f} GB")
     return True
 
@@ -106,7 +109,8 @@ def _exchange(state: State, plan: Plan) -> tuple[Exchange, list[str]]:
             ),
             peers=settings.snapshot_peers,
             port=settings.peer_port,
-            rate=settings.peer_rate_limit and settings.peer_rate_limit * 1000,
+            # rsync counts in KiB.
+            rate=settings.peer_rate_limit and settings.peer_rate_limit * 10**6 // 1024,
             report=lambda name, line: _say(hosts[name], line),
         )
         for host, each in alike.items():

@@ -35,11 +35,13 @@ class Exhausted(Exception):
 class Distribution:
     """The state of one snapshot's distribution over a fleet.
 
-    `peers` is False where every host fetches for itself from outside.
+    `peers` is False where every host fetches for itself from outside. `at_once` is how many parts
+    a sender sends side by side: two where beginning one takes about as long as sending it.
     """
 
     parts: int
     peers: bool = True
+    at_once: int = 1
     _have: dict[str, set[int]] = field(default_factory=dict)
     _under_way: list[Transfer] = field(default_factory=list)
     # Pairs that failed once, receiver and sender, with why.
@@ -76,6 +78,10 @@ class Distribution:
                 found[host] = Exhausted(self._reasons(host))
         return found
 
+    def has(self, host: str, parts: Iterable[int]) -> None:
+        """A host got further parts than it was told to."""
+        self._have[host].update(parts)
+
     def done(self, transfer: Transfer) -> None:
         """The receiver has the part, verified, and may give it on."""
         self._under_way.remove(transfer)
@@ -101,8 +107,8 @@ class Distribution:
     def _from_outside(self, host: str, lacks: set[int]) -> Transfer | None:
         if not self._may_ask(host, HUB):
             return None
-        if self.peers and any(each.sender == HUB for each in self._under_way):
-            return None  # one at a time: the first is handed on the sooner
+        if self.peers and not self._free(HUB):
+            return None  # few at a time: the first is handed on the sooner
         fetched = {each.part for each in self._under_way if each.sender == HUB}
         for part in sorted(lacks - (fetched if self.peers else set())):
             if not self._givers(host, part):
@@ -110,18 +116,20 @@ class Distribution:
         return None
 
     def _from_a_peer(self, host: str, lacks: set[int]) -> Transfer | None:
-        sending = {each.sender for each in self._under_way}
         offers = [
             (self._copies(part), -len(self._have[giver]), part, giver)
             for part in lacks
             for giver in self._givers(host, part)
-            if giver not in sending
+            if self._free(giver)
         ]
         if not offers:
             return None
         # The rarest first, and from the one that has the most.
         _, _, part, giver = min(offers)
         return Transfer(part, host, giver)
+
+    def _free(self, sender: str) -> bool:
+        return sum(each.sender == sender for each in self._under_way) < self.at_once
 
     def _copies(self, part: int) -> int:
         under_way = sum(each.part == part for each in self._under_way)

@@ -17,6 +17,9 @@ from fortyninety.handing_on import HUB, Distribution, Exhausted, Transfer
 
 # Files below this size travel together, up to it: a part is what one transfer moves. Bytes.
 SMALL = 64 * 10**6
+# Where no part is larger than this, a sender sends two at a time: to begin with one (a program, a
+# connection, a digest at the end: half a second) takes about as long as to send it.
+TWO_AT_ONCE_BELOW = 10**9
 # Seconds for which a host serves its peers when nobody renews it, and between renewals.
 LIFETIME = 180
 RENEWAL = 45
@@ -105,13 +108,14 @@ class _Serving:
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     members: dict[str, Member] = field(default_factory=dict)
     locks: dict[str, threading.Lock] = field(default_factory=dict)
+    starting: list[threading.Thread] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
 
 class Exchange:
     """The distribution of one commit over the hosts of one run.
 
-    `peers` says whether hosts hand on; `port` is where they do it, and `rate` (KB/s) how fast at
+    `peers` says whether hosts hand on; `port` is where they do it, and `rate` (KiB/s) how fast at
     most. `report` gets a host's name and a line for people.
     """
 
@@ -166,6 +170,7 @@ class Exchange:
         try:
             self._read_index(member)
             found = member.step("inspect", self._request(member, self._everything()))["verified"]
+            self._open_early(member, allow)
             self._join(member, found)
             self._receive_all(member, allow)
             published = member.step("publish", self._request(member, self._everything()))
@@ -199,7 +204,9 @@ class Exchange:
             self.files = {each["path"]: SnapshotFile(**each) for each in files}
             with self._changed:
                 self._parts = in_parts(list(self.files.values()))
-                distribution = Distribution(len(self._parts), peers=self._peers)
+                largest = max((sum(each.size for each in part) for part in self._parts), default=0)
+                at_once = 2 if largest < TWO_AT_ONCE_BELOW else 1
+                distribution = Distribution(len(self._parts), peers=self._peers, at_once=at_once)
                 for name in self._whole:
                     distribution.add(name, range(len(self._parts)))
                 self._distribution = distribution
@@ -266,8 +273,13 @@ class Exchange:
 
     def _receive_all(self, member: Member, allow: list[str]) -> None:
         while (transfer := self._next(member.name)) is not None:
-            verified = self._verified[member.name]
-            part = [file for file in self._parts[transfer.part] if file.path not in verified]
+            numbers = self._numbers(transfer)
+            part = [
+                file
+                for number in numbers
+                for file in self._parts[number]
+                if file.path not in self._verified[member.name]
+            ]
             began = time.monotonic()
             try:
                 source = self._source_of(transfer, allow)
@@ -288,8 +300,17 @@ class Exchange:
                 assert self._distribution is not None
                 self._record(answer["verified"])
                 self._distribution.done(transfer)
+                self._distribution.has(member.name, numbers)
                 self._assign()
             self._report(member.name, _arrived(transfer, part, seconds))
+
+    def _numbers(self, transfer: Transfer) -> list[int]:
+        """What is fetched at one go: everything where nobody waits for the first part of it."""
+        with self._changed:
+            assert self._distribution is not None
+            if transfer.sender == HUB and (len(self._receiving) == 1 or not self._peers):
+                return sorted(self._distribution.lacks(transfer.receiver))
+            return [transfer.part]
 
     def _next(self, name: str) -> Transfer | None:
         with self._changed:
@@ -334,6 +355,23 @@ class Exchange:
             "secret": self._serving.secret,
         }
 
+    def _open_early(self, member: Member, allow: list[str]) -> None:
+        """Start a member's daemon while it waits for its first part: others wait for it then."""
+
+        def start() -> None:
+            try:
+                self._serve(member, allow)
+            except StepFailed as failed:
+                self._report(member.name, f"it cannot hand on: {failed}")
+
+        with self._changed:
+            if not self._peers or len(self._receiving) == 1:
+                return
+            self._members[member.name] = member
+            thread = threading.Thread(target=start, daemon=True)
+            self._serving.starting.append(thread)
+            thread.start()
+
     def _serve(self, giver: Member, allow: list[str]) -> None:
         with self._changed:
             lock = self._serving.locks.setdefault(giver.name, threading.Lock())
@@ -366,14 +404,25 @@ class Exchange:
                     self._report(giver.name, f"{failed}")
 
     def _stop_serving(self) -> None:
+        for thread in list(self._serving.starting):
+            thread.join()
         with self._changed:
             serving, self._serving = self._serving, _Serving()
         serving.stop.set()
-        for giver in serving.members.values():
+
+        def stop(giver: Member) -> None:
             try:
                 giver.step("stop-serving", {})
             except StepFailed as failed:
                 self._report(giver.name, f"the port closes in {LIFETIME} s: {failed}")
+
+        stopping = [
+            threading.Thread(target=stop, args=(giver,)) for giver in serving.members.values()
+        ]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join()
 
 
 def _arrived(transfer: Transfer, part: list[SnapshotFile], seconds: float) -> str:

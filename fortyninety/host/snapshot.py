@@ -284,6 +284,8 @@ def inspect(places: Places, files: list[File], second_copy: Path | None) -> dict
             return known[file.path]
         here = places.partial / file.path
         inside = [here, places.published / file.path, *siblings.get((file.sha256, file.size), [])]
+        if file.sha256 is None:
+            inside += [commit / file.path for commit in _other_commits(places)]
         on_their_way = [places.incoming / kind / file.path for kind in ("hub", "peer", "mirror")]
         outside = [second_copy / file.path] if second_copy is not None else []
         for candidate in (*inside, *on_their_way, *outside):
@@ -329,13 +331,16 @@ def _right(path: Path, file: File) -> str | None:
 
 def _same_files_of_other_commits(places: Places) -> dict[tuple[str | None, int], list[Path]]:
     found: dict[tuple[str | None, int], list[Path]] = {}
-    for manifest in places.model.glob(f"[!.]*/{MANIFEST}"):
-        if manifest.parent.is_symlink() or manifest.parent == places.published:
-            continue
+    for commit in _other_commits(places):
         with contextlib.suppress(Failure):
-            for file in read_manifest(manifest.parent):
-                found.setdefault((file.sha256, file.size), []).append(manifest.parent / file.path)
+            for file in read_manifest(commit):
+                found.setdefault((file.sha256, file.size), []).append(commit / file.path)
     return found
+
+
+def _other_commits(places: Places) -> list[Path]:
+    commits = [manifest.parent for manifest in places.model.glob(f"[!.]*/{MANIFEST}")]
+    return [each for each in commits if not each.is_symlink() and each != places.published]
 
 
 def refuse_full_disk(places: Places, files: list[File], present: list[bool]) -> None:
@@ -736,7 +741,8 @@ def serve(places: Places, request: dict[str, Any]) -> dict[str, Any]:
         # By the folder itself and not by its name: it goes on when the name changes.
         f"BindReadOnlyPaths={source}:{PEER_FOLDER}/export",
         f"ReadWritePaths={PEER_FOLDER}",
-        f"ExecStopPost=/bin/rm -rf {PEER_FOLDER}",
+        # By name: below `export` are the verified files.
+        f"ExecStopPost=/bin/rm -f {PEER_FOLDER}/secret {PEER_FOLDER}/rsyncd.conf",
         "ProtectSystem=strict",
         "ProtectHome=yes",
         "PrivateTmp=yes",
@@ -744,7 +750,7 @@ def serve(places: Places, request: dict[str, Any]) -> dict[str, Any]:
         "NoNewPrivileges=yes",
         "CapabilityBoundingSet=CAP_SYS_CHROOT CAP_SETUID CAP_SETGID CAP_DAC_READ_SEARCH",
     )
-    rate = [f"--bwlimit={request['rate']}K"] if request.get("rate") else []
+    rate = [f"--bwlimit={request['rate']}"] if request.get("rate") else []
     _systemd(
         *("systemd-run", "--quiet", "--collect", f"--unit={PEER_UNIT}"),
         *(f"--property={each}" for each in properties),
@@ -773,7 +779,12 @@ def stop_serving() -> dict[str, Any]:
     """Close the port and forget the secret."""
     for unit in (f"{PEER_UNIT}-end.timer", f"{PEER_UNIT}.service"):
         subprocess.run(["systemctl", "stop", "--quiet", unit], capture_output=True, check=False)
-    shutil.rmtree(PEER_FOLDER, ignore_errors=True)
+    # Nothing of this may ever reach what `export` showed to the daemon: no removal in depth.
+    for name in ("secret", "rsyncd.conf", "pid", "lock"):
+        (PEER_FOLDER / name).unlink(missing_ok=True)
+    for folder in (PEER_FOLDER / "export", PEER_FOLDER):
+        if folder.exists():
+            folder.rmdir()
     return {}
 
 
@@ -790,9 +801,15 @@ def _wait_for_port(port: int, seconds: float = 10) -> None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError as error:
-            if time.monotonic() > deadline:
+            unit = f"{PEER_UNIT}.service"
+            active = subprocess.run(["systemctl", "is-active", "--quiet", unit], check=False)
+            if active.returncode != 0 or time.monotonic() > deadline:
+                journal = ["journalctl", f"--unit={unit}", "--lines=3", "--output=cat"]
+                said = subprocess.run(journal, capture_output=True, text=True, check=False).stdout
                 stop_serving()
-                raise Failure(f"cannot serve peers: nothing listens on port {port}") from error
+                raise Failure(
+                    f"cannot serve peers, nothing listens on port {port}: {' '.join(said.split())}"
+                ) from error
             time.sleep(0.02)
         else:
             return
