@@ -60,12 +60,17 @@ def main(count: int, runs: int, keep: bool, as_json: bool) -> None:
         _print(report)
 
 
-def _bring_up(count: int) -> None:
+def save_converged_host() -> None:
+    """Save a host that one whole deploy made, for others to start from, unless there is one."""
     if SAVED not in [saved.name for saved in saved_hosts.everything()]:
         hosts.up(1, cards=CARDS)
         _deploy("the deploy of the host that the others start from")
         hosts.save("lab1", SAVED)
         hosts.down()
+
+
+def _bring_up(count: int) -> None:
+    save_converged_host()
     hosts.up(count, cards=CARDS, saved=SAVED)
     _deploy("the deploy before the measured ones")
     _wait_until_idle()

@@ -45,7 +45,28 @@ def serve_arguments(
         if value is not True:
             spellings = card.values.get(key, {})
             arguments.append(spellings.get(value, value))
+    backend = attention_backend(settings, card)
+    if backend is not None and card.attention_backend.flag is not None:
+        arguments += [card.attention_backend.flag, backend]
     # Prompts stay out of the journal; releases that log none by default have no such flag.
     if quiet := card.flags.get("disable_log_requests"):
         arguments.append(quiet)
-    return [*arguments, *card.extra_arguments]
+    return [*arguments, *card.extra_arguments, *settings.engine_arguments]
+
+
+def engine_environment(settings: Settings, card: EngineCard) -> dict[str, str]:
+    """The engine's environment variables: the release's own, and what it takes only there."""
+    backend = attention_backend(settings, card)
+    variable = card.attention_backend.environment
+    if backend is None or variable is None:
+        return dict(card.environment)
+    return {**card.environment, variable: backend}
+
+
+def attention_backend(settings: Settings, card: EngineCard) -> str | None:
+    """The attention backend that is asked for, or None for the engine's own choice."""
+    if settings.attention_backend is not None:
+        return settings.attention_backend
+    if settings.kv_cache_dtype.startswith("fp8"):
+        return card.attention_backend.for_fp8_kv_cache
+    return None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 ENGINES_DIRECTORY = Path(__file__).resolve().parent.parent / "engines"
 
@@ -34,6 +35,34 @@ class Advisory(BaseModel):
     fixed_in: str | None
 
 
+class Parser(BaseModel):
+    """Where the release keeps the parser of its command line.
+
+    `module` has `make_arg_parser` and `validate_parsed_serve_args`; `class_` (`class` in the card)
+    is the parser that the former fills.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    module: str
+    class_: str = Field(alias="class")
+
+
+class AttentionBackendChoice(BaseModel):
+    """How the release is told its attention backend on sm_89: by a flag or by a variable.
+
+    `for_fp8_kv_cache` is what an fp8 KV cache is served with unless the settings say otherwise, or
+    None for the release's own choice; `names` are those that the release has for these cards.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    flag: str | None
+    environment: str | None
+    for_fp8_kv_cache: str | None
+    names: tuple[str, ...]
+
+
 class EngineCard(BaseModel):
     """What differs between vLLM releases, as data. Read with `load_engine_card`."""
 
@@ -48,11 +77,14 @@ class EngineCard(BaseModel):
     device: Literal["cpu", "cuda"]
     driver_floor: int | None
     entry: tuple[str, ...]
+    parser: Parser
     model_argument: str
     extra_arguments: tuple[str, ...]
+    listens_where_told: bool
     host_packages: tuple[str, ...]
     flags: dict[str, str | None]
     values: dict[str, dict[str, str]]
+    attention_backend: AttentionBackendChoice
     environment: dict[str, str]
     log_lines: dict[str, Any]
     metrics: dict[str, Metric]
@@ -66,6 +98,15 @@ class EngineCard(BaseModel):
         return ENGINES_DIRECTORY / self.release / "requirements.txt"
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """Packages that others of the lock name and that are left out on purpose."""
+        overrides = ENGINES_DIRECTORY / self.release / "overrides.txt"
+        if not overrides.exists():
+            return ()
+        lines = (line.partition("#")[0].strip() for line in overrides.read_text().splitlines())
+        return tuple(line.partition(";")[0].strip() for line in lines if "never" in line)
+
+    @property
     def environment_name(self) -> str:
         """The name of the environment's folder on a host: the release and its lock's hash."""
         return f"{self.release}-{lock_hash(self.lock_path)}"
@@ -77,8 +118,9 @@ def lock_hash(path: Path) -> str:
 
 
 def known_releases() -> list[str]:
-    """Every release that has a card, sorted by name."""
-    return sorted(path.parent.name for path in ENGINES_DIRECTORY.glob("*/engine.yaml"))
+    """Every release that has a card, the oldest first."""
+    names = (path.parent.name for path in ENGINES_DIRECTORY.glob("*/engine.yaml"))
+    return sorted(names, key=lambda name: ([int(each) for each in re.findall(r"\d+", name)], name))
 
 
 @cache

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+BUILD_ENVIRONMENT = "build_environment.py"
+CHECK_COMMAND_LINE = "check_command_line.py"
+ROLL_BACK = "roll_back.py"
 FETCH_SNAPSHOT = "fetch_snapshot.py"
 COMPLETE = "complete.py"
 

@@ -6,15 +6,18 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from fortyninety.command_line import serve_arguments
+from fortyninety.command_line import engine_environment, serve_arguments
 from fortyninety.engine_card import EngineCard, lock_hash
 from fortyninety.facts.survey import HostState, SurveyRequest
 from fortyninety.operations.apt import Package
 from fortyninety.settings import Settings
 
-# The distributions whose own archive carries driver 550 or later, and which of their releases has
-# python3.11: Debian 13's newest is 3.13, and Debian 12's installs beside it (measured).
+# The distributions whose own archive carries driver 550 or later.
 SUPPORTED_DISTRIBUTIONS = {("debian", "13"): "Debian 13"}
+
+# Where Python 3.11 comes from unless the settings say otherwise: Debian 12 has it, on Debian 13
+# (whose only one is 3.13) Debian 12's installs beside its own (measured), and elsewhere uv's build.
+PYTHON_SOURCES = {("debian", "12"): "distribution", ("debian", "13"): "debian-12"}
 PYTHON_SUITE = "bookworm"
 
 HOST_TOOLS_LOCK = Path(__file__).resolve().parent.parent / "host-tools" / "requirements.txt"
@@ -37,13 +40,18 @@ class Paths:
 
     tools: str
     tools_lock: str
+    pythons: str
+    managed_interpreter: str
     engine: str
     engine_lock: str
     current_engine: str
     models: str
     snapshot: str
     current_snapshot: str
+    served: str
     fetch_snapshot: str
+    build_environment: str
+    check_command_line: str
     complete: str
 
     @property
@@ -56,12 +64,37 @@ class Paths:
             SERVICE_UNIT,
             POWER_UNIT,
             complete_marker(self.tools),
+            self.managed_interpreter,
             complete_marker(self.engine),
             self.current_engine,
             self.current_snapshot,
             self.fetch_snapshot,
+            self.build_environment,
+            self.check_command_line,
             self.complete,
         )
+
+
+@dataclass(frozen=True)
+class PackageSource:
+    """Where Python packages are fetched from: an index (None: the host's own), a folder of wheels.
+
+    `no_index` means the folder alone.
+    """
+
+    index: str | None
+    no_index: bool
+    wheels: str | None
+
+
+def package_source(settings: Settings) -> PackageSource:
+    """Where the settings say that Python packages come from."""
+    named = settings.package_index not in ("host", "none")
+    return PackageSource(
+        index=settings.package_index if named else None,
+        no_index=settings.package_index == "none",
+        wheels=settings.wheel_directory,
+    )
 
 
 def complete_marker(environment: str) -> str:
@@ -89,6 +122,8 @@ class Plan:
     driver_packages: tuple[Package, ...]
     cuda_packages: tuple[Package, ...]
     python_packages: tuple[Package, ...]
+    python_source: str
+    package_source: PackageSource
     arguments: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
 
@@ -97,6 +132,18 @@ class Plan:
         """The whole command line of the service, with the program's full path."""
         program, *rest = self.card.entry
         return (f"{self.paths.engine}/bin/{program}", *rest, *self.arguments)
+
+    @property
+    def python_suite(self) -> str | None:
+        """The other release's suite that Python comes from, if it does."""
+        return PYTHON_SUITE if self.python_source == "debian-12" else None
+
+    @property
+    def interpreter(self) -> str:
+        """The Python that the engine's environment is made of."""
+        if self.python_source == "uv":
+            return self.paths.managed_interpreter
+        return f"/usr/bin/python{self.card.python}"
 
 
 def plan_paths(settings: Settings, card: EngineCard) -> Paths:
@@ -108,13 +155,18 @@ def plan_paths(settings: Settings, card: EngineCard) -> Paths:
     return Paths(
         tools=tools,
         tools_lock=f"{tools}.lock",
+        pythons=f"{root}/pythons",
+        managed_interpreter=f"{root}/pythons/python{card.python}",
         engine=engine,
         engine_lock=f"{engine}.lock",
         current_engine=f"{root}/engines/current",
         models=model,
         snapshot=f"{model}/{settings.model_revision}",
         current_snapshot=f"{model}/current",
+        served=f"{root}/served",
         fetch_snapshot=f"{root}/bin/fetch-snapshot",
+        build_environment=f"{root}/bin/build-environment",
+        check_command_line=f"{root}/bin/check-command-line",
         complete=f"{root}/bin/complete",
     )
 
@@ -140,16 +192,25 @@ def driver_packages(settings: Settings, state: HostState) -> tuple[Package, ...]
     )
 
 
-def python_packages(card: EngineCard) -> tuple[Package, ...]:
+def python_source(settings: Settings, state: HostState) -> str:
+    """Where the engine's Python comes from on this host, with "auto" made up its mind."""
+    if settings.python_source != "auto":
+        return settings.python_source
+    return PYTHON_SOURCES.get((state.distribution, state.distribution_version), "uv")
+
+
+def python_packages(card: EngineCard, source: str) -> tuple[Package, ...]:
     """The engine's interpreter, what compiles kernels at run time, and what its card asks for.
 
-    Triton compiles a launcher in C against Python's headers. python3-venv is for the host's tools.
+    Triton compiles a launcher in C against Python's headers, which uv's builds carry along.
+    python3-venv is for the host's tools.
     """
-    names = (f"python{card.python}", f"python{card.python}-dev", "gcc", "libc6-dev", "python3-venv")
-    return tuple(Package(name) for name in dict.fromkeys((*names, *card.host_packages)))
+    interpreter = () if source == "uv" else (f"python{card.python}", f"python{card.python}-dev")
+    names = (*interpreter, "gcc", "libc6-dev", "python3-venv", *card.host_packages)
+    return tuple(Package(name) for name in dict.fromkeys(names))
 
 
-def apt_sources(state: HostState) -> tuple[AptSource, ...]:
+def apt_sources(state: HostState, source: str) -> tuple[AptSource, ...]:
     """The components with the driver, and the suite with Python 3.11, at the host's own archive.
 
     Only what the host's own sources lack: apt warns of a component that is named twice. Empty
@@ -162,7 +223,7 @@ def apt_sources(state: HostState) -> tuple[AptSource, ...]:
         return ()
     wanted = (
         (state.codename, ("contrib", "non-free", "non-free-firmware")),
-        (PYTHON_SUITE, ("main",)),
+        *(((PYTHON_SUITE, ("main",)),) if source == "debian-12" else ()),
     )
     lacking = (
         AptSource(
@@ -173,6 +234,29 @@ def apt_sources(state: HostState) -> tuple[AptSource, ...]:
         for suite, components in wanted
     )
     return tuple(source for source in lacking if source.components)
+
+
+def installed_driver(state: HostState, driver_package: str) -> str | None:
+    """The upstream version of the installed driver package: `550.163.01-2` is `550.163.01`."""
+    installed = state.installed(driver_package)
+    return installed.partition("-")[0] if installed else None
+
+
+def needed_archives(plan: Plan, state: HostState) -> tuple[str, ...]:
+    """The archives ("<address> <suite>") without which a package of the plan cannot be installed.
+
+    Empty where every package is there: nothing is fetched then, and nobody need answer.
+    """
+    packages = (*plan.driver_packages, *plan.cuda_packages, *plan.python_packages)
+    if all(each.satisfied_by(state.installed(each.name)) for each in packages):
+        return ()
+    own = (
+        f"{each.address} {each.suite}"
+        for each in state.apt_archives
+        if each.suite == state.codename and each.component == "main"
+    )
+    added = (f"{each.address} {each.suite}" for each in plan.apt_sources)
+    return tuple(dict.fromkeys([*own, *added]))
 
 
 def tensor_parallel_size(settings: Settings, state: HostState) -> int:
@@ -188,7 +272,7 @@ def survey_request(settings: Settings, card: EngineCard) -> SurveyRequest:
     named = (
         *driver_packages(settings, HostState()),
         *cuda_packages(settings),
-        *python_packages(card),
+        *python_packages(card, "distribution"),
     )
     return SurveyRequest(
         files=paths.surveyed,
@@ -199,6 +283,7 @@ def survey_request(settings: Settings, card: EngineCard) -> SurveyRequest:
         user=settings.service_user,
         snapshot=paths.snapshot,
         models_directory=settings.models_directory,
+        install_directory=settings.install_directory,
     )
 
 
@@ -216,14 +301,17 @@ def make_plan(settings: Settings, card: EngineCard, state: HostState) -> Plan:
         model_path=paths.snapshot,
         tensor_parallel_size=tensor_parallel_size(settings, state),
     )
+    source = python_source(settings, state)
     return Plan(
         settings=settings,
         card=card,
         paths=paths,
-        apt_sources=apt_sources(state),
+        apt_sources=apt_sources(state, source),
         driver_packages=driver_packages(settings, state),
         cuda_packages=cuda_packages(settings),
-        python_packages=python_packages(card),
+        python_packages=python_packages(card, source),
+        python_source=source,
+        package_source=package_source(settings),
         arguments=tuple(arguments),
-        environment=tuple(sorted(card.environment.items())),
+        environment=tuple(sorted(engine_environment(settings, card).items())),
     )

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 
 from fortyninety.cards import CARDS_BY_PCI_DEVICE, card_named
 from fortyninety.command_line import FlagAbsent
-from fortyninety.engine_card import known_releases, load_engine_card
+from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
+from fortyninety.engine_lock import seal_problem
 from fortyninety.facts.survey import HostState
 from fortyninety.plan import (
+    DRIVER_PACKAGE,
+    PYTHON_SOURCES,
     SERVICE,
     SUPPORTED_DISTRIBUTIONS,
+    installed_driver,
     make_plan,
     tensor_parallel_size,
 )
@@ -28,6 +32,7 @@ def settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
         )
         return
     card = load_engine_card(settings.engine)
+    yield from _engine_problems(host, settings, card)
     if card.driver_floor is not None and settings.driver_branch < card.driver_floor:
         yield Problem(
             host,
@@ -52,6 +57,47 @@ def settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
         )
 
 
+def _engine_problems(host: str, settings: Settings, card: EngineCard) -> Iterator[Problem]:
+    if (seal := seal_problem(card.release)) is not None:
+        yield Problem(
+            host,
+            f"engines/{card.release}/requirements.txt",
+            *seal,
+            "A lock is made, not edited: change requirements.in, then "
+            f"`fortyninety engine lock {card.release}`",
+        )
+    if not card.listens_where_told and settings.listen_address != "0.0.0.0":
+        yield Problem(
+            host,
+            "listen_address",
+            repr(settings.listen_address),
+            f"'0.0.0.0' for engine {card.release}, which ignores --host and listens on every "
+            "interface",
+            f"Choose another engine, or set it and keep strangers from port {settings.port}",
+        )
+    backend, names = settings.attention_backend, card.attention_backend.names
+    if backend is not None and backend not in names:
+        yield Problem(
+            host,
+            "attention_backend",
+            repr(backend),
+            f"one of {', '.join(names)} for engine {card.release}, or None for its card's choice",
+        )
+    own = {flag: key for key, flag in card.flags.items() if flag is not None}
+    for word in settings.engine_arguments:
+        if (key := own.get(word.partition("=")[0])) is not None:
+            yield Problem(
+                host, "engine_arguments", f"with {word}", "no flag that has a setting", f"Set {key}"
+            )
+    if settings.package_index == "none" and settings.wheel_directory is None:
+        yield Problem(
+            host,
+            "wheel_directory",
+            "None",
+            "a folder of wheels on the host, since package_index is 'none'",
+        )
+
+
 def host_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
     """What is wrong with the host for these settings."""
     if not state.readable:
@@ -64,6 +110,8 @@ def host_problems(host: str, settings: Settings, state: HostState) -> Iterator[P
         )
         return
     yield from _system_problems(host, state)
+    yield from _python_problems(host, settings, state)
+    yield from _driver_problems(host, settings, state)
     yield from _gpu_problems(host, settings, state)
     yield from _disk_problems(host, settings, state)
     yield from _port_problems(host, settings, state)
@@ -98,6 +146,37 @@ def _system_problems(host: str, state: HostState) -> Iterator[Problem]:
             "kernel",
             "not in /boot",
             "an installed linux-image package, which the driver's module is built for",
+        )
+
+
+def _python_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+    chosen = settings.python_source
+    right = PYTHON_SOURCES.get((state.distribution, state.distribution_version), "uv")
+    # Debian 12's package fits into Debian 13 alone, and a distribution either has its own or not.
+    if chosen in ("distribution", "debian-12") and chosen != right:
+        yield Problem(
+            host,
+            "python_source",
+            repr(chosen),
+            f"'auto', {right!r} or 'uv' on {state.distribution_name}"
+            if right != "uv"
+            else f"'auto' or 'uv' on {state.distribution_name}",
+        )
+
+
+def _driver_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+    floor = load_engine_card(settings.engine).driver_floor
+    installed = installed_driver(state, DRIVER_PACKAGE) or state.loaded_driver
+    if floor is None or installed is None or int(installed.partition(".")[0]) >= floor:
+        return
+    # A later branch may be on its way: then the driver's stage brings it.
+    if settings.driver_branch < floor or settings.driver_branch == int(installed.partition(".")[0]):
+        yield Problem(
+            host,
+            "driver",
+            installed,
+            f"{floor} or later for engine {settings.engine}",
+            f"Choose another engine, or bring the driver to branch {floor}",
         )
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from gevent.event import AsyncResult
+from pyinfra import logger
+from pyinfra.api.facts import get_fact
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
+from fortyninety.advisories import advisory_line
 from fortyninety.current_state import read_state
 from fortyninety.engine_card import load_engine_card
+from fortyninety.facts.archives import UnreachableArchives
 from fortyninety.facts.survey import HostState
-from fortyninety.plan import Plan, make_plan, survey_request
+from fortyninety.plan import Plan, make_plan, needed_archives, survey_request
 from fortyninety.preflight import host_problems, settings_problems
 from fortyninety.problems import Problem
 from fortyninety.refused import Refused
@@ -47,7 +53,7 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
     problems = [_unreachable(host) for host in wanted if host not in active]
     settings: dict[Host, Settings] = {}
     for host in wanted:
-        parsed = parse_settings(host.name, _data(host))
+        parsed = parse_settings(host.name, host_data(host))
         if isinstance(parsed, list):
             problems += parsed
             continue
@@ -61,28 +67,68 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
         problems += host_problems(host.name, settings[host], reading)
     if problems:
         raise Refused(_in_order(problems, wanted))
-    return {
+    plans = {
         host: make_plan(settings[host], load_engine_card(settings[host].engine), reading)
         for host, reading in states.items()
     }
+    if problems := _archive_problems(state, plans, states):
+        raise Refused(_in_order(problems, wanted))
+    for host, plan in plans.items():
+        if (line := advisory_line(plan.card)) is not None:
+            logger.warning(f"{host.print_prefix}{line}")
+    return plans
+
+
+def _archive_problems(
+    state: State, plans: dict[Host, Plan], states: dict[Host, HostState]
+) -> list[Problem]:
+    """A problem for each archive that a host must fetch from and that does not answer it."""
+    needed = {host: needed_archives(plan, states[host]) for host, plan in plans.items()}
+
+    def ask(host: Host) -> dict[str, str]:
+        with _working_on(state, host):
+            found: dict[str, str] = get_fact(
+                state,
+                host,
+                UnreachableArchives,
+                kwargs={"archives": needed[host]},
+                apply_failed_hosts=False,
+            )
+            return found
+
+    greenlets = {host: state.fact_pool.spawn(ask, host) for host in needed if needed[host]}
+    return [
+        Problem(
+            host.name,
+            f"archive {archive}",
+            f"out of reach ({reason})",
+            "an answer: packages are missing on the host",
+            "Check the host's network, its apt proxy and /etc/apt",
+        )
+        for host, greenlet in greenlets.items()
+        for archive, reason in greenlet.get().items()
+    ]
+
+
+@contextmanager
+def _working_on(state: State, host: Host) -> Iterator[None]:
+    with ctx_state.use(state), ctx_config.use(state.config.copy()), ctx_host.use(host):
+        yield
 
 
 def _read_hosts(state: State, settings: dict[Host, Settings]) -> dict[Host, HostState]:
     def read(host: Host) -> HostState:
         card = load_engine_card(settings[host].engine)
         request = survey_request(settings[host], card)
-        with (
-            ctx_state.use(state),
-            ctx_config.use(state.config.copy()),
-            ctx_host.use(host),
-        ):
+        with _working_on(state, host):
             return read_state(host, request)
 
     greenlets = {host: state.fact_pool.spawn(read, host) for host in settings}
     return {host: greenlet.get() for host, greenlet in greenlets.items()}
 
 
-def _data(host: Host) -> dict[str, Any]:
+def host_data(host: Host) -> dict[str, Any]:
+    """The data of a host as pyinfra merged it from its groups, its own and the command line's."""
     data: dict[str, Any] = host.data.dict()  # type: ignore[no-untyped-call]
     return data
 

@@ -21,11 +21,20 @@ from fortyninety.profiles import PROFILES, ProfileName
 # Absolute, and free of what a shell or a systemd unit would read as more than a path.
 AbsolutePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$")]
 RepositoryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")]
+# Without a user or a password: they would stand on a command line, in a log, in the process list.
+PlainAddress = Annotated[str, Field(pattern=r"^https?://[^/\s@]+(/[^\s@]*)?$")]
 CommitHash = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 # What a pattern means, for the person who gave a value that does not match it.
 PATTERN_MEANINGS = {
     "engine": "the name of a folder of engines/, as text",
+    "engine_arguments": "a list of texts, one for each word of the command line",
+    "attention_backend": "the release's name of a backend, such as 'XFORMERS'",
+    "package_index": "'host', 'none', or an address that begins with http:// or https:// and holds "
+    "no user or password (those belong into root's ~/.netrc on the host)",
+    "wheel_directory": "an absolute path of letters, digits, '.', '_', '-' and '/'",
+    "python_mirror": "an address that begins with http://, https:// or file:/// and holds no user "
+    "or password",
     "install_directory": "an absolute path of letters, digits, '.', '_', '-' and '/'",
     "models_directory": "an absolute path of letters, digits, '.', '_', '-' and '/'",
     "service_user": "the name of a Linux account",
@@ -46,6 +55,13 @@ class Settings(BaseModel):
     engine: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+-]+$")]
     install_directory: AbsolutePath
     service_user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,30}$")]
+    engines_kept: Annotated[int, Field(ge=0, le=20)]
+    engine_arguments: list[Annotated[str, Field(min_length=1)]]
+    attention_backend: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")] | None
+    package_index: Literal["host", "none"] | PlainAddress
+    wheel_directory: AbsolutePath | None
+    python_source: Literal["auto", "distribution", "debian-12", "uv"]
+    python_mirror: Annotated[str, Field(pattern=r"^(https?://[^/\s@]+|file://)/[^\s@]*$")] | None
 
     # The model
     model_repository: RepositoryName
@@ -176,6 +192,7 @@ def _in_words(schema: Mapping[str, Any]) -> str:
         "number": "a number",
         "boolean": "True or False",
         "string": "a text",
+        "array": "a list",
         "null": "None",
     }[schema["type"]]
     low = schema.get("minimum", schema.get("exclusiveMinimum"))

@@ -13,6 +13,33 @@ engine = "0.8.5.post1"
 # Where the engine's environments and this project's own tools live on the host.
 install_directory = "/opt/fortyninety"
 
+# How many environments that served before stay on the host, for `fortyninety rollback`. One of
+# 0.8.5.post1 has 7.4 GB.
+engines_kept = 1
+
+# More arguments for the engine, as its own command line takes them, such as ["--seed", "1"]. The
+# release's own parser reads the whole command line before anything is restarted.
+engine_arguments = []
+
+# The attention backend by the release's own name for it; None is what its card says is right for
+# the KV cache's type (engines/*/engine.yaml).
+attention_backend = None
+
+# Where Python packages come from: "host" is whatever index the host's own uv and pip are set up
+# with, an address is another index (an internal one), and "none" is wheel_directory alone.
+package_index = "host"
+
+# A folder of wheels on the host that is looked in first; docs/engines.md says how to fill one.
+wheel_directory = None
+
+# Where the engine's Python 3.11 comes from: "distribution" is the package of the host's own
+# release, "debian-12" is Debian 12's package at a low priority, "uv" is a build that uv fetches and
+# keeps below install_directory. "auto": on Debian 13 Debian 12's, on Debian 12 its own, else uv's.
+python_source = "auto"
+
+# Where uv fetches its builds of Python from, in place of the public address: https:// or file://.
+python_mirror = None
+
 # The unprivileged account that the service runs as; made when absent.
 service_user = "vllm"
 

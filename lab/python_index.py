@@ -23,8 +23,8 @@ _HOST_PYTHON = "3.11"
 
 
 def pip_configuration() -> str:
-    """The hosts' /etc/pip.conf: the machine's indexes and the lab's wheels."""
-    lines = ["[global]", f"cert = {_CERTIFICATES}", f"find-links = {WHEELS_ON_HOST}"]
+    """The hosts' /etc/pip.conf: the machine's indexes."""
+    lines = ["[global]", f"cert = {_CERTIFICATES}"]
     settings = _machine_settings()
     lines += [f"{name} = {' '.join(values)}" for name, values in settings.items() if values]
     return "\n".join(lines) + "\n"
@@ -34,8 +34,7 @@ def uv_configuration() -> str:
     """The hosts' /etc/uv/uv.toml, saying the same to uv."""
     settings = _machine_settings()
     lines = [
-        "native-tls = true",
-        f'find-links = ["{WHEELS_ON_HOST}"]',
+        "system-certs = true",
         # The cache is bound from outside the host's disk, where hard links cannot reach.
         'link-mode = "copy"',
     ]

@@ -8,7 +8,6 @@ from fortyninety.plan import (
     DRIVER_PACKAGE,
     NOUVEAU_CONFIGURATION,
     PYTHON_PREFERENCES,
-    PYTHON_SUITE,
     Plan,
 )
 from fortyninety.templates import render
@@ -17,11 +16,16 @@ from fortyninety.templates import render
 @deploy("Driver")
 def install(plan: Plan) -> None:
     """Sources, packages, and a reboot where the module in memory is not the installed one."""
-    files.file(
-        PYTHON_PREFERENCES,
-        render("fortyninety-python.preferences.j2", suite=PYTHON_SUITE, python=plan.card.python),
-        name=f"Keep the suite with Python {plan.card.python} at a low priority",
-    )
+    if plan.python_suite is not None:
+        files.file(
+            PYTHON_PREFERENCES,
+            render(
+                "fortyninety-python.preferences.j2",
+                suite=plan.python_suite,
+                python=plan.card.python,
+            ),
+            name=f"Keep the suite with Python {plan.card.python} at a low priority",
+        )
     files.file(
         ARCHIVE_SOURCES,
         render("fortyninety.sources.j2", sources=plan.apt_sources),

@@ -2,26 +2,27 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.operations import environment
-from fortyninety.plan import HOST_TOOLS_LOCK, Plan
+from fortyninety.host_programs import BUILD_ENVIRONMENT, program
+from fortyninety.operations import environment, files
+from fortyninety.plan import Plan
 
 
 @deploy("Engine")
 def install(plan: Plan) -> None:
-    """uv and the hub's client, then vLLM exactly as its lock says."""
-    environment.host_tools(
-        plan.paths.tools,
-        HOST_TOOLS_LOCK,
-        plan.paths.tools_lock,
-        name="Install uv and the hub's client from their lock",
+    """vLLM exactly as its lock says, tried before anything can become live of it."""
+    files.file(
+        plan.paths.build_environment,
+        program(BUILD_ENVIRONMENT),
+        mode="755",
+        name="Put the building program in place",
     )
     environment.engine(
         plan.paths.engine,
-        plan.card.lock_path,
         plan.paths.engine_lock,
-        tools=plan.paths.tools,
-        python=plan.card.python,
-        distribution=plan.card.distribution,
-        version=plan.card.version,
+        plan.card,
+        program=plan.paths.build_environment,
+        uv=f"{plan.paths.tools}/bin/uv",
+        interpreter=plan.interpreter,
+        source=plan.package_source,
         name=f"Install vLLM {plan.card.release} from its lock",
     )

@@ -3,13 +3,14 @@
 from pyinfra.api.deploy import deploy
 
 from fortyninety.host_programs import COMPLETE, program
-from fortyninety.operations import files, serving
-from fortyninety.plan import SERVICE, Plan
+from fortyninety.operations import environment, files, serving
+from fortyninety.plan import SERVICE, SERVICE_UNIT, Plan
+from fortyninety.service_unit import configuration
 
 
 @deploy("Gate")
 def wait(plan: Plan) -> None:
-    """Wait until the engine on the host answers."""
+    """Wait until the engine on the host answers; what answered is what a rollback goes back to."""
     files.file(
         plan.paths.complete,
         program(COMPLETE),
@@ -23,4 +24,15 @@ def wait(plan: Plan) -> None:
         service=SERVICE,
         timeout=plan.settings.ready_timeout,
         name="Wait for a completion",
+    )
+    serving.remembered(
+        SERVICE_UNIT,
+        directory=plan.paths.served,
+        configuration=configuration(plan),
+        name="Remember what served, for a rollback",
+    )
+    environment.pruned(
+        plan.paths.engine,
+        kept=plan.settings.engines_kept,
+        name="Remove environments that are neither live nor kept",
     )

@@ -2,7 +2,8 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.operations import accounts, files, systemd
+from fortyninety.host_programs import CHECK_COMMAND_LINE, program
+from fortyninety.operations import accounts, command_line, files, systemd
 from fortyninety.plan import SERVICE, SERVICE_UNIT, Plan
 from fortyninety.service_unit import configuration, service_unit
 
@@ -11,7 +12,28 @@ from fortyninety.service_unit import configuration, service_unit
 def start(plan: Plan) -> None:
     """The account, the unit, the links that say what is live, and the running process."""
     accounts.service_user(plan.settings.service_user, name="Create the service's account")
+    check(plan)
     files.file(SERVICE_UNIT, service_unit(plan), name="Write the unit")
     files.link(plan.paths.current_engine, plan.paths.engine, name="Point to the live engine")
     files.link(plan.paths.current_snapshot, plan.paths.snapshot, name="Point to the live snapshot")
     systemd.unit(SERVICE, configuration=configuration(plan), name="Run what the unit on disk says")
+
+
+def check(plan: Plan) -> None:
+    """The engine's own parser takes the command line, before a unit with it is written."""
+    files.file(
+        plan.paths.check_command_line,
+        program(CHECK_COMMAND_LINE),
+        mode="755",
+        name="Put the checking program in place",
+    )
+    command_line.accepted(
+        SERVICE_UNIT,
+        service_unit(plan),
+        program=plan.paths.check_command_line,
+        directory=plan.paths.engine,
+        card=plan.card,
+        arguments=plan.arguments,
+        environment=plan.environment,
+        name="Have the engine read its command line",
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from fortyninety.cli.engine import engine
+from fortyninety.cli.rollback import rollback
 from lab.cli import lab
 
 
@@ -20,4 +22,6 @@ def main() -> None:
     """
 
 
+main.add_command(engine)
 main.add_command(lab)
+main.add_command(rollback)

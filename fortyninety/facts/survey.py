@@ -29,6 +29,16 @@ class SurveyRequest:
     user: str
     snapshot: str
     models_directory: str
+    install_directory: str
+
+
+@dataclass(frozen=True)
+class ServedUnit:
+    """A unit that passed the gate: its configuration, when last, and the environment it ran."""
+
+    configuration: str
+    served_at: int
+    engine: str
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,11 @@ class GpuState:
 
 @dataclass
 class HostState:
-    """One reading of a host. `kernels` maps each kernel to its NVIDIA module's version or None."""
+    """One reading of a host.
+
+    `kernels` maps each kernel to its NVIDIA module's version or None, `environments` the folder of
+    each engine environment to whether it is whole; `served` begins with the latest.
+    """
 
     distribution: str = ""
     distribution_version: str = ""
@@ -106,6 +120,8 @@ class HostState:
     user: str | None = None
     units: dict[str, dict[str, str]] = field(default_factory=dict)
     running_configuration: str | None = None
+    environments: dict[str, bool] = field(default_factory=dict)
+    served: list[ServedUnit] = field(default_factory=list)
     snapshot: str | None = None
     filesystem: str = ""
     free_bytes: int = 0
@@ -151,6 +167,7 @@ class Survey(FactBase[HostState]):
             "user": request.user,
             "snapshot": request.snapshot,
             "models_directory": request.models_directory,
+            "install_directory": request.install_directory,
         }
         head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
         return f"{head}\n{SCRIPT}"
@@ -200,6 +217,12 @@ def _read(output: list[str]) -> HostState:
     state.user = records["user"][0][0] or None
     state.units = _read_units([fields[0] for fields in records["unit"]])
     state.running_configuration = records["running"][0][0] if "running" in records else None
+    state.environments = {path: mark == "whole" for path, mark in records["environment"]}
+    state.served = sorted(
+        (ServedUnit(name, int(when), engine) for name, when, engine in records["served"]),
+        key=lambda served: served.served_at,
+        reverse=True,
+    )
     state.snapshot = records["snapshot"][0][0] if "snapshot" in records else None
     state.filesystem = records["filesystem"][0][0]
     state.free_bytes = int(records["filesystem"][0][1])

@@ -1,5 +1,6 @@
 # Everything a deploy needs to know of a host, read in one round trip and changing nothing.
-# Set before it runs: files, packages, units, ports, snapshot, service, user, models_directory.
+# Set before it runs: files, packages, units, ports, snapshot, service, user, models_directory,
+# install_directory.
 # Prints one record a line: its kind, then its fields, separated by tabs. A missing tool leaves its
 # records out; nothing here may make the whole script fail.
 LC_ALL=C
@@ -67,6 +68,21 @@ systemctl show --property=Id,LoadState,ActiveState,SubState,UnitFileState,NeedDa
 pid=$(systemctl show --property=MainPID --value "$service" 2>/dev/null)
 [ "${pid:-0}" = 0 ] || printf 'running\t%s\n' \
   "$(tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | sed -n 's/^FORTYNINETY_CONFIGURATION=//p')"
+
+# The engine environments, whole or cut off midway, and the units that passed the gate.
+for environment in "$install_directory"/engines/*/; do
+  environment=${environment%/}
+  [ -d "$environment" ] && [ ! -L "$environment" ] || continue
+  mark=cut
+  [ ! -e "$environment/.fortyninety-complete" ] || mark=whole
+  printf 'environment\t%s\t%s\n' "$environment" "$mark"
+done
+for unit in "$install_directory"/served/*.service; do
+  [ -f "$unit" ] || continue
+  name=${unit##*/}
+  printf 'served\t%s\t%s\t%s\n' "${name%.service}" "$(stat -c %Y "$unit")" \
+    "$(sed -n 's|^ExecStart=\(.*\)/bin/.*|\1|p' "$unit")"
+done
 
 # The published snapshot against its own manifest: "<sha256>  <bytes>  <path>" a line.
 manifest=$snapshot/.fortyninety-manifest

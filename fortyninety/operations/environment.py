@@ -10,13 +10,16 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.api.command import FileUploadCommand
 
+from fortyninety.engine_card import EngineCard
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging
-from fortyninety.plan import complete_marker
+from fortyninety.plan import PackageSource, complete_marker
 
 
 @converging
-def host_tools(state: HostState, directory: str, lock: Path, lock_path: str) -> Iterator[Command]:
+def host_tools(
+    state: HostState, directory: str, lock: Path, lock_path: str, *, source: PackageSource
+) -> Iterator[Command]:
     """uv and the hub's client, in an environment of the host's own python3, from a hashed lock.
 
     `lock` is the file here, `lock_path` where it goes on the host.
@@ -24,58 +27,103 @@ def host_tools(state: HostState, directory: str, lock: Path, lock_path: str) -> 
     if complete_marker(directory) in state.files:
         host.noop(f"{directory} is whole")
         return
+    options = [
+        *(["--index-url", source.index] if source.index else []),
+        *(["--no-index"] if source.no_index else []),
+        *(["--find-links", source.wheels] if source.wheels else []),
+    ]
     yield from _upload_lock(directory, lock, lock_path)
     yield (
         f"rm -rf {shlex.quote(directory)} && python3 -m venv {shlex.quote(directory)} && "
         f"{shlex.quote(directory)}/bin/pip install --quiet --disable-pip-version-check "
-        f"--no-deps --require-hashes -r {shlex.quote(lock_path)}"
+        f"{shlex.join(options)} --no-deps --require-hashes -r {shlex.quote(lock_path)}"
     )
     yield f"touch {shlex.quote(complete_marker(directory))}"
+
+
+@converging
+def interpreter(
+    state: HostState, path: str, *, directory: str, tools: str, python: str, mirror: str | None
+) -> Iterator[Command]:
+    """uv's own build of `python` (such as "3.11") in `directory`, and a link to it at `path`.
+
+    Fetched from `mirror`, or from where uv of `tools` fetches its builds. uv checks their digests
+    against its own list and renames them into place; the link comes last.
+    """
+    if path in state.files:
+        host.noop(f"{path} is there")
+        return
+    uv = f"{shlex.quote(tools)}/bin/uv"
+    where = f"UV_PYTHON_INSTALL_DIR={shlex.quote(directory)} "
+    source = f"UV_PYTHON_INSTALL_MIRROR={shlex.quote(mirror)} " if mirror else ""
+    beside = shlex.quote(f"{path}.fortyninety-new")
+    yield (
+        f"{where}{source}{uv} python install --quiet --managed-python --no-bin {python} && "
+        f"found=$({where}{uv} python find --managed-python --no-project {python}) && "
+        f'ln -sfn "$found" {beside} && mv -fT {beside} {shlex.quote(path)}'
+    )
 
 
 @converging
 def engine(
     state: HostState,
     directory: str,
-    lock: Path,
     lock_path: str,
+    card: EngineCard,
     *,
-    tools: str,
-    python: str,
-    distribution: str,
-    version: str,
+    program: str,
+    uv: str,
+    interpreter: str,
+    source: PackageSource,
 ) -> Iterator[Command]:
-    """The engine's environment: `python` (such as "3.11") and exactly what `lock` says.
+    """The engine's environment: `interpreter` and exactly what the lock of `card` says.
 
-    `tools` is the environment with uv. It is tried before it is marked whole: the distribution has
-    the version, and the engine imports. A build that was cut has no mark and is made again from
-    nothing; the environment that is live is another folder.
+    `program` (on the host) makes it, tries it and marks it as whole; what is live is another
+    folder. No network is used where the mark is there.
     """
     if complete_marker(directory) in state.files:
         host.noop(f"{directory} is whole")
         return
-    environment = shlex.quote(directory)
-    interpreter = f"{environment}/bin/python"
-    uv = f"{shlex.quote(tools)}/bin/uv"
-    yield from _upload_lock(directory, lock, lock_path)
-    # Bytecode is compiled here, once: the service's user cannot write it, and each of the engine's
-    # processes would compile thousands of files at every start (second start 47 s without, 31 s
-    # with it: measured, CPU build on two cores).
-    yield (
-        f"rm -rf {environment} && "
-        f"{uv} venv --quiet --no-project --python /usr/bin/python{python} {environment} && "
-        f"{uv} pip install --quiet --no-deps --require-hashes --compile-bytecode "
-        f"--python {interpreter} -r {shlex.quote(lock_path)}"
+    yield from _upload_lock(directory, card.lock_path, lock_path)
+    options = [
+        *("--uv", uv, "--python", interpreter, "--lock", lock_path, "--directory", directory),
+        *("--distribution", card.distribution, "--version", card.version, "--module", "vllm"),
+        *(word for name in card.left_out for word in ("--left-out", name)),
+        *(["--index", source.index] if source.index else []),
+        *(["--no-index"] if source.no_index else []),
+        *(["--wheels", source.wheels] if source.wheels else []),
+    ]
+    yield f"python3 {shlex.quote(program)} {shlex.join(options)}"
+
+
+@converging
+def pruned(state: HostState, live: str, *, kept: int) -> Iterator[Command]:
+    """No environments but `live`, the `kept` latest others that served, and what is being made.
+
+    What goes with them: their locks, and the units that need them, which nobody could roll back to.
+    """
+    surplus, units = too_many(state, live, kept)
+    if not surplus and not units:
+        host.noop(f"{len(state.environments)} environments, none too many")
+        return
+    served = f"{live.rpartition('/engines/')[0]}/served"
+    records = [f"{served}/{configuration}.service" for configuration in units]
+    # The units first: one without its environment must never look like something to go back to.
+    if records:
+        yield f"rm -f {shlex.join(records)}"
+    for path in surplus:
+        yield f"rm -rf {shlex.quote(path)} {shlex.quote(path)}.lock"
+
+
+def too_many(state: HostState, live: str, kept: int) -> tuple[list[str], list[str]]:
+    """The environments that are neither `live` nor among the `kept` latest others that served, and
+    the configurations that served with one that is not kept."""
+    others = list(dict.fromkeys(each.engine for each in state.served if each.engine != live))
+    keep = {live, *others[:kept]}
+    return (
+        [path for path in state.environments if path not in keep],
+        [each.configuration for each in state.served if each.engine not in keep],
     )
-    expected = shlex.quote(f"{distribution} {version}")
-    yield (
-        f"found=$({interpreter} -c 'import importlib.metadata as m, sys; "
-        f"print(sys.argv[1], m.version(sys.argv[1]))' {shlex.quote(distribution)}) && "
-        f'if [ "$found" != {expected} ]; then '
-        f'echo "installed is $found; expected {distribution} {version}" >&2; exit 1; fi && '
-        f"cd / && {interpreter} -c 'import vllm'"
-    )
-    yield f"touch {shlex.quote(complete_marker(directory))}"
 
 
 def _upload_lock(directory: str, lock: Path, lock_path: str) -> Iterator[Command]:

@@ -17,6 +17,7 @@ from pyinfra.api.state import State
 from fortyninety.current_state import current_state, forget_state
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging, failing, say_failed
+from fortyninety.plan import installed_driver
 
 # Seconds between attempts to reach a host that is on its way down or up.
 RETRY_INTERVAL = 0.5
@@ -54,12 +55,6 @@ def into_driver(
         return
     yield FunctionCommand(reboot_and_reconnect, (), {"timeout": timeout})
     yield FunctionCommand(_require_driver, (version,), {})
-
-
-def installed_driver(state: HostState, driver_package: str) -> str | None:
-    """The upstream version of the installed driver package: `550.163.01-2` is `550.163.01`."""
-    installed = state.installed(driver_package)
-    return installed.partition("-")[0] if installed else None
 
 
 def reboot_and_reconnect(state: State, host: Host, timeout: int) -> bool:

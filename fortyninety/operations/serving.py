@@ -26,3 +26,22 @@ def answers(
         f"python3 {shlex.quote(program)} --port {port} --model {shlex.quote(model)} "
         f"--wait {timeout} --unit {shlex.quote(service)}"
     )
+
+
+@converging
+def remembered(
+    state: HostState, unit_path: str, *, directory: str, configuration: str
+) -> Iterator[Command]:
+    """A copy of the unit that just answered in `directory`, for a rollback to come back to.
+
+    Named by its configuration; the file's time says when it served last.
+    """
+    if state.served and state.served[0].configuration == configuration:
+        host.noop(f"configuration {configuration} is the latest that served")
+        return
+    kept = f"{directory}/{configuration}.service"
+    beside = shlex.quote(f"{kept}.fortyninety-new")
+    yield (
+        f"install -D --mode=644 {shlex.quote(unit_path)} {beside} && "
+        f"mv -fT {beside} {shlex.quote(kept)}"
+    )

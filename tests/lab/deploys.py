@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,11 +27,20 @@ class Result:
     unchanged: dict[str, list[str]] = field(default_factory=dict)
 
 
-def deploy(*arguments: str, inventory: str = LAB_INVENTORY) -> Result:
-    """Run the deploy to its end, with pyinfra's own JSON result where it prints one."""
+def deploy(
+    *arguments: str,
+    inventory: str = LAB_INVENTORY,
+    project: Path = PROJECT,
+    file: str = "deploy.py",
+) -> Result:
+    """Run the deploy to its end, with pyinfra's own JSON result where it prints one.
+
+    `project` is the tree to deploy from, such as a copy in which an operator changed something.
+    """
     ran = subprocess.run(
-        deploy_command(inventory, "--json", *arguments),
-        cwd=PROJECT,
+        deploy_command(inventory, "--json", *arguments, deploy=file),
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(project)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -50,25 +60,32 @@ def deploy(*arguments: str, inventory: str = LAB_INVENTORY) -> Result:
     return result
 
 
-def deploy_killed_in(stage: str, *arguments: str) -> str:
+def deploy_killed_in(
+    stage: str,
+    *arguments: str,
+    project: Path = PROJECT,
+    when: Callable[[], None] | None = None,
+) -> str:
     """Start the deploy and kill the controller, without warning, as the stage's operation begins.
 
-    `stage` is the beginning of an operation's name, such as "Engine | Install vLLM". Returns what
-    was printed until then.
+    `stage` is the beginning of an operation's name, such as "Engine | Install vLLM"; `when`, if
+    given, waits until the moment inside it has come. Returns what was printed until then.
     """
     seen: list[str] = []
     with subprocess.Popen(
         deploy_command(LAB_INVENTORY, *arguments),
-        cwd=PROJECT,
+        cwd=project,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(project)},
     ) as process:
         assert process.stdout is not None
         for operation in operations(process.stdout, seen):
             if f"{operation.stage} | {operation.name}".startswith(stage):
+                if when is not None:
+                    when()
                 process.send_signal(signal.SIGKILL)
                 break
         else:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
 from typing import Any
 
 from fortyninety.facts.survey import AptArchive, GpuState, HostState, PackageState
+from fortyninety.group_data import default_settings
 from fortyninety.settings import Settings, parse_settings
 
-ROOT = Path(__file__).resolve().parents[2]
 RTX_4090 = "0x2684"
 
 
 def default_data() -> dict[str, Any]:
     """The settings of group_data/all.py, as pyinfra reads them."""
-    loaded = runpy.run_path(str(ROOT / "group_data" / "all.py"))
-    return {key: value for key, value in loaded.items() if not key.startswith("__")}
+    return dict(default_settings())
 
 
 def settings(**changes: Any) -> Settings:

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from fortyninety import engine_lock
 from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
+from fortyninety.engine_lock import compile_lock, seal_problem
+from lab import python_index
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = [*sorted(ROOT.glob("engines/*/requirements.txt")), ROOT / "host-tools/requirements.txt"]
 LOCK_IDS = [lock.parent.name for lock in LOCKS]
 
-PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==(\S+)( ; .+)?$")
+PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)===?(\S+)( ; .+)?$")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 ADDRESS = re.compile(r"://|--(extra-)?index-url|--trusted-host| @ |(^|\s)/[a-z]+/", re.MULTILINE)
 
@@ -115,3 +118,56 @@ def test_the_host_tools_resume_a_download_that_was_cut() -> None:
     version, _ = requirements(ROOT / "host-tools/requirements.txt")["huggingface-hub"]
     major, minor, *_ = (int(part) for part in version.split("."))
     assert (major, minor) < (1, 18), f"huggingface_hub {version} starts a cut file over"
+
+
+@pytest.mark.parametrize("release", known_releases())
+def test_a_pin_takes_no_other_build_of_its_version(release: str) -> None:
+    """`torch==2.13.0` would take 2.13.0+cpu from a host's own index, and end at its hash."""
+    for line in load_engine_card(release).lock_path.read_text().splitlines():
+        if "==" in line and not line.startswith("#"):
+            assert "===" in line or "+" in line.split()[0], line
+
+
+@pytest.mark.parametrize("release", known_releases())
+def test_a_committed_lock_is_sealed_for_its_release(release: str) -> None:
+    assert seal_problem(release) is None
+
+
+@pytest.mark.parametrize("release", known_releases())
+def test_a_committed_lock_is_what_its_inputs_and_date_give(release: str) -> None:
+    """Otherwise nobody could tell a lock that was made from one that was tampered with."""
+    wheels = []
+    if "+cpu" in (ROOT / "engines" / release / "requirements.in").read_text():
+        python_index.ensure_wheels()  # which the package index lacks
+        wheels = [str(python_index.wheels_directory())]
+    made = compile_lock(release, wheels)
+    assert load_engine_card(release).lock_path.read_text() == made
+
+
+def test_a_lock_edited_by_hand_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = load_engine_card("0.8.5.post1").lock_path.read_text()
+    monkeypatch.setattr(engine_lock, "ENGINES_DIRECTORY", tmp_path)
+    lock = tmp_path / "0.8.5.post1" / "requirements.txt"
+    lock.parent.mkdir()
+    for edited in (
+        original.replace("idna===3.10", "idna===3.9"),
+        original.replace("    --hash=sha256:", "    --hash=sha256:0", 1),
+        original.partition("\n")[2],
+        original.replace("engine lock 0.8.5.post1", "engine lock 0.32.0"),
+    ):
+        assert edited != original
+        lock.write_text(edited)
+        assert seal_problem("0.8.5.post1") is not None, edited[:300]
+    lock.write_text(original)
+    assert seal_problem("0.8.5.post1") is None
+
+
+def test_what_a_lock_leaves_out_on_purpose_is_in_its_overrides() -> None:
+    assert load_engine_card("0.6.3.post1").left_out == ("pyairports",)
+    assert set(load_engine_card("0.32.0-cpu").left_out) == {
+        "torchaudio",
+        "torchcodec",
+        "torchvision",
+        "triton",
+    }
+    assert load_engine_card("0.8.5.post1").left_out == ()

@@ -7,15 +7,17 @@ import pytest
 from fortyninety.engine_card import load_engine_card
 from fortyninety.facts.survey import AptArchive, HostState, PackageState
 from fortyninety.operations.apt import Package
-from fortyninety.operations.reboot import installed_driver
 from fortyninety.operations.systemd import unit_commands
 from fortyninety.plan import (
     ARCHIVE_SOURCES,
     AptSource,
     apt_sources,
     driver_packages,
+    installed_driver,
+    make_plan,
     plan_paths,
     python_packages,
+    python_source,
     survey_request,
 )
 from tests.unit.readings import bare_host, settings
@@ -43,7 +45,7 @@ def test_the_driver_is_of_the_settings_branch() -> None:
 
 def test_missing_components_are_added_at_the_address_the_host_already_uses() -> None:
     state = bare_host(apt_archives=archives(("trixie", "main"), ("trixie", "non-free-firmware")))
-    assert apt_sources(state) == (
+    assert apt_sources(state, "debian-12") == (
         AptSource(ADDRESS, "trixie", ("contrib", "non-free")),
         AptSource(ADDRESS, "bookworm", ("main",)),
     )
@@ -52,13 +54,14 @@ def test_missing_components_are_added_at_the_address_the_host_already_uses() -> 
 def test_what_was_added_does_not_count_as_the_hosts_own_on_the_next_run() -> None:
     own = archives(("trixie", "main"))
     added = archives(("trixie", "contrib"), ("bookworm", "main"), file=ARCHIVE_SOURCES)
-    assert apt_sources(bare_host(apt_archives=own + added)) == apt_sources(
-        bare_host(apt_archives=own)
+    assert apt_sources(bare_host(apt_archives=own + added), "debian-12") == apt_sources(
+        bare_host(apt_archives=own), "debian-12"
     )
 
 
 def test_without_an_archive_of_its_release_there_is_no_address_to_take() -> None:
-    assert apt_sources(bare_host(apt_archives=archives(("bookworm", "main")))) == ()
+    state = bare_host(apt_archives=archives(("bookworm", "main")))
+    assert apt_sources(state, "debian-12") == ()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,7 @@ def test_every_package_that_is_installed_is_also_surveyed() -> None:
     chosen, card = settings(), load_engine_card("0.8.5.post1")
     surveyed = set(survey_request(chosen, card).packages)
     wanted = {package.name for package in (*driver_packages(chosen, HostState()),)}
-    assert wanted | {package.name for package in python_packages(card)} <= surveyed
+    assert wanted | {package.name for package in python_packages(card, "distribution")} <= surveyed
 
 
 def test_the_engine_lives_in_a_folder_named_by_its_release_and_lock() -> None:
@@ -99,6 +102,30 @@ def test_the_installed_driver_is_the_packages_upstream_version() -> None:
     state = HostState(packages={"nvidia-kernel-dkms": PackageState("550.163.01-2", held=True)})
     assert installed_driver(state, "nvidia-kernel-dkms") == "550.163.01"
     assert installed_driver(HostState(), "nvidia-kernel-dkms") is None
+
+
+@pytest.mark.parametrize(
+    ("distribution", "setting", "source"),
+    [
+        (("debian", "13"), "auto", "debian-12"),
+        (("debian", "12"), "auto", "distribution"),
+        (("ubuntu", "24.04"), "auto", "uv"),
+        (("debian", "13"), "uv", "uv"),
+        (("ubuntu", "22.04"), "distribution", "distribution"),
+    ],
+)
+def test_python_comes_from_where_the_host_has_one_unless_the_settings_say(
+    distribution: tuple[str, str], setting: str, source: str
+) -> None:
+    state = bare_host(distribution=distribution[0], distribution_version=distribution[1])
+    assert python_source(settings(python_source=setting), state) == source
+
+
+def test_uvs_build_of_python_needs_no_package_and_no_other_suite() -> None:
+    made = make_plan(settings(python_source="uv"), load_engine_card("0.8.5.post1"), bare_host())
+    assert not [package for package in made.python_packages if "python3.11" in package.name]
+    assert [source.suite for source in made.apt_sources] == ["trixie"]
+    assert made.interpreter == "/opt/fortyninety/pythons/python3.11"
 
 
 RIGHT = {"NeedDaemonReload": "no", "UnitFileState": "enabled", "ActiveState": "active"}

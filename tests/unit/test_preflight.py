@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fortyninety.facts.survey import HostState
+from fortyninety.facts.survey import HostState, PackageState
 from fortyninety.preflight import host_problems, settings_problems
 from tests.unit.readings import bare_host, gpu, settings
 
@@ -107,3 +107,76 @@ def test_every_reason_is_said_at_once() -> None:
 def test_a_host_whose_shell_did_not_answer_is_one_problem() -> None:
     (problem,) = found(HostState())
     assert problem.startswith("box1: survey is empty")
+
+
+@pytest.mark.parametrize(
+    ("source", "problems"),
+    [("auto", 0), ("debian-12", 0), ("uv", 0), ("distribution", 1)],
+)
+def test_python_that_the_distribution_does_not_have_is_refused(source: str, problems: int) -> None:
+    lines = found(bare_host(), python_source=source)
+    assert len(lines) == problems
+    if lines:
+        assert lines[0].startswith(
+            "box1: python_source is 'distribution'; expected 'auto', 'debian-12' or 'uv' on Debian"
+        )
+
+
+def refused(**changes: Any) -> list[str]:
+    return [str(problem) for problem in settings_problems("box1", settings(**changes))]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"engine": "0.6.3.post1"},
+            "box1: listen_address is '127.0.0.1'; expected '0.0.0.0' for engine 0.6.3.post1",
+        ),
+        (
+            {"attention_backend": "TRITON_ATTN"},
+            "box1: attention_backend is 'TRITON_ATTN'; expected one of FLASH_ATTN, XFORMERS",
+        ),
+        (
+            {"engine_arguments": ["--port=9000"]},
+            "box1: engine_arguments is with --port=9000; expected no flag that has a setting. "
+            "Set port",
+        ),
+        (
+            {"package_index": "none"},
+            "box1: wheel_directory is None; expected a folder of wheels on the host",
+        ),
+        (
+            {"engine": "0.32.0"},
+            "box1: driver_branch is 550; expected 580 or later for engine 0.32.0",
+        ),
+    ],
+)
+def test_settings_that_the_engine_cannot_go_with_are_refused(
+    changes: dict[str, Any], expected: str
+) -> None:
+    (problem,) = refused(**changes)
+    assert problem.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("engine", "branch", "installed", "fine"),
+    [
+        ("0.32.0", 580, "580.95.05-1", True),
+        ("0.32.0", 580, None, True),
+        # The driver's stage brings branch 580 in the place of 550.
+        ("0.32.0", 580, "550.163.01-2", True),
+        ("0.32.0", 550, "550.163.01-2", False),
+        ("0.8.5.post1", 550, "550.163.01-2", True),
+    ],
+)
+def test_a_driver_below_the_engines_floor_is_refused_unless_a_later_one_is_on_its_way(
+    engine: str, branch: int, installed: str | None, fine: bool
+) -> None:
+    state = bare_host()
+    if installed is not None:
+        state.packages["nvidia-kernel-dkms"] = PackageState(installed, held=True)
+    problems = [
+        each for each in found(state, engine=engine, driver_branch=branch) if "driver" in each
+    ]
+    assert (problems == []) is fine, problems

@@ -55,6 +55,38 @@ def test_the_70b_is_served_with_exactly_these_arguments() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("engine", "changes", "flag", "variable"),
+    [
+        ("0.6.3.post1", {}, None, "XFORMERS"),
+        ("0.8.5.post1", {}, None, "XFORMERS"),
+        ("0.8.5.post1", {"kv_cache_dtype": "auto"}, None, None),
+        ("0.8.5.post1", {"attention_backend": "FLASH_ATTN"}, None, "FLASH_ATTN"),
+        ("0.32.0", {}, "TRITON_ATTN", None),
+        ("0.32.0", {"kv_cache_dtype": "auto"}, None, None),
+        ("0.32.0-cpu", {}, None, None),
+    ],
+)
+def test_the_attention_backend_is_said_in_the_releases_own_way(
+    engine: str, changes: dict[str, Any], flag: str | None, variable: str | None
+) -> None:
+    unit = service_unit(plan(engine=engine, **changes))
+    arguments = exec_start(unit)
+    found = (
+        arguments[arguments.index("--attention-backend") + 1]
+        if "--attention-backend" in arguments
+        else None
+    )
+    assert found == flag
+    line = f"Environment=VLLM_ATTENTION_BACKEND={variable}"
+    assert (line in unit) if variable else ("VLLM_ATTENTION_BACKEND" not in unit)
+
+
+def test_further_arguments_come_last_and_as_they_are() -> None:
+    arguments = exec_start(service_unit(plan(engine_arguments=["--seed", "1"])))
+    assert arguments[-2:] == ["--seed", "1"]
+
+
 @pytest.mark.parametrize("cards", [1, 2, 4])
 def test_the_model_is_split_over_all_the_cards_there_are(cards: int) -> None:
     arguments = exec_start(service_unit(plan(cards)))
@@ -114,7 +146,7 @@ def test_words_are_quoted_as_systemd_reads_them(word: str, quoted: str) -> None:
 def test_every_engine_has_a_card_and_a_hashed_lock_of_its_version(release: str) -> None:
     card = load_engine_card(release)
     lock = card.lock_path.read_text()
-    assert re.search(rf"^{re.escape(card.distribution)}==", lock, re.MULTILINE)
+    assert re.search(rf"^{re.escape(card.distribution)}===", lock, re.MULTILINE)
     assert "--index-url" not in lock and "://" not in lock
 
 

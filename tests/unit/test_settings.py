@@ -102,3 +102,20 @@ def test_an_unknown_profile_is_one_problem_and_names_those_there_are() -> None:
     problem = only_problem(profile="turbo")
     assert problem.subject == "profile"
     assert "'long-context', 'balanced', 'burst'" in problem.allowed
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("package_index", "https://someone:secret@index.example/simple"),
+        ("python_mirror", "https://someone:secret@mirror.example/python"),
+    ],
+)
+def test_an_address_with_a_password_is_refused(key: str, value: str) -> None:
+    """It would stand on a command line of the host, for every user to see."""
+    assert only_problem(**{key: value}).subject == key
+
+
+@pytest.mark.parametrize("value", ["host", "none", "https://index.example/simple/"])
+def test_packages_come_from_the_hosts_index_another_or_none(value: str) -> None:
+    assert settings(package_index=value).package_index == value

@@ -20,6 +20,7 @@ def survey(directory: Path, **changes: str | tuple[str, ...]) -> HostState:
         "user": "root",
         "snapshot": str(directory / "snapshot"),
         "models_directory": str(directory / "not" / "made" / "yet"),
+        "install_directory": str(directory / "install"),
         **changes,
     }
     command = Survey().command(SurveyRequest(port=1, **values))  # type: ignore[arg-type]

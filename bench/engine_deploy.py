@@ -1,0 +1,24 @@
+"""A deploy of an engine's environment alone, and of the check of its command line.
+
+Without preflight: 0.32.0 installs on a lab host whose driver it could not run with.
+"""
+
+from pyinfra.context import ctx_host
+
+from fortyninety.current_state import read_state
+from fortyninety.engine_card import load_engine_card
+from fortyninety.plan import make_plan, survey_request
+from fortyninety.refused import Refused
+from fortyninety.run import host_data
+from fortyninety.settings import parse_settings
+from tasks import engine, python, service
+
+_host = ctx_host.get()  # type: ignore[no-untyped-call]
+_settings = parse_settings(_host.name, host_data(_host))
+if isinstance(_settings, list):
+    raise Refused(_settings)
+_card = load_engine_card(_settings.engine)
+_plan = make_plan(_settings, _card, read_state(_host, survey_request(_settings, _card)))
+python.install(_plan)
+engine.install(_plan)
+service.check(_plan)

@@ -1,0 +1,48 @@
+"""What is known against an engine release, and which release mends most of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
+
+
+@dataclass(frozen=True)
+class Fix:
+    """A release of engines/, and how many of another's open advisories it does not have."""
+
+    release: str
+    count: int
+
+
+def fixed_by(card: EngineCard) -> Fix | None:
+    """The release that fixes most of the open advisories of `card`; None where none fixes any.
+
+    Among the releases for the same kind of device. Where two fix equally many, the one that asks
+    for the older driver.
+    """
+    fixes = []
+    for release in known_releases():
+        other = load_engine_card(release)
+        if other.device == card.device and release != card.release:
+            open_there = {advisory.id for advisory in other.advisories}
+            count = sum(advisory.id not in open_there for advisory in card.advisories)
+            fixes.append((count, -(other.driver_floor or 0), release))
+    best = max(fixes, default=(0, 0, ""))
+    return Fix(best[2], best[0]) if best[0] else None
+
+
+def advisory_line(card: EngineCard) -> str | None:
+    """One line for the operator of a host that serves with `card`; None where nothing is known."""
+    count = len(card.advisories)
+    if count == 0:
+        return None
+    fix = fixed_by(card)
+    known = f"engine {card.release} has {count} known advisor{'y' if count == 1 else 'ies'}"
+    if fix is None:
+        return f"{known}; no release here fixes any: `fortyninety engine list --advisories`"
+    needs = load_engine_card(fix.release).driver_floor
+    return (
+        f"{known}; {fix.release} (driver {needs} or later) fixes {fix.count}: "
+        "`fortyninety engine list --advisories`"
+    )

@@ -1,0 +1,176 @@
+"""The `engine` commands: which releases there are, and their locks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from fortyninety import engine_lock, wheel_folder
+from fortyninety.advisories import fixed_by
+from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
+from fortyninety.group_data import default_setting
+
+FIND_LINKS = click.option(
+    "--find-links",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Wheels that the package index lacks; 0.32.0-cpu needs PyTorch's CPU wheel.",
+)
+
+
+@click.group()
+def engine() -> None:
+    """The pinned vLLM releases that a host can serve with.
+
+    \b
+    Examples:
+      fortyninety engine list
+      fortyninety engine lock 0.8.5.post1
+    """
+
+
+@engine.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print the releases as JSON.")
+@click.option(
+    "--advisories", is_flag=True, help="Name every advisory and the release that fixes it."
+)
+def list_releases(as_json: bool, advisories: bool) -> None:
+    """Show every release: CUDA, driver floor, whether it is the default, open advisories.
+
+    \b
+    Examples:
+      fortyninety engine list
+      fortyninety engine list --advisories
+      fortyninety engine list --json | jq '.[] | select(.default).advisories'
+    """
+    default = default_setting("engine")
+    cards = [load_engine_card(release) for release in known_releases()]
+    if as_json:
+        click.echo(json.dumps([_values(card, default) for card in cards], indent=2))
+        return
+    console = Console(highlight=False)
+    console.print(_table(cards, default))
+    if advisories:
+        for card in cards:
+            if card.advisories:
+                console.print(_advisory_table(card))
+
+
+@engine.command()
+@click.argument("release")
+@FIND_LINKS
+@click.option("--check", is_flag=True, help="Write nothing; end with 1 where the lock differs.")
+def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
+    """Make engines/RELEASE/requirements.txt anew from its requirements.in.
+
+    uv resolves it as of the date in the release's card (locked_on), so the same card gives the
+    same lock on every day and every machine.
+
+    \b
+    Examples:
+      fortyninety engine lock 0.8.5.post1
+      fortyninety engine lock 0.8.5.post1 --check
+      fortyninety engine lock 0.32.0-cpu --find-links ~/wheels
+    """
+    _require_known(release)
+    try:
+        text = engine_lock.compile_lock(release, find_links)
+    except engine_lock.LockError as error:
+        raise click.ClickException(str(error)) from error
+    path = load_engine_card(release).lock_path
+    same = path.exists() and path.read_text() == text
+    if same:
+        click.echo(f"{release}: the lock is what its requirements.in and date give")
+    elif check:
+        click.echo(
+            f"{release}: the lock differs; run `fortyninety engine lock {release}`", err=True
+        )
+        sys.exit(1)
+    else:
+        # Beside and renamed: a lock that was cut off midway would look like an edited one.
+        beside = path.with_suffix(".new")
+        beside.write_text(text)
+        beside.rename(path)
+        click.echo(f"{release}: wrote {text.count('==')} pins")
+
+
+@engine.command()
+@click.argument("release")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--host-python",
+    default="3.13",
+    show_default=True,
+    help="The hosts' own python3, which runs uv and the hub's client: Debian 13 has 3.13.",
+)
+@FIND_LINKS
+def download(release: str, folder: Path, host_python: str, find_links: tuple[str, ...]) -> None:
+    """Fetch every wheel of RELEASE, and of the host's tools, into FOLDER.
+
+    For hosts that reach no package index: copy the folder onto them, and set wheel_directory and
+    package_index = "none". What is there already is not fetched again.
+
+    \b
+    Examples:
+      fortyninety engine download 0.8.5.post1 wheels/
+      rsync -a wheels/ gpu-box-1:/srv/wheels/
+    """
+    _require_known(release)
+    with Console(stderr=True).status(f"fetching the wheels of {release}"):
+        try:
+            count = wheel_folder.download(
+                release, folder, host_python=host_python, find_links=find_links
+            )
+        except wheel_folder.DownloadError as error:
+            raise click.ClickException(str(error)) from error
+    click.echo(f"{folder}: {count} wheels")
+
+
+def _require_known(release: str) -> None:
+    if release not in known_releases():
+        raise click.BadParameter(f"{release} is not one of {', '.join(known_releases())}")
+
+
+def _values(card: EngineCard, default: str) -> dict[str, object]:
+    return {
+        "release": card.release,
+        "default": card.release == default,
+        "device": card.device,
+        "cuda": card.cuda,
+        "driver_floor": card.driver_floor,
+        "python": card.python,
+        "locked_on": card.locked_on.isoformat(),
+        "advisories": [advisory.model_dump() for advisory in card.advisories],
+    }
+
+
+def _table(cards: list[EngineCard], default: str) -> Table:
+    table = Table(caption="Default: the engine setting of group_data/all.py")
+    for heading in ("release", "default", "CUDA", "driver", "advisories", "most fixed by"):
+        table.add_column(heading)
+    for card in cards:
+        fix = fixed_by(card)
+        table.add_row(
+            card.release,
+            "default" if card.release == default else "",
+            card.cuda or "none (CPU)",
+            f">= {card.driver_floor}" if card.driver_floor else "-",
+            str(len(card.advisories)),
+            f"{fix.release}: {fix.count}" if fix else "-",
+        )
+    return table
+
+
+def _advisory_table(card: EngineCard) -> Table:
+    table = Table(title=f"{card.release}: open advisories", title_justify="left")
+    for heading in ("advisory", "fixed in", "what"):
+        table.add_column(heading)
+    for advisory in card.advisories:
+        table.add_row(advisory.id, advisory.fixed_in or "no release", advisory.summary)
+    return table

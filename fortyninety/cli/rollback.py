@@ -1,0 +1,108 @@
+"""`fortyninety rollback`: back to what served before."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from fortyninety.host_programs import ROLL_BACK, program
+from fortyninety.plan import SERVICE_UNIT
+
+if TYPE_CHECKING:
+    from pyinfra.api.host import Host
+
+    from fortyninety.settings import Settings
+
+
+@click.command()
+@click.argument("inventory")
+@click.option("--limit", multiple=True, metavar="HOST", help="Only this host or group; repeatable.")
+@click.option("--engine", metavar="RELEASE", help="To the latest that served with this release.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json: bool) -> None:
+    """Put back what served before the last change, restart, and wait for an answer.
+
+    Each host goes back to the latest unit that passed a deploy's gate and is not the one on disk:
+    its engine, its model and its flags. Another rollback comes back again. No network is used.
+
+    Ends with 0 where every host answers, 1 where one did not go back or does not answer, 2 where
+    a host could not be looked at.
+
+    \b
+    Examples:
+      fortyninety rollback inventory/prod.py --limit gpu-box-1
+      fortyninety rollback inventory/prod.py --engine 0.8.5.post1
+      fortyninety rollback inventory/prod.py --json
+    """
+    # Here, and not above: pyinfra changes the standard library as it is imported.
+    from fortyninety.inventory_hosts import InventoryUnusable, connect_hosts  # noqa: PLC0415
+
+    try:
+        connected = connect_hosts(inventory, limit)
+    except InventoryUnusable as unusable:
+        raise click.UsageError(str(unusable)) from unusable
+    names = ", ".join(host.name for host in connected.settings)
+    with Console(stderr=True).status(f"rolling back {names}"):
+        pool = connected.state.fact_pool
+        waiting = {
+            host.name: pool.spawn(_roll_back, host, settings, engine)
+            for host, settings in connected.settings.items()
+        }
+        results = {name: greenlet.get() for name, greenlet in waiting.items()}
+        connected.disconnect()
+    problems = [str(problem) for problem in connected.problems]
+    if as_json:
+        click.echo(json.dumps({"hosts": results, "problems": problems}, indent=2))
+    else:
+        _print(results, problems)
+    if problems:
+        sys.exit(2)
+    sys.exit(1 if any("error" in result for result in results.values()) else 0)
+
+
+def _roll_back(host: Host, settings: Settings, engine: str | None) -> dict[str, Any]:
+    from fortyninety.host_shell import HostLost, shell  # noqa: PLC0415
+
+    options = [
+        *("--install-directory", settings.install_directory, "--unit", SERVICE_UNIT),
+        *("--port", str(settings.port), "--wait", str(settings.ready_timeout)),
+        *(("--engine", engine) if engine else ()),
+    ]
+    try:
+        # By this project's own program, whatever an older deploy may have left on the host.
+        output = shell(host, f"python3 - {shlex.join(options)}", _stdin=program(ROLL_BACK))
+    except HostLost as lost:
+        return {"error": str(lost), "changed": None}
+    if not output.stdout_lines:
+        said = " ".join(output.stderr.split()) or "the host answered nothing"
+        return {"error": said, "changed": None}
+    result: dict[str, Any] = json.loads(output.stdout_lines[-1])
+    return result
+
+
+def _print(results: dict[str, dict[str, Any]], problems: list[str]) -> None:
+    for name, result in results.items():
+        click.echo(f"{name}: {_line(result)}")
+    for problem in problems:
+        click.secho(problem, fg="red", err=True)
+    if any("error" not in result for result in results.values()):
+        click.echo("The next deploy goes by the settings again: set engine and the rest to match.")
+
+
+def _line(result: dict[str, Any]) -> str:
+    if "error" in result:
+        state = {True: "was rolled back", False: "nothing was changed", None: "not known"}
+        return f"{click.style(state[result['changed']], fg='red')}: {result['error']}"
+    old, new = result["from"], result["to"]
+    served = datetime.fromtimestamp(new["served_until"]).strftime("%Y-%m-%d %H:%M")
+    return (
+        f"from {old['release']} (configuration {old['configuration']}) back to {new['release']} "
+        f"(configuration {new['configuration']}, which served at {served}); "
+        f"answered after {result['seconds']} s"
+    )

@@ -1,0 +1,46 @@
+"""Whether the archives that a host is to fetch from answer, asked by the host's own apt."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from pyinfra.api.facts import FactBase
+
+# Seconds for an archive to answer one small file; a refusal comes at once.
+TIMEOUT = 15
+
+
+class UnreachableArchives(FactBase[dict[str, str]]):
+    """Of archives given as "<address> <suite>", those that do not answer, with what apt says.
+
+    apt fetches as it would for an installation, through whatever proxy the host has set up, into a
+    folder that is removed again.
+    """
+
+    def command(self, archives: Sequence[str]) -> str:
+        """One line for each archive that does not answer: itself, a tab, apt's last word."""
+        return f"""
+folder=$(mktemp -d)
+for archive in {shlex.join(archives)}; do
+  said=$(/usr/lib/apt/apt-helper -o Acquire::Retries=0 -o Acquire::http::Timeout={TIMEOUT} \\
+    -o Acquire::https::Timeout={TIMEOUT} download-file \\
+    "${{archive% *}}/dists/${{archive#* }}/InRelease" "$folder/InRelease" 2>&1) && continue
+  printf '%s\\t%s\\n' "$archive" "$(printf '%s' "$said" | tail -n 1)"
+done
+rm -rf "$folder"
+exit 0
+"""
+
+    @staticmethod
+    def default() -> dict[str, str]:
+        """Where every archive answers."""
+        return {}
+
+    def process(self, output: list[str]) -> dict[str, str]:
+        """Each archive that does not answer, and why."""
+        found = {}
+        for line in output:
+            archive, _, reason = line.partition("\t")
+            found[archive] = reason.strip()
+        return found

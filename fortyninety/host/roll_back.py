@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""Go back to the unit that served before the one on disk, and prove that it serves.
+
+Units that passed the gate of a deploy are kept in `<install directory>/served`. The latest of them
+that is not the unit on disk, and whose environment and snapshot are still there, is put in its
+place by one rename, and the service is restarted. Nothing is changed where there is none.
+
+Prints one JSON object: `from`, `to` and `seconds`, or `error`, and `changed` for whether anything
+was. Always ends with 0. Python 3.10, no packages.
+
+    roll-back --install-directory /opt/fortyninety --unit /etc/systemd/system/vllm.service \\
+        --port 8000 --wait 1800
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+MARK = ".fortyninety-complete"
+
+
+class Failure(Exception):
+    """Why there was no rollback, or why it does not serve. `changed` says which of the two."""
+
+    def __init__(self, message: str, changed: bool = False) -> None:
+        super().__init__(message)
+        self.changed = changed
+
+
+class Unit:
+    """A unit file, and what it says of its engine."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.text = path.read_text()
+        self.configuration = self._find(r"^Environment=FORTYNINETY_CONFIGURATION=(\S+)")
+        self.engine = self._find(r"^ExecStart=(\S+)/bin/\S+")
+        self.snapshot = self._find(r"^\s*(?:.*\s)?--model \\?\s*(\S+)")
+        self.model = self._find(r"--served-model-name \\?\s*(\S+)")
+        self.served_at = int(path.stat().st_mtime)
+
+    def _find(self, pattern: str) -> str:
+        found = re.search(pattern, self.text, re.MULTILINE)
+        return found[1] if found else ""
+
+    @property
+    def release(self) -> str:
+        """The engine's release: its folder's name without the hash of its lock."""
+        return self.engine.rpartition("/")[2].rpartition("-")[0]
+
+    def lacks(self) -> str | None:
+        """What is no longer there that the unit needs, or None."""
+        if not Path(self.engine, MARK).exists():
+            return self.engine
+        return None if Path(self.snapshot).is_dir() else self.snapshot
+
+    def described(self) -> dict[str, Any]:
+        """For the operator."""
+        return {
+            "release": self.release,
+            "configuration": self.configuration,
+            "engine": self.engine,
+            "snapshot": self.snapshot,
+        }
+
+
+def target(options: argparse.Namespace, now: Unit) -> Unit:
+    """The unit to go back to. Raises Failure where there is none."""
+    kept = [Unit(path) for path in Path(options.install_directory, "served").glob("*.service")]
+    others = sorted(
+        (unit for unit in kept if unit.configuration != now.configuration),
+        key=lambda unit: unit.served_at,
+        reverse=True,
+    )
+    if options.engine:
+        others = [unit for unit in others if unit.release == options.engine]
+    whole = [unit for unit in others if unit.lacks() is None]
+    if whole:
+        return whole[0]
+    if others:
+        raise Failure(f"{others[0].release} served before, and {others[0].lacks()} is gone")
+    which = f"no {options.engine}" if options.engine else "nothing else"
+    raise Failure(f"{which} served here before {now.release} (configuration {now.configuration})")
+
+
+def point(link: Path, to: str) -> None:
+    """Switch a link by one rename."""
+    beside = link.with_name(f"{link.name}.fortyninety-new")
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(to)
+    beside.replace(link)
+
+
+def systemctl(*words: str) -> None:
+    """Run systemctl. Raises Failure with what it says."""
+    done = subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Failure(f"systemctl {' '.join(words)}: {done.stderr.strip()}", changed=True)
+
+
+def switch(unit: Unit, to: Unit) -> None:
+    """Put the text of `to` in the place of `unit`, and restart the service. Raises Failure."""
+    beside = unit.path.with_name(f"{unit.path.name}.fortyninety-new")
+    shutil.copyfile(to.path, beside)
+    beside.chmod(0o644)
+    with beside.open("rb") as stream:
+        os.fsync(stream.fileno())
+    beside.replace(unit.path)
+    point(Path(to.engine).with_name("current"), to.engine)
+    point(Path(to.snapshot).with_name("current"), to.snapshot)
+    systemctl("daemon-reload")
+    subprocess.run(["systemctl", "reset-failed", unit.path.name], capture_output=True, check=False)
+    systemctl("restart", unit.path.name)
+
+
+def answers(options: argparse.Namespace, to: Unit) -> None:
+    """Wait for a completion. Raises Failure without one."""
+    done = subprocess.run(
+        [
+            *("python3", f"{options.install_directory}/bin/complete"),
+            *("--port", str(options.port), "--model", to.model),
+            *("--wait", str(options.wait), "--unit", Path(options.unit).name),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        last = "\n".join(done.stderr.strip().splitlines()[-15:])
+        said = done.stdout.strip() or "nothing"
+        raise Failure(
+            f"{to.release} is in place again and does not answer ({said}):\n{last}", changed=True
+        )
+
+
+def roll_back(options: argparse.Namespace) -> dict[str, Any]:
+    """What was done. Raises Failure."""
+    if not Path(options.unit).exists():
+        raise Failure(f"there is no {options.unit}: nothing was deployed here")
+    now = Unit(Path(options.unit))
+    to = target(options, now)
+    began = time.monotonic()
+    switch(now, to)
+    answers(options, to)
+    # The latest that served, so that another rollback comes back to where this one began.
+    os.utime(to.path)
+    seconds = round(time.monotonic() - began, 1)
+    return {
+        "from": now.described(),
+        "to": {**to.described(), "served_until": to.served_at},
+        "seconds": seconds,
+        "changed": True,
+    }
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--install-directory", required=True)
+    parser.add_argument("--unit", required=True, help="the unit on disk")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--wait", type=int, required=True, help="seconds for the first answer")
+    parser.add_argument("--engine", help="go back to the latest unit of this release")
+    options = parser.parse_args()
+    try:
+        result = roll_back(options)
+    except Failure as failure:
+        result = {"error": str(failure), "changed": failure.changed}
+    except OSError as error:
+        result = {"error": str(error), "changed": True}
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

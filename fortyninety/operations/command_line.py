@@ -1,0 +1,47 @@
+"""The engine's own word on the command line that a unit is about to give it."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Iterator, Sequence
+
+from pyinfra import host
+
+from fortyninety.engine_card import EngineCard
+from fortyninety.facts.survey import HostState
+from fortyninety.operations.converging import Command, converging
+
+
+@converging
+def accepted(
+    state: HostState,
+    unit_path: str,
+    unit_text: str,
+    *,
+    program: str,
+    directory: str,
+    card: EngineCard,
+    arguments: Sequence[str],
+    environment: Sequence[tuple[str, str]],
+) -> Iterator[Command]:
+    """The release's own parser, on the host, takes `arguments` and knows `environment`.
+
+    Asked before a unit that differs from the one on disk is written; the host fails, with what the
+    engine says, before anything that serves is touched. `program` is the asking program on the
+    host, `directory` the engine's environment.
+    """
+    now = state.files.get(unit_path)
+    if now is not None and now.sha256 == hashlib.sha256(unit_text.encode()).hexdigest():
+        host.noop("the unit on disk has this command line")
+        return
+    variables = [f"{name}={value}" for name, value in environment]
+    command = [
+        *("env", "-i", "PATH=/usr/bin:/bin", *variables),
+        f"{directory}/bin/python",
+        program,
+        *("--parser-module", card.parser.module, "--parser-class", card.parser.class_),
+        *("--", *arguments),
+    ]
+    refused = f"engine {card.release} refuses its command line; what serves is untouched"
+    yield f"cd / && {shlex.join(command)} || {{ echo {shlex.quote(refused)} >&2; exit 1; }}"

@@ -1,0 +1,63 @@
+"""What is known against a release is said in one line, with the release that mends most."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from fortyninety.advisories import advisory_line, fixed_by
+from fortyninety.cli import main
+from fortyninety.engine_card import known_releases, load_engine_card
+from fortyninety.group_data import default_setting
+
+
+def test_the_release_that_fixes_most_is_named_with_the_driver_it_needs() -> None:
+    card = load_engine_card("0.8.5.post1")
+    line = advisory_line(card)
+    assert line is not None
+    assert f"has {len(card.advisories)} known advisories" in line
+    assert f"0.32.0 (driver 580 or later) fixes {len(card.advisories)}" in line
+
+
+def test_a_release_with_nothing_known_has_no_line() -> None:
+    assert advisory_line(load_engine_card("0.32.0")) is None
+
+
+def test_an_engine_for_another_device_mends_nothing() -> None:
+    fix = fixed_by(load_engine_card("0.6.3.post1"))
+    assert fix is not None and fix.release == "0.32.0"
+
+
+@pytest.mark.parametrize("release", known_releases())
+def test_an_advisory_is_open_only_below_the_release_that_fixes_it(release: str) -> None:
+    def numbers(version: str) -> list[int]:
+        return [int(part) for part in version.split(".") if part.isdigit()]
+
+    card = load_engine_card(release)
+    for advisory in card.advisories:
+        if advisory.fixed_in is not None:
+            assert numbers(card.version) < numbers(advisory.fixed_in), advisory
+
+
+def test_engine_list_shows_every_release_and_the_default() -> None:
+    shown = CliRunner().invoke(main, ["engine", "list", "--json"])
+    assert shown.exit_code == 0
+    listed = {each["release"]: each for each in json.loads(shown.output)}
+    assert list(listed) == known_releases()
+    assert [name for name, each in listed.items() if each["default"]] == [default_setting("engine")]
+    assert listed["0.32.0"]["driver_floor"] == 580
+
+
+def test_engine_list_fits_a_terminal_of_80_columns() -> None:
+    shown = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["engine", "list"])
+    assert max(len(line) for line in shown.output.splitlines()) <= 80
+    for release in known_releases():
+        assert f" {release} " in shown.output
+
+
+def test_a_lock_of_an_unknown_release_is_refused_with_those_there_are() -> None:
+    refused = CliRunner().invoke(main, ["engine", "lock", "0.9.9"])
+    assert refused.exit_code == 2
+    assert "0.9.9 is not one of 0.6.3.post1, 0.8.5.post1, 0.32.0, 0.32.0-cpu" in refused.output
