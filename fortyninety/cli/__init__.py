@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fortyninety.cli.engine import engine
+from fortyninety.cli.fit import fit
 from fortyninety.cli.rollback import rollback
 from lab.cli import lab
 
@@ -23,5 +24,6 @@ def main() -> None:
 
 
 main.add_command(engine)
+main.add_command(fit)
 main.add_command(lab)
 main.add_command(rollback)

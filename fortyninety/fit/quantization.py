@@ -51,7 +51,10 @@ class Quantization:
     unquantized: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.method} {self.bits}-bit" if self.method != "fp8" else "fp8"
+        if self.method == "fp8":
+            return "fp8"
+        bits = self.bits * self.codebooks / (self.in_group * self.out_group)
+        return f"{self.method} {bits:g}-bit"
 
     def covers(self, module: str) -> bool:
         """Whether the matrix at `module`, such as "model.layers.0.mlp.up_proj", is quantized."""
@@ -120,9 +123,7 @@ def read_quantization(config: Mapping[str, Any] | None) -> Quantization | None:
                 f"config.json: group_size of {method} is {group!r}; expected -1 or at least 1"
             )
         order = bool(config.get("desc_act", False))
-        return Quantization(
-            method, bits, group=group, activation_order=order, unquantized=left_out
-        )
+        return Quantization(method, bits, group=group, activation_order=order, unquantized=left_out)
     if method == "aqlm":
         return Quantization(
             "aqlm",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from fortyninety.fit.allocator import allocated
 from fortyninety.fit.architecture import Architecture
 from fortyninety.fit.errors import CheckpointError, ShapeError
 from fortyninety.fit.quantization import BOTH, INPUT, OUTPUT, WHOLE, Axis, Part
@@ -48,6 +49,8 @@ AXES: dict[str, frozenset[Axis]] = {
     "v_scale": WHOLE,
 }
 
+# What the engine keeps as one tensor: the layer and which of the two it is stay in the name.
+_FUSED = re.compile(r"(?<=self_attn\.)[qkv]_proj|(?<=mlp\.)(?:gate|up)_proj")
 _LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
 
 
@@ -85,7 +88,8 @@ class Weights:
         Source: `LlamaModel.__init__` and `LlamaForCausalLM.__init__` in models/llama.py.
         """
         self._check(tensor_parallel)
-        total = 0
+        # q, k and v, and gate and up, are one tensor in the engine.
+        fused: dict[str, int] = {}
         for tensor in self.tensors:
             if not tensor.kept:
                 continue
@@ -96,8 +100,13 @@ class Weights:
             else:
                 here = last
             if here:
-                total += self._share(tensor, tensor_parallel)
-        return total
+                name = _FUSED.sub("fused", tensor.name)
+                fused[name] = fused.get(name, 0) + self._share(tensor, tensor_parallel)
+        # The rotary embedding's table, which no file has: one for all layers. Source:
+        # RotaryEmbedding._compute_cos_sin_cache in model_executor/layers/rotary_embedding.
+        shape = self.architecture
+        rotary = shape.positions * shape.rotary_dim * shape.dtype_bytes
+        return sum(allocated(size) for size in fused.values()) + allocated(rotary)
 
     def _check(self, tensor_parallel: int) -> None:
         shape = self.architecture
@@ -195,7 +204,9 @@ def _recognised(architecture: Architecture, name: str, size: int) -> Tensor | No
             marlin_drops = (
                 quantization is not None
                 and quantization.method == "gptq"
-                and (suffix == "qzeros" or (suffix == "g_idx" and not quantization.activation_order))
+                and (
+                    suffix == "qzeros" or (suffix == "g_idx" and not quantization.activation_order)
+                )
             )
             axes = AXES[suffix]
             # A scale for each output has nothing to be split where the inputs are.
