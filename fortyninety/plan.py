@@ -126,6 +126,8 @@ class Plan:
     package_source: PackageSource
     arguments: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
+    # What the engine will say of its KV cache; None where it is not known what the model weighs.
+    kv_tokens: int | None = None
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -295,12 +297,11 @@ def cuda_packages(settings: Settings) -> tuple[Package, ...]:
 def make_plan(settings: Settings, card: EngineCard, state: HostState) -> Plan:
     """The plan of a host. Raises FlagAbsent where the engine lacks a flag the settings need."""
     paths = plan_paths(settings, card)
+    cards = tensor_parallel_size(settings, state)
     arguments = serve_arguments(
-        settings,
-        card,
-        model_path=paths.snapshot,
-        tensor_parallel_size=tensor_parallel_size(settings, state),
+        settings, card, model_path=paths.snapshot, tensor_parallel_size=cards
     )
+    environment = engine_environment(settings, card, tensor_parallel_size=cards)
     source = python_source(settings, state)
     return Plan(
         settings=settings,
@@ -313,5 +314,5 @@ def make_plan(settings: Settings, card: EngineCard, state: HostState) -> Plan:
         python_source=source,
         package_source=package_source(settings),
         arguments=tuple(arguments),
-        environment=tuple(sorted(engine_environment(settings, card).items())),
+        environment=tuple(sorted(environment.items())),
     )

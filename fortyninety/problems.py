@@ -11,7 +11,7 @@ class Problem:
 
     `subject` is the setting or the part of the host it is about, `found` what it is now, `allowed`
     what would be accepted, and `remedy` what the operator can do (may be empty where the allowed
-    values say it).
+    values say it). `table` is what the line cannot hold: shown below it, and once for all hosts.
     """
 
     host: str
@@ -19,6 +19,7 @@ class Problem:
     found: str
     allowed: str
     remedy: str = ""
+    table: str = ""
 
     def __str__(self) -> str:
         line = f"{self.host}: {self.subject} is {self.found}; expected {self.allowed}"

@@ -12,16 +12,12 @@ from typing import Any
 import click
 from rich.console import Console
 
-from fortyninety.engine_card import known_releases
+from fortyninety.checkpoint_sizes import known_checkpoints
+from fortyninety.engine_card import known_releases, load_engine_card
 from fortyninety.fit.alternatives import Alternative, alternatives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import KV_DTYPE_BYTES, Fit, Flags, estimate
-from fortyninety.fit.reader import (
-    folder_weights,
-    hub_weights,
-    known_repositories,
-    known_weights,
-)
+from fortyninety.fit.reader import folder_weights, hub_checkpoint, known_weights
 from fortyninety.fit.report import WIDTH, fit_report, fit_values
 from fortyninety.fit.shape import make_shape, parse_cards
 from fortyninety.fit.weights import Weights
@@ -97,7 +93,7 @@ def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options:
             answers = [_question(options)]
         else:
             # pyinfra changes the standard library as it is imported.
-            from fortyninety.fleet_fit import fleet_fit
+            from fortyninety.fleet_fit import fleet_fit  # noqa: PLC0415
 
             answers = [
                 Answer(host.name, host.fit, host.alternatives, host.remarks)
@@ -120,8 +116,9 @@ def _question(options: dict[str, Any]) -> Answer:
         options["tensor_parallel_size"],
         options["pipeline_parallel_size"],
     )
-    # With two boxes the default engine would only say that it cannot.
     engine = options["engine"] or default_setting("engine")
+    if engine in known_releases() and load_engine_card(engine).device == "cpu":
+        raise FitError(f"engine {engine} serves without cards; expected a release for GPUs")
     flags = Flags(
         max_model_len=_given(options["max_model_len"], profile.max_model_len),
         max_num_seqs=_given(options["max_num_seqs"], profile.max_num_seqs),
@@ -150,13 +147,7 @@ def _model(model: str | None, revision: str | None) -> Weights:
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise FitError(f"model is {model!r}; expected a folder or organisation/name")
     known = known_weights(model, revision)
-    return known or hub_weights(model, revision or "main")
-
-
-def known_checkpoints() -> list[tuple[str, Weights]]:
-    """The checkpoints that may stand in for one that does not fit."""
-    found = ((name, known_weights(name)) for name in known_repositories())
-    return [(name, weights) for name, weights in found if weights is not None]
+    return known or hub_checkpoint(model, revision or "main").weights
 
 
 def _print(answers: Iterable[Answer], as_json: bool, *, fleet: bool) -> None:

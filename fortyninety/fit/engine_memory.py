@@ -59,8 +59,8 @@ def engine_memory(
     if match is None or (int(match[1]), int(match[2])) < (0, 6):
         raise FitError(f"engine is {release!r}; expected a vLLM release of 0.6 or later")
     version = (int(match[1]), int(match[2]))
-    # Source: EngineArgs._is_v1_supported_oracle of 0.8.5.post1: an fp8 cache needs FlashAttention 3,
-    # which sm_89 has not, so it goes to the engine of before.
+    # Source: EngineArgs._is_v1_supported_oracle of 0.8.5.post1: an fp8 cache needs FlashAttention
+    # 3, which sm_89 has not, so it goes to the engine of before.
     if version < (0, 8) or (version < (0, 10) and kv_cache_dtype.startswith("fp8")):
         # Source: SchedulerConfig in vllm/config.py of both releases, and EngineArgs.
         long = max_model_len > 32768

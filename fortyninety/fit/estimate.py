@@ -23,8 +23,8 @@ CUDA_CONTEXT = 552_402_944
 # 0.28 GiB (claimed).
 OUTSIDE_PYTORCH = 241_172_480
 
-# NCCL's buffers, when a model is on more cards than one. Not measured: an allowance. Others' logs of
-# tensor-parallel 24 GB cards show no more than 0.20 GiB outside PyTorch in all (claimed).
+# NCCL's buffers, when a model is on more cards than one. Not measured: an allowance. Others' logs
+# of tensor-parallel 24 GB cards show no more than 0.20 GiB outside PyTorch in all (claimed).
 NCCL = 128 * MIB
 
 # CUDA graphs: a base, and each captured batch size. An upper line through eight measured cases of
@@ -127,7 +127,7 @@ def estimate(weights: Weights, shape: Shape, release: str, flags: Flags) -> Fit:
     tokens = batched_tokens(engine, flags)
     stages = stage_layers(architecture.layers, shape.pipeline_parallel)
     uses = [
-        _card_use(weights, shape, engine, flags, tokens, stage, layers)
+        _card_use(weights, shape, engine, flags, tokens, stage=stage, layers=layers)
         for stage, layers in enumerate(stages)
     ]
     # Every stage gets as many blocks as the poorest can hold. Source: get_kv_cache_configs in
@@ -139,7 +139,7 @@ def estimate(weights: Weights, shape: Shape, release: str, flags: Flags) -> Fit:
         for use in uses
         for _ in range(shape.tensor_parallel)
     )
-    reasons = tuple(_reasons(weights, shape, engine, flags, cards, kv_tokens))
+    reasons = tuple(_reasons(weights, shape, engine, flags, cards=cards, kv_tokens=kv_tokens))
     warnings = tuple(_warnings(engine, flags, kv_tokens)) if not reasons else ()
     return Fit(weights, shape, engine, flags, tokens, cards, kv_tokens, reasons, warnings)
 
@@ -207,6 +207,7 @@ def _card_use(
     engine: EngineMemory,
     flags: Flags,
     tokens: int,
+    *,
     stage: int,
     layers: range,
 ) -> CardUse:
@@ -261,10 +262,10 @@ def _activations(
 def _mlp_peak(
     architecture: Architecture, shape: Shape, *, card: Card, tokens: int, first: bool
 ) -> int:
-    """When gate and up are multiplied: both (2 x intermediate), their product, and the hidden state.
+    """When gate and up are multiplied: both (2 x intermediate) and their product.
 
     Three hidden states are alive besides (the layer's input, its residual, the norm's output), and
-    a fourth where cuBLAS multiplies. Measured: 1,811,941,376 bytes for the 70B at 8192 tokens, which
+    a fourth where cuBLAS multiplies. Measured: 1,811,941,376 bytes for the 70B at 8192 tokens, that
     is 3 x 8192 + 3 x 28672 elements of 2 bytes a token exactly; 469,764,096 for Qwen3-8B at 4096
     tokens, 4 x 4096 + 3 x 12288 and cuBLAS's workspace exactly.
     """
@@ -275,8 +276,8 @@ def _mlp_peak(
     if method not in ("awq", "gptq"):
         hidden, extra = 4, card.cublas_workspace
     if method == "aqlm":
-        # More than a few tokens at once are multiplied by the matrix written out at 16 bits. Source:
-        # optimized_dequantize_gemm in vllm/model_executor/layers/quantization/aqlm.py.
+        # More than a few tokens at once are multiplied by the matrix written out at 16 bits.
+        # Source: optimized_dequantize_gemm in vllm/model_executor/layers/quantization/aqlm.py.
         extra += (
             2 * architecture.hidden * -(-architecture.intermediate // shape.tensor_parallel) * 2
         )
@@ -327,6 +328,7 @@ def _reasons(
     shape: Shape,
     engine: EngineMemory,
     flags: Flags,
+    *,
     cards: tuple[CardUse, ...],
     kv_tokens: int,
 ) -> list[str]:

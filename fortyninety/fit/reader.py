@@ -9,6 +9,7 @@ import json
 import os
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ ReadRange = Callable[[str, int, int], bytes]
 
 
 def known_weights(repository: str, revision: str | None = None) -> Weights | None:
-    """The checkpoint as recorded in `checkpoints/`, or None where it or its revision is not there."""
+    """The checkpoint as recorded in `checkpoints/`; None where it or its revision is not."""
     path = CHECKPOINTS_DIRECTORY / f"{repository.replace('/', '--')}.json"
     if not path.exists():
         return None
@@ -93,8 +94,23 @@ def folder_weights(folder: Path) -> Weights:
     return read_weights(architecture, _headers(shards, read))
 
 
-def hub_weights(repository: str, revision: str = "main", *, endpoint: str | None = None) -> Weights:
-    """The checkpoint on a hub: config.json, the index, and the first bytes of each shard.
+@dataclass(frozen=True)
+class HubCheckpoint:
+    """A checkpoint on a hub, as read: its config.json, and every tensor's name and bytes."""
+
+    config: dict[str, Any]
+    tensors: tuple[tuple[str, int], ...]
+
+    @property
+    def weights(self) -> Weights:
+        """The tensors and where they belong. Raises CheckpointError."""
+        return read_weights(read_architecture(self.config), self.tensors)
+
+
+def hub_checkpoint(
+    repository: str, revision: str = "main", *, endpoint: str | None = None
+) -> HubCheckpoint:
+    """Read a checkpoint on a hub: config.json, the index, and the first bytes of each shard.
 
     `endpoint` is the hub's address, HF_ENDPOINT's or the public one. Raises CheckpointError where
     it does not answer, has no such repository, or an index names a shard that it has not.
@@ -108,12 +124,15 @@ def hub_weights(repository: str, revision: str = "main", *, endpoint: str | None
                 f"{repository} at {revision} has no config.json on {base}; check the name, the "
                 "revision, and whether it wants a token"
             )
-        architecture = read_architecture(_json(config, f"{repository}/config.json"))
+        parsed = _json(config, f"{repository}/config.json")
+        # Refused by its config, a checkpoint's shards are not even begun.
+        read_architecture(parsed)
         index = _get(session, f"{root}/model.safetensors.index.json")
         if index is None:
             shards = ["model.safetensors"]
         else:
-            shards = _index_shards(_json(index, "the index"), f"{repository}'s index")
+            name = f"{repository}'s index"
+            shards = _index_shards(_json(index, name), name)
 
         def read(name: str, start: int, length: int) -> bytes:
             headers = {"Range": f"bytes={start}-{start + length - 1}"}
@@ -125,7 +144,7 @@ def hub_weights(repository: str, revision: str = "main", *, endpoint: str | None
                 )
             return content
 
-        return read_weights(architecture, _headers(shards, read))
+        return HubCheckpoint(parsed, tuple(_headers(shards, read)))
 
 
 def _get(

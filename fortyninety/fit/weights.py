@@ -173,7 +173,7 @@ def read_weights(architecture: Architecture, sizes: Iterable[tuple[str, int]]) -
         if (tensor := _recognised(architecture, name, size)) is not None
     )
     layers = {tensor.layer for tensor in tensors if tensor.place == "layer"}
-    missing = sorted(set(range(architecture.layers)) - layers)  # type: ignore[arg-type]
+    missing = sorted(set(range(architecture.layers)) - layers)
     if missing or not any(tensor.place == "embedding" for tensor in tensors):
         what = f"layers {missing[0]} to {missing[-1]}" if missing else "model.embed_tokens"
         raise CheckpointError(
