@@ -59,7 +59,7 @@ def test_an_index_without_its_shards_is_enough_where_it_agrees(tiny: Path, tmp_p
 def test_a_shard_that_is_missing_is_named(tiny: Path) -> None:
     first = sorted(tiny.glob("*.safetensors"))[0]
     first.unlink()
-    with pytest.raises(CheckpointError, match=f"{first.name} is missing"):
+    with pytest.raises(CheckpointError, match=rf"{first.name} is missing"):
         folder_weights(tiny)
 
 
@@ -113,7 +113,7 @@ def test_a_hub_that_does_not_answer_is_said_with_what_to_do() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    with pytest.raises(CheckpointError, match="give a folder with its config.json"):
+    with pytest.raises(CheckpointError, match=r"give a folder with its config\.json"):
         hub_checkpoint("a/b", endpoint=endpoint)
 
 
