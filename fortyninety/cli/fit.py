@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.padding import Padding
 
 from fortyninety.checkpoint_sizes import known_checkpoints
 from fortyninety.engine_card import known_releases, load_engine_card
@@ -163,4 +164,4 @@ def _print(answers: Iterable[Answer], as_json: bool, *, fleet: bool) -> None:
             console.print(f"\n{answer.name}", style="bold")
         console.print(fit_report(answer.fit, answer.alternatives))
         for remark in answer.remarks:
-            console.print(f"  ({remark})")
+            console.print(Padding(f"({remark})", (0, 0, 0, 2)))

@@ -11,13 +11,14 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import requests
+from typing import TYPE_CHECKING, Any
 
 from fortyninety.fit.architecture import Architecture, read_architecture
 from fortyninety.fit.errors import CheckpointError
 from fortyninety.fit.weights import Weights, computed_weights, read_weights
+
+if TYPE_CHECKING:
+    import requests
 
 CHECKPOINTS_DIRECTORY = Path(__file__).resolve().parent.parent.parent / "checkpoints"
 PUBLIC_HUB = "https://huggingface.co"
@@ -115,6 +116,9 @@ def hub_checkpoint(
     `endpoint` is the hub's address, HF_ENDPOINT's or the public one. Raises CheckpointError where
     it does not answer, has no such repository, or an index names a shard that it has not.
     """
+    # Here, and not above: pyinfra, which may be imported later, must change TLS before it is used.
+    import requests  # noqa: PLC0415
+
     base = (endpoint or os.environ.get("HF_ENDPOINT") or PUBLIC_HUB).rstrip("/")
     root = f"{base}/{repository}/resolve/{revision}"
     with requests.Session() as session:
@@ -155,6 +159,8 @@ def _get(
     length: int | None = None,
 ) -> bytes | None:
     """The content, at most `length` bytes of it; None where there is none."""
+    import requests  # noqa: PLC0415
+
     token = os.environ.get("HF_TOKEN")
     asked = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
     try:

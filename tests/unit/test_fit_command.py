@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,6 @@ def run(*arguments: str) -> Result:
         (("--cards", "2x24564", "--max-model-len", "1000000"), 2),
         ((), 2),
         (("inventory/prod.py", "--cards", "2x24564"), 2),
-        (("inventory/nobody.py",), 2),
     ],
 )
 def test_the_exit_code_is_the_answer(arguments: tuple[str, ...], code: int) -> None:
@@ -98,3 +99,54 @@ def test_a_folder_with_config_json_alone_is_a_model(tmp_path: Path) -> None:
 
 def test_help_has_examples() -> None:
     assert "fortyninety fit --cards 2x24564 --profile balanced" in run("--help").output
+
+
+INVENTORY = """
+boxes = [
+    ("one", {"ssh_hostname": "127.0.0.1", "ssh_port": 1, "gpu_count": 1}),
+    ("two", {"ssh_hostname": "127.0.0.1", "ssh_port": 1, "gpu_count": 2, "profile": "burst"}),
+]
+"""
+
+
+def fleet(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: pyinfra changes the standard library of the one it is in."""
+    return subprocess.run(
+        [sys.executable, "-m", "fortyninety", "fit", str(inventory), *arguments],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_hosts_that_do_not_answer_are_computed_from_their_settings(tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory.py"
+    inventory.write_text(INVENTORY)
+    result = fleet(inventory, "--json")
+    assert result.returncode == 1, result.stderr
+    one, two = json.loads(result.stdout)
+    assert (one["host"], one["fits"], two["host"], two["fits"]) == ("one", False, "two", True)
+    assert two["max_model_len"] == 8192
+    assert "one was not reached; 1 card assumed: 24564 MiB a card" in one["remarks"][0]
+    assert "Traceback" not in result.stderr
+    alone = fleet(inventory, "--limit", "two", "--profile", "balanced", "--json")
+    assert alone.returncode == 0, alone.stderr
+    (values,) = json.loads(alone.stdout)
+    assert values["max_model_len"] == 16384
+
+
+def test_an_inventory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = fleet(tmp_path / "nobody.py")
+    assert result.returncode == 2
+    assert f"Error: there is no inventory file {tmp_path / 'nobody.py'}" in result.stderr
+
+
+def test_settings_that_are_wrong_are_all_said_and_nothing_is_computed(tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory.py"
+    inventory.write_text(INVENTORY.replace('"gpu_count": 1', '"gpu_count": 0, "prot": 1'))
+    result = fleet(inventory)
+    assert result.returncode == 2
+    assert "gpu_count is 0" in result.stderr
+    assert "prot is 1" in result.stderr
