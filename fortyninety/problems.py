@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 
@@ -26,3 +28,16 @@ class Problem:
         if not self.remedy:
             return line
         return f"{line}{'' if line.endswith('?') else '.'} {self.remedy}"
+
+
+def problem_lines(problems: Iterable[Problem]) -> Iterator[str]:
+    """A line for each problem; a table that several hosts share is shown under the first."""
+    shown: dict[str, str] = {}
+    for problem in problems:
+        yield f"    - {problem}"
+        if not problem.table:
+            continue
+        if (first := shown.setdefault(problem.table, problem.host)) != problem.host:
+            yield f"      (as for {first})"
+        else:
+            yield textwrap.indent(problem.table, "      ")

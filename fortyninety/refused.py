@@ -5,8 +5,7 @@ Only for pyinfra's command line to import: its own errors come with a patched st
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import IO, Any
 
 import click
@@ -14,7 +13,7 @@ from pyinfra import logger
 from pyinfra.api.exceptions import DeployError
 from pyinfra_cli.exceptions import CliError
 
-from fortyninety.problems import Problem
+from fortyninety.problems import Problem, problem_lines
 
 
 class Refused(CliError, DeployError):  # type: ignore[misc]  # pyinfra_cli has no types
@@ -27,7 +26,7 @@ class Refused(CliError, DeployError):  # type: ignore[misc]  # pyinfra_cli has n
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         count = len(self.problems)
-        reasons = "\n".join(_lines(self.problems))
+        reasons = "\n".join(problem_lines(self.problems))
         super().__init__(
             f"nothing was changed on any host, for {count} reason{'' if count == 1 else 's'}:\n"
             f"{reasons}"
@@ -36,16 +35,3 @@ class Refused(CliError, DeployError):  # type: ignore[misc]  # pyinfra_cli has n
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it as pyinfra prints its own errors: on standard error, coloured on a terminal."""
         logger.warning(f"--> {click.style('Refused', 'red', bold=True)}: {self.message}")
-
-
-def _lines(problems: Iterable[Problem]) -> Iterator[str]:
-    """A line for each problem; a table that several hosts share is shown under the first."""
-    shown: dict[str, str] = {}
-    for problem in problems:
-        yield f"    - {problem}"
-        if not problem.table:
-            continue
-        if (first := shown.setdefault(problem.table, problem.host)) != problem.host:
-            yield f"      (as for {first})"
-        else:
-            yield textwrap.indent(problem.table, "      ")

@@ -16,8 +16,7 @@ from fortyninety.fit.reader import known_weights
 from fortyninety.fit.weights import Weights, computed_weights
 from fortyninety.operations.serving import kv_cache_line
 from fortyninety.planned_fit import fit_problems, host_box, planned_fit, predicted_kv_tokens
-from fortyninety.problems import Problem
-from fortyninety.refused import Refused
+from fortyninety.problems import Problem, problem_lines
 from lab.tiny_model.configuration import model_config
 from tests.unit.readings import RTX_4090, bare_host, gpu, settings
 
@@ -87,7 +86,7 @@ def test_a_table_that_hosts_share_is_shown_once() -> None:
         Problem(name, "fit", "not given", "a plan that fits", table="| the table |")
         for name in ("a", "b")
     ]
-    message = str(Refused(problems).message)
+    message = "\n".join(problem_lines(problems))
     assert message.count("| the table |") == 1
     assert "      (as for a)" in message
 
