@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fortyninety.cards import card_named
 from fortyninety.engine_card import EngineCard
 from fortyninety.settings import Settings
 
@@ -28,6 +29,7 @@ def serve_arguments(
         "kv_cache_dtype": settings.kv_cache_dtype,
         "max_model_len": str(settings.max_model_len),
         "max_num_seqs": str(settings.max_num_seqs),
+        **_batch(settings, card),
         "enable_prefix_caching": settings.enable_prefix_caching,
         "gpu_memory_utilization": str(settings.gpu_memory_utilization),
         "tensor_parallel_size": str(tensor_parallel_size),
@@ -51,16 +53,39 @@ def serve_arguments(
     # Prompts stay out of the journal; releases that log none by default have no such flag.
     if quiet := card.flags.get("disable_log_requests"):
         arguments.append(quiet)
+    if _lacks_peer_to_peer(settings, tensor_parallel_size):
+        arguments += card.without_peer_to_peer.arguments
     return [*arguments, *card.extra_arguments, *settings.engine_arguments]
 
 
-def engine_environment(settings: Settings, card: EngineCard) -> dict[str, str]:
+def engine_environment(
+    settings: Settings, card: EngineCard, *, tensor_parallel_size: int
+) -> dict[str, str]:
     """The engine's environment variables: the release's own, and what it takes only there."""
+    variables = dict(card.environment)
     backend = attention_backend(settings, card)
-    variable = card.attention_backend.environment
-    if backend is None or variable is None:
-        return dict(card.environment)
-    return {**card.environment, variable: backend}
+    if backend is not None and card.attention_backend.environment is not None:
+        variables[card.attention_backend.environment] = backend
+    if _lacks_peer_to_peer(settings, tensor_parallel_size):
+        variables |= card.without_peer_to_peer.environment
+    return variables
+
+
+def _batch(settings: Settings, card: EngineCard) -> dict[str, str | bool]:
+    """The batch's size where it is set; one shorter than the context means cut prompts."""
+    size = settings.max_num_batched_tokens
+    if size is None:
+        return {}
+    cut = size < settings.max_model_len and card.flags.get("enable_chunked_prefill") is not None
+    return {
+        "max_num_batched_tokens": str(size),
+        **({"enable_chunked_prefill": True} if cut else {}),
+    }
+
+
+def _lacks_peer_to_peer(settings: Settings, tensor_parallel_size: int) -> bool:
+    known = card_named(settings.gpu_model)
+    return tensor_parallel_size > 1 and known is not None and not known.peer_to_peer
 
 
 def attention_backend(settings: Settings, card: EngineCard) -> str | None:

@@ -63,6 +63,15 @@ class AttentionBackendChoice(BaseModel):
     names: tuple[str, ...]
 
 
+class WithoutPeerToPeer(BaseModel):
+    """What tensor parallelism needs on cards that cannot read each other's memory."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    arguments: tuple[str, ...] = ()
+    environment: dict[str, str] = Field(default_factory=dict)
+
+
 class EngineCard(BaseModel):
     """What differs between vLLM releases, as data. Read with `load_engine_card`."""
 
@@ -86,6 +95,7 @@ class EngineCard(BaseModel):
     values: dict[str, dict[str, str]]
     attention_backend: AttentionBackendChoice
     environment: dict[str, str]
+    without_peer_to_peer: WithoutPeerToPeer = WithoutPeerToPeer()
     log_lines: dict[str, Any]
     metrics: dict[str, Metric]
     drains_on_sigterm: bool

@@ -6,6 +6,7 @@ Only for a command to import when it runs: pyinfra changes the standard library 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -66,7 +67,9 @@ def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
             connected.problems += parsed
         else:
             connected.settings[host] = parsed
-    connect_all(state)
+    # pyinfra gives up where no host is left; each is a problem of its own below.
+    with suppress(PyinfraError):
+        connect_all(state)
     for host in list(connected.settings):
         if not host.connected:
             del connected.settings[host]

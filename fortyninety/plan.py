@@ -128,6 +128,8 @@ class Plan:
     snapshot_packages: tuple[Package, ...]
     arguments: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
+    # What the engine will say of its KV cache; None where it is not known what the model weighs.
+    kv_tokens: int | None = None
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -307,12 +309,11 @@ def snapshot_packages(settings: Settings) -> tuple[Package, ...]:
 def make_plan(settings: Settings, card: EngineCard, state: HostState) -> Plan:
     """The plan of a host. Raises FlagAbsent where the engine lacks a flag the settings need."""
     paths = plan_paths(settings, card)
+    cards = tensor_parallel_size(settings, state)
     arguments = serve_arguments(
-        settings,
-        card,
-        model_path=paths.snapshot,
-        tensor_parallel_size=tensor_parallel_size(settings, state),
+        settings, card, model_path=paths.snapshot, tensor_parallel_size=cards
     )
+    environment = engine_environment(settings, card, tensor_parallel_size=cards)
     source = python_source(settings, state)
     return Plan(
         settings=settings,
@@ -326,5 +327,5 @@ def make_plan(settings: Settings, card: EngineCard, state: HostState) -> Plan:
         package_source=package_source(settings),
         snapshot_packages=snapshot_packages(settings),
         arguments=tuple(arguments),
-        environment=tuple(sorted(engine_environment(settings, card).items())),
+        environment=tuple(sorted(environment.items())),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 
@@ -11,7 +13,7 @@ class Problem:
 
     `subject` is the setting or the part of the host it is about, `found` what it is now, `allowed`
     what would be accepted, and `remedy` what the operator can do (may be empty where the allowed
-    values say it).
+    values say it). `table` is what the line cannot hold: shown below it, and once for all hosts.
     """
 
     host: str
@@ -19,9 +21,23 @@ class Problem:
     found: str
     allowed: str
     remedy: str = ""
+    table: str = ""
 
     def __str__(self) -> str:
         line = f"{self.host}: {self.subject} is {self.found}; expected {self.allowed}"
         if not self.remedy:
             return line
         return f"{line}{'' if line.endswith('?') else '.'} {self.remedy}"
+
+
+def problem_lines(problems: Iterable[Problem]) -> Iterator[str]:
+    """A line for each problem; a table that several hosts share is shown under the first."""
+    shown: dict[str, str] = {}
+    for problem in problems:
+        yield f"    - {problem}"
+        if not problem.table:
+            continue
+        if (first := shown.setdefault(problem.table, problem.host)) != problem.host:
+            yield f"      (as for {first})"
+        else:
+            yield textwrap.indent(problem.table, "      ")

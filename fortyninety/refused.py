@@ -13,7 +13,7 @@ from pyinfra import logger
 from pyinfra.api.exceptions import DeployError
 from pyinfra_cli.exceptions import CliError
 
-from fortyninety.problems import Problem
+from fortyninety.problems import Problem, problem_lines
 
 
 class Refused(CliError, DeployError):  # type: ignore[misc]  # pyinfra_cli has no types
@@ -26,7 +26,7 @@ class Refused(CliError, DeployError):  # type: ignore[misc]  # pyinfra_cli has n
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         count = len(self.problems)
-        reasons = "\n".join(f"    - {problem}" for problem in self.problems)
+        reasons = "\n".join(problem_lines(self.problems))
         super().__init__(
             f"nothing was changed on any host, for {count} reason{'' if count == 1 else 's'}:\n"
             f"{reasons}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -15,12 +17,16 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
 from fortyninety.advisories import advisory_line
+from fortyninety.checkpoint_sizes import checkpoint_sizes, known_checkpoints
 from fortyninety.current_state import read_state
 from fortyninety.engine_card import load_engine_card
 from fortyninety.facts.archives import UnreachableArchives
 from fortyninety.facts.survey import HostState
+from fortyninety.fit.errors import FitError
+from fortyninety.fit.weights import Weights
 from fortyninety.hub import room_problems, token_problems, with_commit
 from fortyninety.plan import Plan, make_plan, needed_archives, survey_request
+from fortyninety.planned_fit import fit_problems, predicted_kv_tokens
 from fortyninety.preflight import host_problems, settings_problems
 from fortyninety.problems import Problem
 from fortyninety.refused import Refused
@@ -73,10 +79,14 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
     for host, reading in states.items():
         problems += host_problems(host.name, settings[host], reading)
         problems += room_problems(host.name, settings[host], reading)
+        problems += _fit_problems(host, settings[host], reading)
     if problems:
         raise Refused(_in_order(problems, wanted))
     plans = {
-        host: make_plan(settings[host], load_engine_card(settings[host].engine), reading)
+        host: replace(
+            make_plan(settings[host], load_engine_card(settings[host].engine), reading),
+            kv_tokens=_kv_tokens(settings[host], reading),
+        )
         for host, reading in states.items()
     }
     if problems := _archive_problems(state, plans, states):
@@ -85,6 +95,45 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
         if (line := advisory_line(plan.card)) is not None:
             logger.warning(f"{host.print_prefix}{line}")
     return plans
+
+
+def _fit_problems(host: Host, settings: Settings, reading: HostState) -> list[Problem]:
+    """Why the model does not fit the host's cards; only said, where the settings say "warn"."""
+    card = load_engine_card(settings.engine)
+    if not reading.readable or not (reading.gpus or reading.pci_cards) or card.device == "cpu":
+        return []
+    found = fit_problems(
+        host.name, settings, card, reading, checkpoint_of(settings), others=known_checkpoints()
+    )
+    if settings.fit == "refuse":
+        return found
+    for problem in found:
+        logger.warning(f"{host.print_prefix}{problem}\n{problem.table}")
+    return []
+
+
+def _kv_tokens(settings: Settings, reading: HostState) -> int | None:
+    weights = checkpoint_of(settings)
+    if isinstance(weights, FitError):
+        return None
+    try:
+        return predicted_kv_tokens(settings, load_engine_card(settings.engine), reading, weights)
+    except FitError:
+        return None
+
+
+def checkpoint_of(settings: Settings) -> Weights | FitError:
+    """What the settings' checkpoint weighs, or why that cannot be known."""
+    return _checkpoint(settings.model_repository, settings.model_revision, settings.hub_endpoint)
+
+
+@cache
+def _checkpoint(repository: str, revision: str, endpoint: str | None) -> Weights | FitError:
+    """Once for all hosts: a hub that does not answer is waited for once."""
+    try:
+        return checkpoint_sizes(repository, revision, endpoint)
+    except FitError as error:
+        return error
 
 
 def _archive_problems(

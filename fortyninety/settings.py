@@ -92,14 +92,16 @@ class Settings(BaseModel):
 
     # How it is served
     served_model_name: Annotated[str, Field(pattern=r"^\S+$")] | None
-    quantization: Literal["awq_marlin", "awq"]
+    quantization: Literal["awq_marlin", "awq", "gptq_marlin", "aqlm"]
     kv_cache_dtype: Literal["auto", "fp8", "fp8_e4m3", "fp8_e5m2"]
     profile: ProfileName
     # The profile's where the data says None: always a number once parsed.
     max_model_len: Annotated[int, Field(ge=256, le=131072)]
     max_num_seqs: Annotated[int, Field(ge=1, le=1024)]
+    max_num_batched_tokens: Annotated[int, Field(ge=256, le=131072)] | None
     enable_prefix_caching: bool
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=0.98)]
+    fit: Literal["refuse", "warn"]
     tensor_parallel_size: Annotated[int, Field(ge=1, le=16)] | Literal["all"]
     listen_address: Literal["127.0.0.1", "0.0.0.0"]
     port: Annotated[int, Field(ge=1024, le=65535)]

@@ -109,6 +109,11 @@ profile = "balanced"
 max_model_len = None
 max_num_seqs = None
 
+# How many tokens the engine reads at once; None is the release's own. 0.8.5.post1 with an fp8 cache
+# then sets memory aside for max_model_len at once: 2048 makes it cut long prompts, and gives what
+# that saves to the KV cache (docs/fit.md has the numbers). Not run on that release yet.
+max_num_batched_tokens = None
+
 # Reuse the KV cache of a prompt's beginning that was seen before.
 enable_prefix_caching = True
 
@@ -116,8 +121,11 @@ enable_prefix_caching = True
 gpu_memory_utilization = 0.95
 
 # Over how many cards the model is split: "all" the cards of the box, or a number of them.
-# The 39.8 GB of AWQ-INT4 need two cards of 24 GB; see docs/two-cards.md.
+# The 39.8 GB of AWQ-INT4 need two cards of 24 GB; see docs/fit.md.
 tensor_parallel_size = "all"
+
+# A plan that does not fit the cards is refused before anything is fetched: "warn" goes on with it.
+fit = "refuse"
 
 # Where the engine listens. It has no access control worth the name of its own, so loopback.
 listen_address = "127.0.0.1"

@@ -5,7 +5,7 @@ every host here is also in the group of this file's name, prod) and over group_d
 everything there is to set stands. ssh_* keys are pyinfra's own, see its page on the SSH connector.
 """
 
-# 39.8 GB of AWQ-INT4 weights need two cards of 24 GB (docs/two-cards.md), so these boxes have two.
+# 39.8 GB of AWQ-INT4 weights need two cards of 24 GB (docs/fit.md), so these boxes have two.
 two_cards = [
     ("gpu-box-1", {"ssh_hostname": "192.0.2.11", "gpu_count": 2}),
     ("gpu-box-2", {"ssh_hostname": "192.0.2.12", "gpu_count": 2}),

@@ -23,6 +23,9 @@ def wait(plan: Plan) -> None:
         model=plan.settings.model_name,
         service=SERVICE,
         timeout=plan.settings.ready_timeout,
+        log_lines=plan.card.log_lines,
+        predicted_kv_tokens=plan.kv_tokens,
+        max_model_len=plan.settings.max_model_len,
         name="Wait for a completion",
     )
     serving.remembered(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fortyninety.cli.engine import engine
+from fortyninety.cli.fit import fit
 from fortyninety.cli.rollback import rollback
 from fortyninety.cli.snapshot import snapshot
 from lab.cli import lab
@@ -24,6 +25,7 @@ def main() -> None:
 
 
 main.add_command(engine)
+main.add_command(fit)
 main.add_command(lab)
 main.add_command(rollback)
 main.add_command(snapshot)

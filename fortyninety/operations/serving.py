@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from typing import Any
 
-from pyinfra import host
+from pyinfra import host, logger
+from pyinfra import state as run
 
 from fortyninety.facts.completion import Completion
+from fortyninety.facts.kv_cache import EngineLog, KvCache, read_kv_cache
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging
 
 
 @converging
 def answers(
-    state: HostState, *, program: str, port: int, model: str, service: str, timeout: int
+    state: HostState,
+    *,
+    program: str,
+    port: int,
+    model: str,
+    service: str,
+    timeout: int,
+    log_lines: dict[str, Any],
+    predicted_kv_tokens: int | None,
+    max_model_len: int,
 ) -> Iterator[Command]:
     """A real completion over HTTP within `timeout` seconds. An engine that answers now is asked
-    once and nothing is changed; one that is starting is waited for while its unit stays up."""
+    once and nothing is changed; one that is starting is waited for while its unit stays up, and
+    then its own count of the KV cache (`log_lines` of its card) is said beside the prediction."""
     result = host.get_fact(Completion, program=program, port=port, model=model)
     if result.answer is not None:
         host.noop(f"{model} answered with {result.tokens} tokens")
@@ -26,6 +39,30 @@ def answers(
         f"python3 {shlex.quote(program)} --port {port} --model {shlex.quote(model)} "
         f"--wait {timeout} --unit {shlex.quote(service)}"
     )
+    # Only now, with the command behind us, and not while changes are being detected.
+    if run.is_executing:
+        measured = read_kv_cache(host.get_fact(EngineLog, service=service), log_lines)
+        logger.info(
+            f"{host.print_prefix}{kv_cache_line(predicted_kv_tokens, measured, max_model_len)}"
+        )
+
+
+def kv_cache_line(predicted: int | None, measured: KvCache | None, max_model_len: int) -> str:
+    """Prediction and measurement of the KV cache side by side, in tokens."""
+    if measured is None:
+        found = "the engine has not logged its own count"
+    else:
+        concurrency = measured.concurrency or measured.tokens / max_model_len
+        found = (
+            f"{measured.tokens:,} tokens measured, {concurrency:.2f} sequences of "
+            f"{max_model_len:,} at once"
+        )
+    if predicted is None:
+        return f"KV cache: {found}; not predicted"
+    if measured is None:
+        return f"KV cache: {predicted:,} tokens predicted; {found}"
+    off = (predicted / measured.tokens - 1) * 100 if measured.tokens else 0.0
+    return f"KV cache: {predicted:,} tokens predicted, {found} (prediction {off:+.1f} %)"
 
 
 @converging

@@ -52,6 +52,8 @@ def test_the_70b_is_served_with_exactly_these_arguments() -> None:
         *("--host", "127.0.0.1"),
         *("--port", "8000"),
         "--disable-log-requests",
+        # 4090s have no peer-to-peer, and there are two.
+        "--disable-custom-all-reduce",
     ]
 
 
@@ -100,6 +102,8 @@ def test_the_cpu_engine_takes_the_same_arguments_but_for_marlin() -> None:
     expected = ["awq" if word == "awq_marlin" else word for word in on_cards[3:]]
     # It logs no prompts unless asked to, and has no flag for what is its default.
     expected.remove("--disable-log-requests")
+    # And no cards that would have to reach each other.
+    expected.remove("--disable-custom-all-reduce")
     assert on_cpu[start:] == [*expected, *load_engine_card("0.32.0-cpu").extra_arguments]
 
 

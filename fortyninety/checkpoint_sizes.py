@@ -1,0 +1,68 @@
+"""What a checkpoint at a pinned commit weighs, wherever the controller can learn it.
+
+A commit never changes, so what was learnt once is kept in the user's cache and an offline
+controller knows it from then on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from fortyninety.fit.architecture import read_architecture
+from fortyninety.fit.errors import FitError
+from fortyninety.fit.reader import (
+    hub_checkpoint,
+    known_repositories,
+    known_weights,
+)
+from fortyninety.fit.weights import Weights, read_weights
+
+
+def checkpoint_sizes(repository: str, revision: str, endpoint: str | None) -> Weights:
+    """From checkpoints/, from the user's cache, or from the hub, in this order.
+
+    `revision` is a full commit. Raises FitError where none of them knows it.
+    """
+    known = known_weights(repository, revision)
+    if known is not None:
+        return known
+    kept = _cache_directory() / f"{repository.replace('/', '--')}@{revision}.json"
+    if (weights := _kept(kept)) is not None:
+        return weights
+    checkpoint = hub_checkpoint(repository, revision, endpoint=endpoint)
+    _keep(kept, {"config": checkpoint.config, "tensors": checkpoint.tensors})
+    return checkpoint.weights
+
+
+def known_checkpoints() -> tuple[tuple[str, Weights], ...]:
+    """The checkpoints that may stand in for one that does not fit, by name."""
+    found = ((name, known_weights(name)) for name in known_repositories())
+    return tuple((name, weights) for name, weights in found if weights is not None)
+
+
+def _cache_directory() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "fortyninety" / "checkpoints"
+
+
+def _kept(path: Path) -> Weights | None:
+    try:
+        record = json.loads(path.read_text())
+        weights = read_weights(read_architecture(record["config"]), record["tensors"])
+    except (OSError, ValueError, KeyError, TypeError, FitError):
+        # Not there, or cut while it was written: it is learnt anew.
+        return None
+    return Weights(weights.architecture, weights.tensors, "read from the hub before")
+
+
+def _keep(path: Path, record: dict[str, object]) -> None:
+    """By one rename. A cache that cannot be written is none."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f"{path.name}.{os.getpid()}")
+        beside.write_text(json.dumps(record))
+        beside.replace(path)
+    except OSError:
+        return

@@ -1,0 +1,167 @@
+"""The `fit` command: whether a model fits the cards, before anything is fetched."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.padding import Padding
+
+from fortyninety.checkpoint_sizes import known_checkpoints
+from fortyninety.engine_card import known_releases, load_engine_card
+from fortyninety.fit.alternatives import Alternative, alternatives
+from fortyninety.fit.errors import FitError
+from fortyninety.fit.estimate import KV_DTYPE_BYTES, Fit, Flags, estimate
+from fortyninety.fit.reader import folder_weights, hub_checkpoint, known_weights
+from fortyninety.fit.report import WIDTH, fit_report, fit_values
+from fortyninety.fit.shape import make_shape, parse_cards
+from fortyninety.fit.weights import Weights
+from fortyninety.group_data import default_setting
+from fortyninety.profiles import PROFILE_NAMES, PROFILES
+
+DOES_NOT_FIT = 1
+BAD_INPUT = 2
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said of one host, or of the question on the command line."""
+
+    name: str
+    fit: Fit
+    alternatives: tuple[Alternative, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The answer as plain values."""
+        values = fit_values(self.fit, self.alternatives)
+        return {"host": self.name, **values, "remarks": list(self.remarks)} if self.name else values
+
+
+RELEASES_WITH_CARD = f"Releases with a card: {', '.join(known_releases())}."
+
+
+@click.command("fit", epilog=RELEASES_WITH_CARD)
+@click.argument("inventory", required=False)
+@click.option("--limit", multiple=True, metavar="HOST", help="Only these hosts of the inventory.")
+@click.option(
+    "--cards",
+    metavar="SPEC",
+    help="Cards as COUNTxMIB, memory as nvidia-smi prints it; a comma between boxes.",
+)
+@click.option(
+    "--model",
+    metavar="PATH_OR_REPO",
+    help="A folder (config.json alone is enough) or a repository; default: that of group_data.",
+)
+@click.option("--revision", metavar="COMMIT", help="The repository's commit; default: main.")
+@click.option("--profile", type=click.Choice(PROFILE_NAMES), help="Context and sequences by name.")
+@click.option("--engine", metavar="RELEASE", help="The vLLM release, such as 0.32.0.")
+@click.option("--gpu-memory-utilization", type=float, metavar="SHARE")
+@click.option("--kv-cache-dtype", type=click.Choice(list(KV_DTYPE_BYTES)))
+@click.option("--max-model-len", type=int, metavar="TOKENS")
+@click.option("--max-num-seqs", type=int, metavar="SEQUENCES")
+@click.option("--max-num-batched-tokens", type=int, metavar="TOKENS")
+@click.option("--tensor-parallel-size", type=click.IntRange(min=1), metavar="CARDS")
+@click.option("--pipeline-parallel-size", type=click.IntRange(min=1), metavar="STAGES")
+@click.option("--enforce-eager", is_flag=True, help="Without torch.compile and CUDA graphs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON; sizes are bytes.")
+def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Say whether a model fits the cards, how much KV cache is left, and what would fit instead.
+
+    Nothing but config.json and the beginnings of shards is fetched. Ends with 0 where it fits, 1
+    where it does not, 2 where the question cannot be answered.
+
+    \b
+    Examples:
+      fortyninety fit inventory/prod.py
+      fortyninety fit --cards 2x24564 --profile balanced
+      fortyninety fit --cards 1x24564,1x24564 --engine 0.32.0
+      fortyninety fit --cards 1x24564 --model ./checkpoint --max-model-len 8192
+      fortyninety fit --cards 2x24564 --json | jq '.kv_tokens, .concurrency'
+    """
+    try:
+        if (inventory is None) == (options["cards"] is None):
+            raise FitError("give either an inventory or --cards; see fortyninety fit --help")
+        if inventory is None:
+            answers = [_question(options)]
+        else:
+            # pyinfra changes the standard library as it is imported.
+            from fortyninety.fleet_fit import fleet_fit  # noqa: PLC0415
+
+            answers = [
+                Answer(host.name, host.fit, host.alternatives, host.remarks)
+                for host in fleet_fit(inventory, limit, options)
+            ]
+    except FitError as error:
+        if as_json:
+            click.echo(json.dumps({"error": str(error)}))
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(BAD_INPUT)
+    _print(answers, as_json, fleet=inventory is not None)
+    if not all(answer.fit.fits for answer in answers):
+        sys.exit(DOES_NOT_FIT)
+
+
+def _question(options: dict[str, Any]) -> Answer:
+    profile = PROFILES[options["profile"] or default_setting("profile")]
+    shape = make_shape(
+        parse_cards(options["cards"]),
+        options["tensor_parallel_size"],
+        options["pipeline_parallel_size"],
+    )
+    engine = options["engine"] or default_setting("engine")
+    if engine in known_releases() and load_engine_card(engine).device == "cpu":
+        raise FitError(f"engine {engine} serves without cards; expected a release for GPUs")
+    flags = Flags(
+        max_model_len=_given(options["max_model_len"], profile.max_model_len),
+        max_num_seqs=_given(options["max_num_seqs"], profile.max_num_seqs),
+        kv_cache_dtype=options["kv_cache_dtype"] or default_setting("kv_cache_dtype"),
+        gpu_memory_utilization=_given(
+            options["gpu_memory_utilization"], default_setting("gpu_memory_utilization")
+        ),
+        max_num_batched_tokens=options["max_num_batched_tokens"],
+        enforce_eager=options["enforce_eager"],
+    )
+    answer = estimate(_model(options["model"], options["revision"]), shape, engine, flags)
+    return Answer("", answer, alternatives(answer, known_checkpoints()))
+
+
+def _given(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _model(model: str | None, revision: str | None) -> Weights:
+    """A folder where there is one of that name, else a repository: recorded here, or on the hub."""
+    if model is None:
+        model = default_setting("model_repository")
+        revision = revision or default_setting("model_revision")
+    if Path(model).is_dir():
+        return folder_weights(Path(model))
+    if model.count("/") != 1 or model.startswith((".", "/", "~")):
+        raise FitError(f"model is {model!r}; expected a folder or organisation/name")
+    known = known_weights(model, revision)
+    return known or hub_checkpoint(model, revision or "main").weights
+
+
+def _print(answers: Iterable[Answer], as_json: bool, *, fleet: bool) -> None:
+    if as_json:
+        values = [answer.values for answer in answers]
+        click.echo(json.dumps(values if fleet else values[0], indent=2))
+        return
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH, no_color=True)
+    for answer in answers:
+        if answer.name:
+            console.print(f"\n{answer.name}", style="bold")
+        console.print(fit_report(answer.fit, answer.alternatives))
+        for remark in answer.remarks:
+            console.print(Padding(f"({remark})", (0, 0, 0, 2)))

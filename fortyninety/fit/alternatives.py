@@ -1,0 +1,177 @@
+"""The nearest shapes that do fit, each with its price."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from fortyninety.fit.errors import FitError
+from fortyninety.fit.estimate import Fit, Flags, estimate
+from fortyninety.fit.shape import Box, make_shape
+from fortyninety.fit.weights import Weights
+
+# What a new release takes by itself, and what lets an old one cut prompts.
+SMALL_BATCH = 2048
+SHORTEST_CONTEXT = 1024
+
+# Releases to say where a second box needs another engine, or a 2-bit checkpoint an older one.
+CELL_RELEASE = "0.32.0"
+AQLM_RELEASE = "0.8.5.post1"
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A change after which the plan fits: what to change, its price, and what it then holds."""
+
+    change: str
+    price: str
+    fit: Fit
+
+
+def alternatives(fit: Fit, others: Sequence[tuple[str, Weights]] = ()) -> tuple[Alternative, ...]:
+    """What would fit in place of `fit`, the smallest change first; nothing where it fits.
+
+    `others` are checkpoints by name that may stand in for this one. CPU offload is never among
+    them: from 0.24.0 to 0.27.1 at least the flag does nothing (measured), and where it works it
+    costs a transfer of the offloaded weights for every token.
+    """
+    if fit.fits:
+        return ()
+    found = [*_flags(fit), *_more_cards(fit), *_others(fit, others)]
+    return tuple(alternative for alternative in found if alternative.fit.fits)
+
+
+def _try(fit: Fit, **changes: object) -> Fit | None:
+    weights = changes.get("weights", fit.weights)
+    shape = changes.get("shape", fit.shape)
+    release = changes.get("release", fit.engine.release)
+    flags = changes.get("flags", fit.flags)
+    try:
+        return estimate(weights, shape, release, flags)  # type: ignore[arg-type]
+    except FitError:
+        return None
+
+
+def _flags(fit: Fit) -> Iterator[Alternative]:
+    flags = fit.flags
+    if fit.batched_tokens > SMALL_BATCH >= flags.max_num_seqs:
+        smaller = replace(flags, max_num_batched_tokens=SMALL_BATCH)
+        if (tried := _try(fit, flags=smaller)) is not None and tried.fits:
+            yield Alternative(
+                f"max_num_batched_tokens {SMALL_BATCH} instead of {fit.batched_tokens}",
+                "long prompts are read in pieces: a little slower to the first token",
+                tried,
+            )
+    if flags.kv_cache_dtype == "auto":
+        tried = _try(fit, flags=replace(flags, kv_cache_dtype="fp8"))
+        if tried is not None and tried.fits:
+            yield Alternative(
+                "kv_cache_dtype fp8 instead of 16 bits",
+                "keys and values at 8 bits: a small loss of accuracy",
+                tried,
+            )
+    longest = _longest_context(fit)
+    if longest is not None:
+        yield Alternative(
+            f"max_model_len {longest.flags.max_model_len} instead of {flags.max_model_len}",
+            "longer prompts and answers are refused",
+            longest,
+        )
+
+
+def _longest_context(fit: Fit) -> Fit | None:
+    """The longest context that fits, in whole 1024 tokens."""
+    low, high, best = 1, fit.flags.max_model_len // SHORTEST_CONTEXT, None
+    while low <= high:
+        middle = (low + high) // 2
+        flags = replace(fit.flags, max_model_len=middle * SHORTEST_CONTEXT)
+        tried = _try(fit, flags=flags)
+        if tried is not None and tried.fits:
+            best, low = tried, middle + 1
+        else:
+            high = middle - 1
+    return best
+
+
+def _more_cards(fit: Fit) -> Iterator[Alternative]:
+    """The fewest cards more of the same kind: in the box, and in boxes of one card."""
+    card, batch = fit.shape.card, fit.flags
+    for count in (2, 4, 8):
+        if count <= fit.shape.cards:
+            continue
+        shape = make_shape([Box((card,) * count)])
+        tried = _with_small_batch(fit, shape, batch, fit.engine.release)
+        if tried is not None:
+            yield Alternative(
+                f"one box with {count} such cards, tensor_parallel_size {count}"
+                + _batch(tried, fit),
+                f"{_more(count - fit.shape.cards, 'card')} in one box, no peer-to-peer on 4090s",
+                tried,
+            )
+            break
+    for count in (2, 3, 4):
+        if count <= len(fit.shape.boxes) or len(fit.shape.boxes[0].cards) > 1:
+            continue
+        shape = make_shape([Box((card,))] * count)
+        release = fit.engine.release if fit.engine.pipelines_over_boxes else CELL_RELEASE
+        tried = _with_small_batch(fit, shape, batch, release)
+        if tried is not None:
+            engine = "" if release == fit.engine.release else f", engine {release} (driver 580)"
+            yield Alternative(
+                f"{count} boxes with one such card each, pipeline_parallel_size {count}{engine}"
+                + _batch(tried, fit),
+                f"{_more(count - len(fit.shape.boxes), 'box')}; about half the speed of two cards "
+                "in one box for one reader, and a link between the boxes",
+                tried,
+            )
+            break
+
+
+def _with_small_batch(fit: Fit, shape: object, flags: Flags, release: str) -> Fit | None:
+    """As it is, or else with the batch that every release can be given."""
+    small = replace(flags, max_num_batched_tokens=max(SMALL_BATCH, flags.max_num_seqs))
+    for choice in (flags, small):
+        tried = _try(fit, shape=shape, flags=choice, release=release)
+        if tried is not None and tried.fits:
+            return tried
+    return None
+
+
+def _others(fit: Fit, others: Sequence[tuple[str, Weights]]) -> Iterator[Alternative]:
+    for name, weights in others:
+        own, other = fit.weights.architecture, weights.architecture
+        same = (own.hidden, own.layers, own.vocabulary) == (
+            other.hidden,
+            other.layers,
+            other.vocabulary,
+        )
+        if not same or weights.total >= fit.weights.total:
+            continue
+        bits = replace(fit.flags, max_num_batched_tokens=max(512, fit.flags.max_num_seqs))
+        method = other.quantization.method if other.quantization else None
+        release = fit.engine.release if method in fit.engine.methods else AQLM_RELEASE
+        tried = _try(fit, weights=weights, flags=bits, release=release)
+        if tried is None:
+            continue
+        if not tried.fits:
+            tried = _longest_context(tried)
+        if tried is None:
+            continue
+        yield Alternative(
+            f"{name} ({other.method}), engine {release}, max_model_len "
+            f"{tried.flags.max_model_len}, max_num_batched_tokens {tried.batched_tokens}",
+            "2 bits a weight: the base model's MMLU falls from 0.784 to 0.735 (its authors); "
+            "computed, never run",
+            tried,
+        )
+
+
+def _batch(tried: Fit, fit: Fit) -> str:
+    if tried.flags.max_num_batched_tokens == fit.flags.max_num_batched_tokens:
+        return ""
+    return f", max_num_batched_tokens {tried.flags.max_num_batched_tokens}"
+
+
+def _more(count: int, noun: str) -> str:
+    plural = {"card": "cards", "box": "boxes"}[noun]
+    return f"one more {noun}" if count == 1 else f"{count} more {plural}"

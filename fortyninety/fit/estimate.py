@@ -1,0 +1,374 @@
+"""Whether a checkpoint fits a shape, and how many tokens of KV cache are then left."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from fortyninety.fit.allocator import MIB
+from fortyninety.fit.architecture import Architecture
+from fortyninety.fit.engine_memory import EngineMemory, engine_memory
+from fortyninety.fit.errors import FitError
+from fortyninety.fit.shape import Card, Shape, stage_layers
+from fortyninety.fit.weights import VOCABULARY_PADDING, Weights
+
+# What a process takes of a card before anything is in it, outside PyTorch and outside the engine's
+# budget. Measured on an H100: 552,402,944 bytes. It grows with the multiprocessors, of which an
+# RTX 4090 has 128 and that H100 132.
+CUDA_CONTEXT = 552_402_944
+
+# What CUDA takes later, outside PyTorch and inside the budget: loaded kernels, cuBLAS handles.
+# Measured with 0.24.0 on an H100: 241,172,480 bytes for each of eleven cases from 1B to 70B (and
+# 255,852,544 with the older runner). Others' logs of older releases on 24 GB cards show 0.06 to
+# 0.28 GiB (claimed).
+OUTSIDE_PYTORCH = 241_172_480
+
+# NCCL's buffers, when a model is on more cards than one. Not measured: an allowance. Others' logs
+# of tensor-parallel 24 GB cards show no more than 0.20 GiB outside PyTorch in all (claimed).
+NCCL = 128 * MIB
+
+# CUDA graphs: a base, and each captured batch size. An upper line through eight measured cases of
+# 4 to 51 sizes, 16 to 80 layers (0.24.0, H100): 0.07 GiB at 4, 0.19 at 19, 0.39 at 51.
+GRAPH_BASE = 64 * MIB
+GRAPH_EACH = 8 * MIB
+
+KV_DTYPE_BYTES = {"auto": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The engine's flags that the answer depends on; lengths in tokens.
+
+    `max_num_batched_tokens` is None for the release's own. `compiled_before` asks for a later
+    start: the first start of a configuration compiles, and leaves less for the KV cache.
+    """
+
+    max_model_len: int
+    max_num_seqs: int
+    kv_cache_dtype: str = "fp8"
+    gpu_memory_utilization: float = 0.95
+    max_num_batched_tokens: int | None = None
+    enforce_eager: bool = False
+    compiled_before: bool = False
+
+
+@dataclass(frozen=True)
+class CardUse:
+    """One card's memory in bytes. `graphs` and `context` are outside the budget unless counted."""
+
+    stage: int
+    layers: range
+    usable: int
+    budget: int
+    weights: int
+    activations: int
+    outside_pytorch: int
+    graphs: int
+    graphs_counted: bool
+    context: int
+    kv_token: int
+    kv: int
+
+    @property
+    def available(self) -> int:
+        """What is left of the budget for the KV cache; negative where the weights alone exceed."""
+        counted = self.graphs if self.graphs_counted else 0
+        return self.budget - self.weights - self.activations - self.outside_pytorch - counted
+
+    @property
+    def overhead(self) -> int:
+        """All that is neither weights nor KV cache, in the budget or not."""
+        return self.activations + self.outside_pytorch + self.graphs + self.context
+
+    @property
+    def free(self) -> int:
+        """What nobody takes; negative where it does not fit."""
+        return self.usable - self.weights - self.overhead - self.kv
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The answer: the verdict with its reasons, and the arithmetic of each card."""
+
+    weights: Weights
+    shape: Shape
+    engine: EngineMemory
+    flags: Flags
+    batched_tokens: int
+    cards: tuple[CardUse, ...]
+    kv_tokens: int
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def fits(self) -> bool:
+        """Whether the engine would start and hold one sequence of `max_model_len`."""
+        return not self.reasons
+
+    @property
+    def concurrency(self) -> float:
+        """How many sequences of `max_model_len` tokens fit into the KV cache at once."""
+        return self.kv_tokens / self.flags.max_model_len
+
+
+def estimate(weights: Weights, shape: Shape, release: str, flags: Flags) -> Fit:
+    """The memory of every card, and whether it suffices.
+
+    Raises FitError for flags that no engine takes, ShapeError for a split that is impossible.
+    """
+    architecture = weights.architecture
+    _check(architecture, flags)
+    engine = engine_memory(
+        release,
+        kv_cache_dtype=flags.kv_cache_dtype,
+        max_model_len=flags.max_model_len,
+        architecture=architecture.name,
+    )
+    tokens = batched_tokens(engine, flags)
+    stages = stage_layers(architecture.layers, shape.pipeline_parallel)
+    uses = [
+        _card_use(weights, shape, engine, flags, tokens, stage=stage, layers=layers)
+        for stage, layers in enumerate(stages)
+    ]
+    # Every stage gets as many blocks as the poorest can hold. Source: get_kv_cache_configs in
+    # vllm/v1/core/kv_cache_utils.py; the older engine takes the minimum over its workers as well.
+    blocks = min(max(0, use.available) // (use.kv_token * engine.block) for use in uses)
+    kv_tokens = blocks * engine.block
+    cards = tuple(
+        _with_kv(use, kv_tokens * use.kv_token)
+        for use in uses
+        for _ in range(shape.tensor_parallel)
+    )
+    reasons = tuple(_reasons(weights, shape, engine, flags, cards=cards, kv_tokens=kv_tokens))
+    warnings = tuple(_warnings(engine, flags, kv_tokens)) if not reasons else ()
+    return Fit(weights, shape, engine, flags, tokens, cards, kv_tokens, reasons, warnings)
+
+
+def batched_tokens(engine: EngineMemory, flags: Flags) -> int:
+    """Tokens in the batch of the measuring run."""
+    if flags.max_num_batched_tokens is not None:
+        return flags.max_num_batched_tokens
+    if engine.whole_prompts:
+        return max(flags.max_model_len, engine.batched_tokens)
+    return max(engine.batched_tokens, flags.max_num_seqs)
+
+
+def kv_bytes_per_token(
+    architecture: Architecture, layers: int, tensor_parallel: int, dtype: str
+) -> int:
+    """Bytes of KV cache for a token on one card: a key and a value for each layer and head there.
+
+    Heads fewer than cards are kept whole on several. Source: ModelConfig.get_num_kv_heads.
+    """
+    heads = max(1, architecture.kv_heads // tensor_parallel)
+    return layers * 2 * heads * architecture.head_dim * KV_DTYPE_BYTES[dtype]
+
+
+def captured_sizes(engine: EngineMemory, flags: Flags) -> int:
+    """How many batch sizes CUDA graphs are captured for.
+
+    Source: VllmConfig._set_cudagraph_sizes: 1, 2, 4, by 8 up to 256, then by 16, up to twice
+    max_num_seqs and at most 512; 0.8.5 stops at max_num_seqs and 256.
+    """
+    most = flags.max_num_seqs if engine.graph_sizes == 256 else flags.max_num_seqs * 2
+    most = min(most, engine.graph_sizes)
+    sizes = [1, 2, 4, *range(8, 256, 8), *range(256, engine.graph_sizes + 1, 16)]
+    return sum(size <= max(most, 1) for size in sizes)
+
+
+def _check(architecture: Architecture, flags: Flags) -> None:
+    if flags.kv_cache_dtype not in KV_DTYPE_BYTES:
+        known = ", ".join(KV_DTYPE_BYTES)
+        raise FitError(f"kv_cache_dtype is {flags.kv_cache_dtype!r}; expected one of {known}")
+    if not 0 < flags.gpu_memory_utilization <= 1:
+        raise FitError(
+            f"gpu_memory_utilization is {flags.gpu_memory_utilization}; expected above 0 to 1"
+        )
+    for name in ("max_model_len", "max_num_seqs", "max_num_batched_tokens"):
+        value = getattr(flags, name)
+        if value is not None and value < 1:
+            raise FitError(f"{name} is {value}; expected at least 1")
+    if flags.max_model_len > architecture.positions:
+        raise FitError(
+            f"max_model_len is {flags.max_model_len}; expected at most the checkpoint's "
+            f"{architecture.positions} positions"
+        )
+    batch = flags.max_num_batched_tokens
+    if batch is not None and batch < flags.max_num_seqs:
+        raise FitError(
+            f"max_num_batched_tokens is {batch}; expected at least max_num_seqs, "
+            f"{flags.max_num_seqs}"
+        )
+
+
+def _card_use(
+    weights: Weights,
+    shape: Shape,
+    engine: EngineMemory,
+    flags: Flags,
+    tokens: int,
+    *,
+    stage: int,
+    layers: range,
+) -> CardUse:
+    architecture, card = weights.architecture, shape.card
+    first, last = stage == 0, stage == shape.pipeline_parallel - 1
+    on_card = weights.on_card(layers, first=first, last=last, tensor_parallel=shape.tensor_parallel)
+    activations = _activations(architecture, shape, engine, flags, tokens, first=first, last=last)
+    graphs = 0
+    if not flags.enforce_eager:
+        graphs = GRAPH_BASE + GRAPH_EACH * captured_sizes(engine, flags)
+    return CardUse(
+        stage=stage,
+        layers=layers,
+        usable=card.usable,
+        # Source: request_memory in vllm/v1/worker/utils.py.
+        budget=math.ceil(card.usable * flags.gpu_memory_utilization),
+        weights=on_card,
+        activations=activations,
+        outside_pytorch=OUTSIDE_PYTORCH + (NCCL if shape.cards > 1 else 0),
+        graphs=graphs,
+        graphs_counted=engine.counts_graphs,
+        context=CUDA_CONTEXT,
+        kv_token=kv_bytes_per_token(
+            architecture, len(layers), shape.tensor_parallel, flags.kv_cache_dtype
+        ),
+        kv=0,
+    )
+
+
+def _activations(
+    architecture: Architecture,
+    shape: Shape,
+    engine: EngineMemory,
+    flags: Flags,
+    tokens: int,
+    *,
+    first: bool,
+    last: bool,
+) -> int:
+    """PyTorch's peak over the weights in the measuring run, in bytes.
+
+    The largest of three moments, each measured apart on an H100 with 0.24.0: in an MLP, in the
+    sampler, and while torch.compile tries its kernels, which only a first start does.
+    """
+    return max(
+        _mlp_peak(architecture, shape, card=shape.card, tokens=tokens, first=first),
+        _sampler_peak(architecture, shape, engine, flags, tokens) if last else 0,
+        _compile_peak(architecture, shape, engine, flags, tokens) if first else 0,
+    )
+
+
+def _mlp_peak(
+    architecture: Architecture, shape: Shape, *, card: Card, tokens: int, first: bool
+) -> int:
+    """When gate and up are multiplied: both (2 x intermediate) and their product.
+
+    Three hidden states are alive besides (the layer's input, its residual, the norm's output), and
+    a fourth where cuBLAS multiplies. Measured: 1,811,941,376 bytes for the 70B at 8192 tokens, that
+    is 3 x 8192 + 3 x 28672 elements of 2 bytes a token exactly; 469,764,096 for Qwen3-8B at 4096
+    tokens, 4 x 4096 + 3 x 12288 and cuBLAS's workspace exactly.
+    """
+    unit = architecture.dtype_bytes
+    mlp = 3 * -(-architecture.intermediate // shape.tensor_parallel)
+    method = architecture.quantization.method if architecture.quantization else None
+    hidden, extra = 3, 0
+    if method not in ("awq", "gptq"):
+        hidden, extra = 4, card.cublas_workspace
+    if method == "aqlm":
+        # More than a few tokens at once are multiplied by the matrix written out at 16 bits.
+        # Source: optimized_dequantize_gemm in vllm/model_executor/layers/quantization/aqlm.py.
+        extra += (
+            2 * architecture.hidden * -(-architecture.intermediate // shape.tensor_parallel) * 2
+        )
+    if not first:
+        # What came from the stage before stays: hidden state and residual.
+        hidden += 2
+    return tokens * unit * (hidden * architecture.hidden + mlp) + extra
+
+
+def _sampler_peak(
+    architecture: Architecture, shape: Shape, engine: EngineMemory, flags: Flags, tokens: int
+) -> int:
+    """While each sequence's logits are drawn from, with the batch's hidden states still there."""
+    unit, sequences = architecture.dtype_bytes, min(flags.max_num_seqs, tokens)
+    logits = sequences * architecture.vocabulary * engine.sampler_bytes
+    if shape.tensor_parallel > 1:
+        # Each card's part of the logits, gathered on every card.
+        logits += sequences * architecture.vocabulary * unit // shape.tensor_parallel
+    hidden = (tokens + sequences) * architecture.hidden * unit
+    return hidden + logits + shape.card.cublas_workspace
+
+
+def _compile_peak(
+    architecture: Architecture, shape: Shape, engine: EngineMemory, flags: Flags, tokens: int
+) -> int:
+    """While Inductor tries the kernels of the first piece on made-up inputs: a second embedding.
+
+    Measured as the embedding's bytes and two hidden states a token, within 1 MiB in six cases of
+    13B to 70B; a third at 8 bits where activations are made fp8. Gone on the next start, which
+    finds the kernels chosen: 2,369,832,960 bytes then become 1,811,941,376.
+    """
+    if not engine.tries_kernels or flags.enforce_eager or flags.compiled_before:
+        return 0
+    padded = -(-architecture.vocabulary // VOCABULARY_PADDING) * VOCABULARY_PADDING
+    rows = -(-padded // shape.tensor_parallel)
+    per_token = 2 * architecture.dtype_bytes
+    if architecture.quantization and architecture.quantization.method == "fp8":
+        per_token += 1
+    return architecture.hidden * (rows * architecture.dtype_bytes + tokens * per_token) + MIB
+
+
+def _with_kv(use: CardUse, kv: int) -> CardUse:
+    return CardUse(**{**vars(use), "kv": kv})
+
+
+def _reasons(
+    weights: Weights,
+    shape: Shape,
+    engine: EngineMemory,
+    flags: Flags,
+    *,
+    cards: tuple[CardUse, ...],
+    kv_tokens: int,
+) -> list[str]:
+    quantization = weights.architecture.quantization
+    reasons = []
+    if quantization is not None and quantization.method not in engine.methods:
+        reasons.append(f"engine {engine.release} has no {quantization.method} any more")
+    if len(shape.boxes) > 1 and not engine.pipelines_over_boxes:
+        reasons.append(f"engine {engine.release} serves no model over several boxes by itself")
+    worst = min(cards, key=lambda use: use.available)
+    if worst.available <= 0:
+        reasons.append(
+            f"a card's budget is {_gib(worst.budget)} and {_gib(worst.budget - worst.available)} "
+            f"of it are taken without any KV cache, {_gib(worst.weights)} by weights"
+        )
+    elif kv_tokens < flags.max_model_len:
+        reasons.append(
+            f"the KV cache holds {kv_tokens} tokens and one sequence of max_model_len takes "
+            f"{flags.max_model_len}"
+        )
+    outside = worst.context + (0 if worst.graphs_counted else worst.graphs)
+    if worst.usable - worst.budget < outside:
+        most = math.floor((worst.usable - outside) / worst.usable * 100) / 100
+        reasons.append(
+            f"gpu_memory_utilization {flags.gpu_memory_utilization} leaves "
+            f"{_gib(worst.usable - worst.budget)} of a card for what lies outside the budget, and "
+            f"that takes {_gib(outside)}: at most {most}"
+        )
+    return reasons
+
+
+def _warnings(engine: EngineMemory, flags: Flags, kv_tokens: int) -> list[str]:
+    concurrency = kv_tokens / flags.max_model_len
+    if concurrency >= flags.max_num_seqs:
+        return []
+    return [
+        f"{flags.max_num_seqs} sequences may run at once and the KV cache holds "
+        f"{concurrency:.1f} of full length: longer ones wait, or are computed again"
+    ]
+
+
+def _gib(size: int) -> str:
+    return f"{size / (1 << 30):.2f} GiB"

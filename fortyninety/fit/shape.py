@@ -1,0 +1,175 @@
+"""The cards that one model is spread over: tensor parallel in a box, pipeline parallel over all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fortyninety.fit.allocator import MIB
+from fortyninety.fit.errors import ShapeError
+
+# What of a card's memory the driver keeps for itself, at most: 1.5 % and no more than 640 MiB.
+# Measured (nvidia-smi -q, "Reserved"): 480 of 81559 MiB on an H100, 616 of 143771 MiB on an H200.
+# Claimed by many owners of 24564 MiB cards: PyTorch's "total capacity of 23.64 GiB" and "23.65 GiB"
+# leave 346 to 357 MiB, where the rule takes 368.
+RESERVED_SHARE = 0.015
+RESERVED_AT_MOST = 640 * MIB
+
+# cuBLAS's workspace: 32 MiB on Hopper, 8 MiB and 128 KiB elsewhere. Source: PyTorch's
+# aten/src/ATen/cuda/CublasHandlePool.cpp, parseChosenWorkspaceSize.
+CUBLAS_WORKSPACE = 4096 * 2 * 1024 + 16 * 8 * 1024
+CUBLAS_WORKSPACE_HOPPER = 32 * MIB
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card: `usable` is what CUDA calls its total memory, in bytes."""
+
+    usable: int
+    cublas_workspace: int = CUBLAS_WORKSPACE
+
+    @classmethod
+    def of_memory(cls, memory: int) -> Card:
+        """The card of which nvidia-smi says `memory` MiB in all."""
+        total = memory * MIB
+        return cls(total - min(int(total * RESERVED_SHARE), RESERVED_AT_MOST))
+
+
+@dataclass(frozen=True)
+class Box:
+    """A host with its cards, and the engine release it runs where that matters."""
+
+    cards: tuple[Card, ...]
+    name: str = ""
+    engine: str | None = None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One model over boxes: `tensor_parallel` cards carry each of `pipeline_parallel` stages."""
+
+    boxes: tuple[Box, ...]
+    tensor_parallel: int
+    pipeline_parallel: int
+
+    @property
+    def card(self) -> Card:
+        """What every card is like; `make_shape` refuses mixed ones."""
+        return self.boxes[0].cards[0]
+
+    @property
+    def cards(self) -> int:
+        """How many cards carry the model."""
+        return self.tensor_parallel * self.pipeline_parallel
+
+    @property
+    def in_words(self) -> str:
+        """The shape as people say it: "2 boxes, 1 card each"."""
+        boxes = len(self.boxes)
+        each = self.cards // boxes
+        cards = f"{each} card{'' if each == 1 else 's'}"
+        return f"one box, {cards}" if boxes == 1 else f"{boxes} boxes, {cards} each"
+
+
+def make_shape(
+    boxes: Sequence[Box], tensor_parallel: int | None = None, pipeline_parallel: int | None = None
+) -> Shape:
+    """The shape of one model over `boxes`.
+
+    Without numbers, every card of a box is one tensor-parallel group, and every box one stage.
+    Raises ShapeError, with everything that is wrong, for what no engine serves one model from.
+    """
+    wrong = list(_box_problems(boxes))
+    if wrong:
+        raise ShapeError("; ".join(wrong))
+    per_box = len(boxes[0].cards)
+    pipeline = pipeline_parallel or (len(boxes) if len(boxes) > 1 else 1)
+    tensor = tensor_parallel or max(1, per_box * len(boxes) // pipeline)
+    if tensor > per_box:
+        raise ShapeError(
+            f"tensor_parallel_size is {tensor}; expected at most the {per_box} cards of a box "
+            "(between boxes only pipeline parallelism is fast enough)"
+        )
+    if tensor * pipeline > per_box * len(boxes):
+        raise ShapeError(
+            f"tensor_parallel_size {tensor} times pipeline_parallel_size {pipeline} needs "
+            f"{tensor * pipeline} cards; there are {per_box * len(boxes)}"
+        )
+    if pipeline % len(boxes):
+        raise ShapeError(
+            f"pipeline_parallel_size is {pipeline}; expected a multiple of the {len(boxes)} boxes"
+        )
+    return Shape(tuple(boxes), tensor, pipeline)
+
+
+def _box_problems(boxes: Sequence[Box]) -> list[str]:
+    if not boxes or not any(box.cards for box in boxes):
+        return ["there are no cards; expected at least one"]
+    wrong = [f"{_named(box, i)} has no cards" for i, box in enumerate(boxes) if not box.cards]
+    sizes = sorted({card.usable for box in boxes for card in box.cards})
+    if len(sizes) > 1:
+        listed = " and ".join(f"{size // MIB} MiB" for size in sizes)
+        wrong.append(
+            f"the cards have different sizes, {listed} usable; expected cards of one size: every "
+            "card of a model gets the same share, so the smallest would decide for all"
+        )
+    counts = {len(box.cards) for box in boxes}
+    if len(counts) > 1:
+        wrong.append(f"the boxes have {_listed(counts)} cards; expected as many in each")
+    releases = {box.engine for box in boxes}
+    if len(releases) > 1:
+        each = ", ".join(f"{_named(box, i)} {box.engine}" for i, box in enumerate(boxes))
+        wrong.append(f"the boxes run different engine releases ({each}); expected one for all")
+    return wrong
+
+
+def cell_problems(members: Sequence[Box]) -> list[str]:
+    """What is wrong with the members of a cell: boxes that serve one model together."""
+    if len(members) == 1:
+        return [f"the cell has one member, {_named(members[0], 0)}; expected two or more"]
+    return _box_problems(members)
+
+
+def parse_cards(text: str) -> tuple[Box, ...]:
+    """Boxes from "2x24564" (one box) or "1x24564,1x24564" (two): count x MiB as nvidia-smi says.
+
+    Raises ShapeError for anything else, and for zero cards.
+    """
+    boxes = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(?:(\d+)x)?(\d+)", part.strip())
+        if match is None:
+            raise ShapeError(
+                f"cards is {text!r}; expected COUNTxMIB such as 2x24564, and a comma between boxes"
+            )
+        count, memory = int(match[1] or 1), int(match[2])
+        if not 1 <= count <= 16:
+            raise ShapeError(f"a box with {count} cards in {text!r}; expected 1 to 16")
+        if not 1024 <= memory <= 1 << 20:
+            raise ShapeError(f"a card of {memory} MiB in {text!r}; expected 1024 to 1048576 MiB")
+        boxes.append(Box(tuple(Card.of_memory(memory) for _ in range(count))))
+    return tuple(boxes)
+
+
+def stage_layers(layers: int, stages: int) -> tuple[range, ...]:
+    """The layers of each pipeline stage.
+
+    Left-over layers go to the stages before the last, from its end on, where the output head is.
+    Source: get_pp_indices in vllm/distributed/utils.py, the same in 0.8.5.post1 and 0.32.0.
+    """
+    if stages > layers:
+        raise ShapeError(f"{layers} layers cannot be split into {stages} stages")
+    counts = [layers // stages] * stages
+    for index in range(2, layers % stages + 2):
+        counts[-index] += 1
+    starts = [sum(counts[:stage]) for stage in range(stages)]
+    return tuple(range(start, start + count) for start, count in zip(starts, counts, strict=True))
+
+
+def _named(box: Box, index: int) -> str:
+    return box.name or f"box {index + 1}"
+
+
+def _listed(numbers: set[int]) -> str:
+    return " and ".join(str(number) for number in sorted(numbers))

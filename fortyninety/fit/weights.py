@@ -1,0 +1,265 @@
+"""The tensors of a checkpoint, and what of each lies on which card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from fortyninety.fit.allocator import allocated
+from fortyninety.fit.architecture import Architecture
+from fortyninety.fit.errors import CheckpointError, ShapeError
+from fortyninety.fit.quantization import BOTH, INPUT, OUTPUT, WHOLE, Axis, Part
+
+# Rows of the embedding and of the output head, on all cards together, are a multiple of this.
+# Source: DEFAULT_VOCAB_PADDING_SIZE in vllm/model_executor/layers/vocab_parallel_embedding.py.
+VOCABULARY_PADDING = 64
+
+Place = Literal["embedding", "layer", "norm", "head"]
+Split = Literal["columns", "kv columns", "rows", "vocabulary", "whole"]
+"""How tensor parallelism divides a matrix: by output, by input, by rows of the vocabulary."""
+
+# Source: the layer classes that vllm/model_executor/models/llama.py builds its modules from.
+SPLITS: dict[str, Split] = {
+    "q_proj": "columns",
+    "k_proj": "kv columns",
+    "v_proj": "kv columns",
+    "o_proj": "rows",
+    "gate_proj": "columns",
+    "up_proj": "columns",
+    "down_proj": "rows",
+}
+
+# Axes of a tensor by the last part of its name, for checkpoints whose headers were read.
+AXES: dict[str, frozenset[Axis]] = {
+    "qweight": BOTH,
+    "qzeros": BOTH,
+    "scales": BOTH,
+    "weight": BOTH,
+    "codes": BOTH,
+    "weight_scale_inv": BOTH,
+    "g_idx": INPUT,
+    "bias": OUTPUT,
+    "weight_scale": OUTPUT,
+    "codebooks": WHOLE,
+    "input_scale": WHOLE,
+    "k_scale": WHOLE,
+    "v_scale": WHOLE,
+}
+
+# What the engine keeps as one tensor: the layer and which of the two it is stay in the name.
+_FUSED = re.compile(r"(?<=self_attn\.)[qkv]_proj|(?<=mlp\.)(?:gate|up)_proj")
+_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of the checkpoint: its bytes there, where it belongs and how it is divided."""
+
+    name: str
+    size: int
+    place: Place
+    layer: int | None
+    split: Split
+    axes: frozenset[Axis]
+    kept: bool = True
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Every tensor of a checkpoint. `source` says in words where the sizes were read."""
+
+    architecture: Architecture
+    tensors: tuple[Tensor, ...]
+    source: str
+
+    @property
+    def total(self) -> int:
+        """Bytes of the checkpoint as it lies on disk."""
+        return sum(tensor.size for tensor in self.tensors)
+
+    def on_card(self, layers: range, *, first: bool, last: bool, tensor_parallel: int) -> int:
+        """Bytes on each of the `tensor_parallel` cards that hold `layers`.
+
+        `first` and `last` say whether the stage is the pipeline's first or last: the embedding is
+        on the first, the norm and the output head on the last; tied, the embedding on both.
+        Source: `LlamaModel.__init__` and `LlamaForCausalLM.__init__` in models/llama.py.
+        """
+        self._check(tensor_parallel)
+        # q, k and v, and gate and up, are one tensor in the engine.
+        fused: dict[str, int] = {}
+        for tensor in self.tensors:
+            if not tensor.kept:
+                continue
+            if tensor.place == "layer":
+                here = tensor.layer in layers
+            elif tensor.place == "embedding":
+                here = first or (last and self.architecture.tied)
+            else:
+                here = last
+            if here:
+                name = _FUSED.sub("fused", tensor.name)
+                fused[name] = fused.get(name, 0) + self._share(tensor, tensor_parallel)
+        # The rotary embedding's table, which no file has: one for all layers. Source:
+        # RotaryEmbedding._compute_cos_sin_cache in model_executor/layers/rotary_embedding.
+        shape = self.architecture
+        rotary = shape.positions * shape.rotary_dim * shape.dtype_bytes
+        return sum(allocated(size) for size in fused.values()) + allocated(rotary)
+
+    def _check(self, tensor_parallel: int) -> None:
+        shape = self.architecture
+        # Source: the divisions that vllm/config asserts, and LlamaAttention.__init__.
+        if shape.heads % tensor_parallel:
+            raise ShapeError(
+                f"{shape.heads} attention heads cannot be split over {tensor_parallel} cards; "
+                "expected a tensor-parallel size that divides them"
+            )
+        large, small = max(shape.kv_heads, tensor_parallel), min(shape.kv_heads, tensor_parallel)
+        if large % small or shape.intermediate % tensor_parallel:
+            raise ShapeError(
+                f"{shape.kv_heads} key-value heads and {shape.intermediate} MLP columns cannot be "
+                f"split over {tensor_parallel} cards"
+            )
+
+    def _share(self, tensor: Tensor, tensor_parallel: int) -> int:
+        size, cards = tensor.size, tensor_parallel
+        if tensor.split == "vocabulary":
+            # Padded to whole rows on every card.
+            rows = self.architecture.vocabulary
+            padded = -(-rows // VOCABULARY_PADDING) * VOCABULARY_PADDING
+            return size // rows * (-(-padded // cards))
+        if tensor.split == "columns" and "output" in tensor.axes:
+            return size // cards
+        if tensor.split == "kv columns" and "output" in tensor.axes:
+            # Fewer key-value heads than cards: each card keeps one whole.
+            return size // min(cards, self.architecture.kv_heads)
+        if tensor.split == "rows" and "input" in tensor.axes:
+            return size // cards
+        return size
+
+    @cached_property
+    def by_part(self) -> dict[str, int]:
+        """Bytes by the last part of the tensors' names, the largest first."""
+        sums: dict[str, int] = {}
+        for tensor in self.tensors:
+            part = _part(tensor)
+            sums[part] = sums.get(part, 0) + tensor.size
+        return dict(sorted(sums.items(), key=lambda item: -item[1]))
+
+
+def _part(tensor: Tensor) -> str:
+    if tensor.place == "embedding":
+        return "embed_tokens"
+    if tensor.place == "head":
+        return "lm_head"
+    return "norms" if tensor.split == "whole" else tensor.name.rpartition(".")[2]
+
+
+def computed_weights(architecture: Architecture) -> Weights:
+    """The tensors that a checkpoint of this architecture and quantization has."""
+    return Weights(architecture, tuple(_computed(architecture)), "computed from config.json")
+
+
+def read_weights(architecture: Architecture, sizes: Iterable[tuple[str, int]]) -> Weights:
+    """The tensors as the shards' headers list them: (name, bytes).
+
+    Raises CheckpointError where a layer is missing, or a tensor is none of the architecture's.
+    """
+    tensors = tuple(
+        tensor
+        for name, size in sizes
+        if (tensor := _recognised(architecture, name, size)) is not None
+    )
+    layers = {tensor.layer for tensor in tensors if tensor.place == "layer"}
+    missing = sorted(set(range(architecture.layers)) - layers)
+    if missing or not any(tensor.place == "embedding" for tensor in tensors):
+        what = f"layers {missing[0]} to {missing[-1]}" if missing else "model.embed_tokens"
+        raise CheckpointError(
+            f"the shards hold nothing of {what}; expected {architecture.layers} layers and the "
+            "embedding. Fetch the missing shards, or give a folder with config.json alone"
+        )
+    return Weights(architecture, tensors, "read from the shards' headers")
+
+
+def _recognised(architecture: Architecture, name: str, size: int) -> Tensor | None:
+    if name.endswith("rotary_emb.inv_freq"):
+        return None
+    if name.startswith("model.embed_tokens."):
+        return Tensor(name, size, "embedding", None, "vocabulary", BOTH)
+    if name.startswith("lm_head."):
+        # Tied, the file's own copy is passed over: `skip_prefixes` in models/llama.py.
+        return None if architecture.tied else Tensor(name, size, "head", None, "vocabulary", BOTH)
+    if name == "model.norm.weight":
+        return Tensor(name, size, "norm", None, "whole", WHOLE)
+    if (match := _LAYER.fullmatch(name)) and int(match[1]) < architecture.layers:
+        layer, rest = int(match[1]), match[2]
+        module, _, suffix = rest.rpartition(".")
+        if module.endswith("norm"):
+            return Tensor(name, size, "layer", layer, "whole", WHOLE)
+        split = SPLITS.get(module.rpartition(".")[2])
+        if split is not None and suffix in AXES:
+            quantization = architecture.quantization
+            marlin_drops = (
+                quantization is not None
+                and quantization.method == "gptq"
+                and (
+                    suffix == "qzeros" or (suffix == "g_idx" and not quantization.activation_order)
+                )
+            )
+            axes = AXES[suffix]
+            # A scale for each output has nothing to be split where the inputs are.
+            if suffix == "scales" and quantization is not None and quantization.method == "aqlm":
+                axes = OUTPUT
+            return Tensor(name, size, "layer", layer, split, axes, kept=not marlin_drops)
+    raise CheckpointError(
+        f"the shards hold {name}, which is no tensor of {architecture.name}; the arithmetic would "
+        "be a guess"
+    )
+
+
+def _computed(shape: Architecture) -> Iterator[Tensor]:
+    unit = shape.dtype_bytes
+    table = shape.vocabulary * shape.hidden * unit
+    yield Tensor("model.embed_tokens.weight", table, "embedding", None, "vocabulary", BOTH)
+    for layer in range(shape.layers):
+        yield from _layer(shape, layer)
+    yield Tensor("model.norm.weight", shape.hidden * unit, "norm", None, "whole", WHOLE)
+    if not shape.tied:
+        yield Tensor("lm_head.weight", table, "head", None, "vocabulary", BOTH)
+
+
+def _layer(shape: Architecture, layer: int) -> Iterator[Tensor]:
+    prefix, unit = f"model.layers.{layer}", shape.dtype_bytes
+    query, key_value = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    attention, output, mlp = shape.attention_bias, shape.output_bias, shape.mlp_bias
+    matrices = (
+        ("self_attn.q_proj", shape.hidden, query, attention),
+        ("self_attn.k_proj", shape.hidden, key_value, attention),
+        ("self_attn.v_proj", shape.hidden, key_value, attention),
+        ("self_attn.o_proj", query, shape.hidden, output),
+        ("mlp.gate_proj", shape.hidden, shape.intermediate, mlp),
+        ("mlp.up_proj", shape.hidden, shape.intermediate, mlp),
+        ("mlp.down_proj", shape.intermediate, shape.hidden, mlp),
+    )
+    for module, inputs, outputs, bias in matrices:
+        split = SPLITS[module.rpartition(".")[2]]
+        parts = _parts(shape, f"{prefix}.{module}", inputs, outputs)
+        if bias:
+            parts = (*parts, Part("bias", outputs * unit, OUTPUT))
+        for part in parts:
+            name = f"{prefix}.{module}.{part.suffix}"
+            yield Tensor(name, part.size, "layer", layer, split, part.axes, part.kept)
+    norms = {"input_layernorm": shape.hidden, "post_attention_layernorm": shape.hidden}
+    if shape.head_norms:
+        norms |= {"self_attn.q_norm": shape.head_dim, "self_attn.k_norm": shape.head_dim}
+    for module, size in norms.items():
+        name = f"{prefix}.{module}.weight"
+        yield Tensor(name, size * unit, "layer", layer, "whole", WHOLE)
+
+
+def _parts(shape: Architecture, module: str, inputs: int, outputs: int) -> tuple[Part, ...]:
+    if shape.quantization is not None and shape.quantization.covers(module):
+        return shape.quantization.parts(inputs, outputs, shape.dtype_bytes)
+    return (Part("weight", inputs * outputs * shape.dtype_bytes, BOTH),)

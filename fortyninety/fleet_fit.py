@@ -1,0 +1,106 @@
+"""The answer of `fortyninety fit` for the hosts of an inventory.
+
+Only for a command to import when it runs: pyinfra changes the standard library as it is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pyinfra.api.host import Host
+from pyinfra.context import ctx_config, ctx_host, ctx_state
+
+from fortyninety.checkpoint_sizes import checkpoint_sizes, known_checkpoints
+from fortyninety.current_state import read_state
+from fortyninety.engine_card import load_engine_card
+from fortyninety.facts.survey import HostState
+from fortyninety.fit.alternatives import alternatives
+from fortyninety.fit.errors import FitError
+from fortyninety.fit.estimate import estimate
+from fortyninety.fit.shape import make_shape
+from fortyninety.inventory_hosts import ConnectedHosts, InventoryUnusable, connect_hosts
+from fortyninety.plan import survey_request
+from fortyninety.planned_fit import HostFit, host_box, settings_flags
+from fortyninety.preflight import settings_problems
+from fortyninety.profiles import PROFILES
+from fortyninety.settings import Settings, parse_settings
+
+FLAGS = (
+    "max_model_len",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "kv_cache_dtype",
+    "gpu_memory_utilization",
+)
+
+
+def fleet_fit(inventory: str, limit: Iterable[str], options: Mapping[str, Any]) -> list[HostFit]:
+    """The answer for each host, with its own settings and what `options` give in their place.
+
+    A host that does not answer is computed from its settings. Raises FitError, with every problem.
+    """
+    try:
+        hosts = connect_hosts(inventory, limit)
+    except InventoryUnusable as error:
+        raise FitError(str(error)) from error
+    try:
+        settings = _every_setting(hosts)
+        return [_answer(hosts, host, each, options) for host, each in settings.items()]
+    finally:
+        hosts.disconnect()
+
+
+def _every_setting(hosts: ConnectedHosts) -> dict[Host, Settings]:
+    """Of the hosts that were not reached as well."""
+    settings: dict[Host, Settings] = {}
+    problems = []
+    for host in hosts.state.inventory:
+        if not hosts.state.is_host_in_limit(host):
+            continue
+        parsed = parse_settings(host.name, host.data.dict())  # type: ignore[no-untyped-call]
+        if isinstance(parsed, list):
+            problems += parsed
+            continue
+        problems += settings_problems(host.name, parsed)
+        settings[host] = parsed
+    if problems:
+        raise FitError("; ".join(str(problem) for problem in problems))
+    return settings
+
+
+def _answer(
+    hosts: ConnectedHosts, host: Host, settings: Settings, options: Mapping[str, Any]
+) -> HostFit:
+    state = _reading(hosts, host, settings)
+    box, remarks = host_box(host.name, settings, state)
+    flags = settings_flags(settings)
+    if options["profile"] is not None:
+        flags = replace(flags, **vars(PROFILES[options["profile"]]))
+    given = {key: options[key] for key in FLAGS if options[key] is not None}
+    flags = replace(flags, **given)
+    if options["enforce_eager"]:
+        flags = replace(flags, enforce_eager=True)
+    own = None if settings.tensor_parallel_size == "all" else settings.tensor_parallel_size
+    shape = make_shape(
+        [box], options["tensor_parallel_size"] or own, options["pipeline_parallel_size"]
+    )
+    weights = checkpoint_sizes(
+        settings.model_repository, settings.model_revision, settings.hub_endpoint
+    )
+    release = options["engine"] or load_engine_card(settings.engine).version
+    answer = estimate(weights, shape, release, flags)
+    return HostFit(host.name, answer, alternatives(answer, known_checkpoints()), remarks)
+
+
+def _reading(hosts: ConnectedHosts, host: Host, settings: Settings) -> HostState:
+    if host not in hosts.settings:
+        return HostState()
+    request = survey_request(settings, load_engine_card(settings.engine))
+    with (
+        ctx_state.use(hosts.state),
+        ctx_config.use(hosts.state.config.copy()),
+        ctx_host.use(host),
+    ):
+        return read_state(host, request)

@@ -1,0 +1,138 @@
+"""Whether what a host's settings ask for fits its cards. No input or output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fortyninety.cards import card_named
+from fortyninety.engine_card import EngineCard
+from fortyninety.facts.survey import HostState
+from fortyninety.fit.alternatives import Alternative, alternatives
+from fortyninety.fit.errors import FitError, ShapeError
+from fortyninety.fit.estimate import Fit, Flags, estimate, kv_bytes_per_token
+from fortyninety.fit.report import fit_text
+from fortyninety.fit.shape import Box, Card, make_shape
+from fortyninety.fit.weights import Weights
+from fortyninety.plan import tensor_parallel_size
+from fortyninety.problems import Problem
+from fortyninety.settings import Settings
+
+# Of the CPU build, whose KV cache is not what is left over but what its card's arguments say.
+FIXED_KV_CACHE = "--kv-cache-memory-bytes"
+BLOCK = 16
+
+
+@dataclass(frozen=True)
+class HostFit:
+    """The answer for one host, and what it rests on besides what the host says."""
+
+    name: str
+    fit: Fit
+    alternatives: tuple[Alternative, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def host_box(host: str, settings: Settings, state: HostState) -> tuple[Box, tuple[str, ...]]:
+    """The host's cards, and what had to be assumed of them.
+
+    A card with a driver says its memory itself; without one, gpu_model's is known; a host that was
+    not read has gpu_count cards, or as many as it takes.
+    """
+    if state.gpus:
+        return Box(tuple(Card.of_memory(gpu.memory) for gpu in state.gpus), host), ()
+    count = len(state.pci_cards)
+    why = "has no driver to ask"
+    if not state.readable:
+        count = settings.gpu_count or _cards_wanted(settings)
+        why = f"was not reached; {count} card{'' if count == 1 else 's'} assumed"
+    known = card_named(settings.gpu_model)
+    if known is None:
+        raise ShapeError(f"{host} {why}, and the memory of {settings.gpu_model!r} is not known")
+    remark = f"{host} {why}: {known.memory} MiB a card, as every {known.name} has"
+    return Box((Card.of_memory(known.memory),) * count, host), (remark,)
+
+
+def _cards_wanted(settings: Settings) -> int:
+    return 1 if settings.tensor_parallel_size == "all" else settings.tensor_parallel_size
+
+
+def settings_flags(settings: Settings, **changes: object) -> Flags:
+    """The engine's flags that the answer depends on, as the settings have them."""
+    values = {
+        "max_model_len": settings.max_model_len,
+        "max_num_seqs": settings.max_num_seqs,
+        "kv_cache_dtype": settings.kv_cache_dtype,
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "max_num_batched_tokens": settings.max_num_batched_tokens,
+        "enforce_eager": "--enforce-eager" in settings.engine_arguments,
+    }
+    return Flags(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def planned_fit(
+    host: str,
+    settings: Settings,
+    card: EngineCard,
+    state: HostState,
+    weights: Weights,
+    *,
+    others: tuple[tuple[str, Weights], ...] = (),
+) -> HostFit:
+    """The answer for a host with GPUs as its settings stand. Raises FitError."""
+    box, remarks = host_box(host, settings, state)
+    size = None if settings.tensor_parallel_size == "all" else settings.tensor_parallel_size
+    answer = estimate(weights, make_shape([box], size), card.version, settings_flags(settings))
+    return HostFit(host, answer, alternatives(answer, others), remarks)
+
+
+def fit_problems(
+    host: str,
+    settings: Settings,
+    card: EngineCard,
+    state: HostState,
+    weights: Weights | FitError,
+    *,
+    others: tuple[tuple[str, Weights], ...] = (),
+) -> list[Problem]:
+    """The problem that preflight has with the plan's memory, if any; none for the CPU build."""
+    if card.device == "cpu":
+        return []
+    remedy = 'Set fit = "warn" to go on all the same'
+    try:
+        if isinstance(weights, FitError):
+            raise weights
+        found = planned_fit(host, settings, card, state, weights, others=others)
+    except FitError as error:
+        return [Problem(host, "fit", f"not computable ({error})", "a plan that fits", remedy)]
+    if found.fit.fits:
+        return []
+    return [
+        Problem(
+            host,
+            "fit",
+            f"not given: {found.fit.reasons[0]}",
+            "a plan that fits the cards",
+            f"Choose what would fit from below, or set fit = {'warn'!r} to insist",
+            table=fit_text(found.fit, found.alternatives),
+        )
+    ]
+
+
+def predicted_kv_tokens(
+    settings: Settings, card: EngineCard, state: HostState, weights: Weights
+) -> int:
+    """How many tokens of KV cache the engine will say it has. Raises FitError."""
+    if card.device == "cuda":
+        return planned_fit("", settings, card, state, weights).fit.kv_tokens
+    arguments = [*card.extra_arguments, *settings.engine_arguments]
+    if FIXED_KV_CACHE not in arguments:
+        raise FitError(f"engine {card.release} sizes its KV cache by the host's memory")
+    size = int(arguments[arguments.index(FIXED_KV_CACHE) + 1])
+    architecture = weights.architecture
+    each = kv_bytes_per_token(
+        architecture,
+        architecture.layers,
+        tensor_parallel_size(settings, state),
+        settings.kv_cache_dtype,
+    )
+    return size // (each * BLOCK) * BLOCK

@@ -1,0 +1,94 @@
+"""The cases of docs/measured/, as the engine printed them."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fortyninety.fit.allocator import MIB
+from fortyninety.fit.architecture import read_architecture
+from fortyninety.fit.estimate import Fit, Flags, estimate
+from fortyninety.fit.shape import CUBLAS_WORKSPACE_HOPPER, Box, Card, make_shape
+from fortyninety.fit.weights import computed_weights
+
+MEASURED = Path(__file__).resolve().parents[2] / "docs" / "measured"
+CONFIGURATIONS: dict[str, Any] = json.loads((MEASURED / "configurations.json").read_text())
+
+# nvidia-smi's totals less what it calls reserved.
+H100 = Card((81559 - 480) * MIB, CUBLAS_WORKSPACE_HOPPER)
+H200 = Card((143771 - 616) * MIB, CUBLAS_WORKSPACE_HOPPER)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A start of vLLM 0.24.0: where, with what, and the tokens of KV cache it came to.
+
+    `machete` marks Hopper's own kernel for 4-bit weights, which keeps more of them and which no
+    other card has.
+    """
+
+    name: str
+    card: Card
+    config: dict[str, Any]
+    flags: Flags
+    kv_tokens: int
+    machete: bool
+    counted: dict[str, int]
+
+    @property
+    def fit(self) -> Fit:
+        """What the arithmetic says of it."""
+        weights = computed_weights(read_architecture(self.config))
+        return estimate(weights, make_shape([Box((self.card,))]), "0.24.0", self.flags)
+
+
+def cases() -> list[Case]:
+    """Every case that came to a size, the H100's and the H200's."""
+    log = (MEASURED / "vllm-0.24.0-h100.log").read_text()
+    return [*(_h100(block) for block in re.split(r"(?m)^## ", log)[1:]), *_h200()]
+
+
+def _h100(block: str) -> Case:
+    head = re.match(r"(\S+)( \(Machete\))? (\{.*\})", block)
+    assert head is not None, block[:100]
+    arguments = json.loads(head[3])
+    result = re.search(r"(?m)^RESULT (\{.*\})", block)
+    return Case(
+        name=head[1] + (head[2] or ""),
+        card=H100,
+        config=CONFIGURATIONS[arguments["model"]],
+        flags=Flags(
+            max_model_len=arguments["max_model_len"],
+            max_num_seqs=arguments["max_num_seqs"],
+            kv_cache_dtype=arguments.get("kv_cache_dtype", "auto"),
+            gpu_memory_utilization=arguments["gpu_memory_utilization"],
+            max_num_batched_tokens=arguments["max_num_batched_tokens"],
+            enforce_eager=arguments.get("enforce_eager", False),
+            compiled_before=head[1].endswith("-warm"),
+        ),
+        kv_tokens=_tokens(block),
+        machete="Using MacheteLinearKernel" in block,
+        counted=json.loads(result[1]) if result else {},
+    )
+
+
+def _h200() -> list[Case]:
+    config = {**CONFIGURATIONS["llama-3.1-70b-awq"], "max_position_embeddings": 131072}
+    found = []
+    log = (MEASURED / "vllm-0.24.0-h200.log").read_text()
+    for block in re.split(r"(?m)^## ", log)[1:]:
+        title = block.splitlines()[0]
+        if "KV cache size" in block:
+            dtype = "fp8" if "fp8 KV" in title else "auto"
+            flags = Flags(16384, 4, dtype, 0.34, 8192)
+            found.append(Case(f"h200 {title}", H200, config, flags, _tokens(block), False, {}))
+    return found
+
+
+def _tokens(block: str) -> int:
+    match = re.search(r"GPU KV cache size: ([\d,]+) tokens", block)
+    assert match is not None, block[:200]
+    return int(match[1].replace(",", ""))

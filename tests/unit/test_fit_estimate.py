@@ -1,0 +1,203 @@
+"""The verdict on shapes that people ask about, and what each flag does to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fortyninety.checkpoint_sizes import known_checkpoints
+from fortyninety.fit.alternatives import alternatives
+from fortyninety.fit.engine_memory import engine_memory
+from fortyninety.fit.errors import FitError
+from fortyninety.fit.estimate import Fit, Flags, captured_sizes, estimate
+from fortyninety.fit.reader import known_weights
+from fortyninety.fit.shape import make_shape, parse_cards
+from fortyninety.fit.weights import Weights
+from fortyninety.profiles import PROFILES
+
+NAME = "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"
+GIB = 1 << 30
+
+
+def weights() -> Weights:
+    found = known_weights(NAME)
+    assert found is not None
+    return found
+
+
+def fit(
+    cards: str = "2x24564",
+    release: str = "0.8.5.post1",
+    flags: Flags | None = None,
+    checkpoint: Weights | None = None,
+) -> Fit:
+    shape = make_shape(parse_cards(cards))
+    return estimate(checkpoint or weights(), shape, release, flags or Flags(16384, 4))
+
+
+def test_the_70b_does_not_fit_one_card_and_the_reason_says_by_what() -> None:
+    answer = fit("1x24564")
+    assert not answer.fits
+    (reason,) = answer.reasons
+    assert "a card's budget is 22.4" in reason
+    assert "37.07 GiB by weights" in reason
+    assert answer.kv_tokens == 0
+    assert answer.cards[0].free < 0
+
+
+def test_the_default_profile_fits_two_cards() -> None:
+    answer = fit()
+    assert answer.fits
+    assert answer.concurrency > 1
+    assert [use.weights / GIB for use in answer.cards] == pytest.approx([18.55] * 2, abs=0.01)
+    assert {use.kv_token for use in answer.cards} == {80 * 1024}
+
+
+def test_what_a_card_holds_adds_up_to_the_card() -> None:
+    for use in fit().cards:
+        assert use.weights + use.overhead + use.kv + use.free == use.usable
+        assert 0 <= use.kv <= use.available
+
+
+@pytest.mark.parametrize(
+    ("profile", "fits", "at_least"),
+    [("long-context", False, 0), ("balanced", True, 1.1), ("burst", True, 4)],
+)
+def test_profiles_on_two_cards_with_the_releases_own_batch(
+    profile: str, fits: bool, at_least: float
+) -> None:
+    # docs/fit.md has this table.
+    flags = Flags(**vars(PROFILES[profile]))  # type: ignore[index]
+    answer = fit(flags=flags)
+    assert (answer.fits, answer.concurrency >= at_least) == (fits, True), answer.reasons
+
+
+@pytest.mark.parametrize("profile", ["long-context", "balanced", "burst"])
+def test_every_profile_fits_two_cards_where_prompts_are_cut(profile: str) -> None:
+    flags = Flags(**vars(PROFILES[profile]), max_num_batched_tokens=2048)  # type: ignore[index]
+    assert fit(flags=flags).fits
+
+
+def test_the_old_engine_sets_memory_aside_for_whole_prompts_and_the_new_one_does_not() -> None:
+    assert fit().batched_tokens == 16384
+    assert fit(flags=Flags(40000, 1)).batched_tokens == 2048
+    assert fit(release="0.32.0").batched_tokens == 2048
+    assert fit(flags=Flags(16384, 4, kv_cache_dtype="auto")).batched_tokens == 2048
+
+
+def test_sixteen_bits_of_kv_hold_half_the_tokens() -> None:
+    fp8, auto = fit(release="0.32.0"), fit(release="0.32.0", flags=Flags(4096, 4, "auto"))
+    assert auto.kv_tokens == pytest.approx(fp8.kv_tokens / 2, abs=16)
+
+
+def test_a_later_start_has_more_than_the_first_which_compiles() -> None:
+    flags = Flags(16384, 4)
+    first = fit("4x24564", "0.32.0", flags)
+    later = fit("4x24564", "0.32.0", replace(flags, compiled_before=True))
+    eager = fit("4x24564", "0.32.0", replace(flags, enforce_eager=True))
+    assert first.kv_tokens < later.kv_tokens <= eager.kv_tokens
+
+
+def test_the_poorest_stage_decides_for_a_cell() -> None:
+    answer = fit("1x24564,1x24564", "0.32.0", Flags(8192, 4))
+    assert answer.fits
+    poorest = min(answer.cards, key=lambda use: use.available)
+    assert answer.kv_tokens == poorest.available // (poorest.kv_token * 16) * 16
+    # The first tries its kernels on a second embedding, the last holds the logits.
+    assert poorest.stage == 0
+
+
+def test_uneven_stages_have_uneven_weights_and_kv_bytes() -> None:
+    answer = fit("1x24564,1x24564,1x24564", "0.32.0")
+    assert [len(use.layers) for use in answer.cards] == [27, 27, 26]
+    assert [use.kv_token // 1024 for use in answer.cards] == [54, 54, 52]
+
+
+def test_a_release_that_cannot_span_boxes_says_so() -> None:
+    answer = fit("1x24564,1x24564")
+    assert "serves no model over several boxes" in answer.reasons[0]
+
+
+def test_a_method_that_a_release_has_dropped_is_a_reason() -> None:
+    aqlm = dict(known_checkpoints())["ISTA-DASLab/Meta-Llama-3.1-70B-Instruct-AQLM-PV-2Bit-1x16"]
+    flags = Flags(4096, 1, max_num_batched_tokens=512)
+    assert "has no aqlm" in fit("1x24564", "0.32.0", flags, aqlm).reasons[0]
+    assert fit("1x24564", "0.8.5.post1", flags, aqlm).fits
+
+
+def test_a_share_that_leaves_no_room_for_the_context_is_refused_with_the_most_there_can_be() -> (
+    None
+):
+    (reason,) = fit(flags=Flags(4096, 4, gpu_memory_utilization=0.99)).reasons
+    assert reason.endswith("at most 0.97")
+    assert fit(flags=Flags(4096, 4, gpu_memory_utilization=0.97)).fits
+
+
+def test_a_cache_shorter_than_one_sequence_is_refused() -> None:
+    (reason,) = fit(release="0.32.0", flags=Flags(65536, 1)).reasons
+    assert "one sequence of max_model_len takes 65536" in reason
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (Flags(0, 1), "max_model_len is 0"),
+        (Flags(200_000, 1), "expected at most the checkpoint's 131072 positions"),
+        (Flags(4096, 0), "max_num_seqs is 0"),
+        (Flags(4096, 4, "fp4"), "kv_cache_dtype is 'fp4'"),
+        (Flags(4096, 4, gpu_memory_utilization=0), "gpu_memory_utilization is 0"),
+        (Flags(4096, 4, gpu_memory_utilization=1.5), "gpu_memory_utilization is 1.5"),
+        (Flags(4096, 64, max_num_batched_tokens=32), "expected at least max_num_seqs, 64"),
+    ],
+)
+def test_flags_that_no_engine_takes_are_refused(flags: Flags, expected: str) -> None:
+    with pytest.raises(FitError) as caught:
+        fit(flags=flags)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("release", ["newest", "0.5.4", ""])
+def test_a_release_whose_counting_is_not_known_is_refused(release: str) -> None:
+    with pytest.raises(FitError, match=r"expected a vLLM release of 0\.6 or later"):
+        engine_memory(release, kv_cache_dtype="fp8", max_model_len=4096)
+
+
+def test_graphs_are_captured_for_as_many_sizes_as_the_engine_logged() -> None:
+    # "19/19" at 64 sequences and "51/51" at 256 in docs/measured/.
+    new = engine_memory("0.24.0", kv_cache_dtype="auto", max_model_len=4096)
+    sizes = {n: captured_sizes(new, Flags(4096, n)) for n in (4, 64, 256, 1024)}
+    assert sizes == {4: 4, 64: 19, 256: 51, 1024: 51}
+
+
+def changes(answer: Fit) -> list[str]:
+    return [each.change for each in alternatives(answer, known_checkpoints())]
+
+
+def test_where_one_card_is_too_small_the_nearest_shapes_are_named_and_all_of_them_fit() -> None:
+    found = alternatives(fit("1x24564"), known_checkpoints())
+    card, box, bits = (each.change for each in found)
+    assert card.startswith("one box with 2 such cards, tensor_parallel_size 2")
+    assert box.startswith(
+        "2 boxes with one such card each, pipeline_parallel_size 2, engine 0.32.0"
+    )
+    assert "AQLM" in bits
+    assert "engine 0.8.5.post1" in bits
+    assert all(each.fit.fits and each.price for each in found)
+    assert not any("offload" in each.change for each in found)
+
+
+def test_the_smallest_change_comes_first() -> None:
+    found = changes(fit(flags=Flags(32768, 1)))
+    assert found[0] == "max_num_batched_tokens 2048 instead of 32768"
+    assert found[1].startswith("max_model_len 17408 instead of 32768")
+    assert found[2].startswith("one box with 4 such cards")
+
+
+def test_eight_bits_of_kv_are_offered_where_sixteen_do_not_fit() -> None:
+    answer = fit(release="0.32.0", flags=Flags(20480, 1, "auto"))
+    assert "kv_cache_dtype fp8 instead of 16 bits" in changes(answer)
+
+
+def test_there_are_no_alternatives_to_what_fits() -> None:
+    assert alternatives(fit()) == ()
