@@ -109,8 +109,8 @@ def fit_problems(
     return [
         Problem(
             host,
-            "fit",
-            f"not given: {found.fit.reasons[0]}",
+            "memory",
+            f"too small: {found.fit.reasons[0]}",
             "a plan that fits the cards",
             f"Choose what would fit from below, or set fit = {'warn'!r} to insist",
             table=fit_text(found.fit, found.alternatives),

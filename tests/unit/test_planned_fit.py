@@ -38,7 +38,7 @@ def test_the_default_plan_fits_a_two_card_box() -> None:
 
 def test_a_one_card_box_is_refused_with_the_arithmetic_and_what_would_fit() -> None:
     (problem,) = found(bare_host(pci_cards=[RTX_4090]))
-    assert str(problem).startswith("box1: fit is not given: a card's budget is 22.4")
+    assert str(problem).startswith("box1: memory is too small: a card's budget is 22.4")
     assert 'fit = "warn"' in str(problem) or "fit = 'warn'" in str(problem)
     assert "Does not fit" in problem.table
     assert "one box with 2 such cards" in problem.table
