@@ -10,18 +10,22 @@ ProfileName = Literal["long-context", "balanced", "burst"]
 
 @dataclass(frozen=True)
 class Profile:
-    """A name for two of the engine's limits: `max_model_len` in tokens, `max_num_seqs` sequences.
+    """A name for the engine's limits: `max_model_len` in tokens, `max_num_seqs` sequences.
 
-    `max_model_len` counts prompt and answer together.
+    `max_model_len` counts prompt and answer together. `max_num_batched_tokens` is how many tokens
+    are read at once, or None for the release's own number.
     """
 
     max_model_len: int
     max_num_seqs: int
+    max_num_batched_tokens: int | None = None
 
 
 # From the tutorial that this project grew from, all but its fourth (4096 x 16), which it warns of.
 PROFILES: dict[ProfileName, Profile] = {
-    "long-context": Profile(max_model_len=32768, max_num_seqs=1),
+    # With the default release's own batch, a whole prompt, it does not fit two 24 GB cards
+    # (docs/fit.md): prompts are read in pieces.
+    "long-context": Profile(max_model_len=32768, max_num_seqs=1, max_num_batched_tokens=2048),
     "balanced": Profile(max_model_len=16384, max_num_seqs=4),
     "burst": Profile(max_model_len=8192, max_num_seqs=8),
 }

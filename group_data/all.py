@@ -109,7 +109,8 @@ profile = "balanced"
 max_model_len = None
 max_num_seqs = None
 
-# How many tokens the engine reads at once; None is the release's own. 0.8.5.post1 with an fp8 cache
+# How many tokens the engine reads at once; None is the profile's (2048 for "long-context", which
+# would not fit two 24 GB cards otherwise), or the release's own. 0.8.5.post1 with an fp8 cache
 # then sets memory aside for max_model_len at once: 2048 makes it cut long prompts, and gives what
 # that saves to the KV cache (docs/fit.md has the numbers). Not run on that release yet.
 max_num_batched_tokens = None

@@ -127,7 +127,7 @@ def _question(options: dict[str, Any]) -> Answer:
         gpu_memory_utilization=_given(
             options["gpu_memory_utilization"], default_setting("gpu_memory_utilization")
         ),
-        max_num_batched_tokens=options["max_num_batched_tokens"],
+        max_num_batched_tokens=options["max_num_batched_tokens"] or profile.max_num_batched_tokens,
         enforce_eager=options["enforce_eager"],
     )
     answer = estimate(_model(options["model"], options["revision"]), shape, engine, flags)

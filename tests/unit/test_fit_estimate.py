@@ -61,22 +61,25 @@ def test_what_a_card_holds_adds_up_to_the_card() -> None:
 
 
 @pytest.mark.parametrize(
-    ("profile", "fits", "at_least"),
-    [("long-context", False, 0), ("balanced", True, 1.1), ("burst", True, 4)],
+    ("profile", "at_least"),
+    [("long-context", 1.3), ("balanced", 1.1), ("burst", 4)],
 )
-def test_profiles_on_two_cards_with_the_releases_own_batch(
-    profile: str, fits: bool, at_least: float
-) -> None:
+def test_every_profile_fits_two_cards(profile: str, at_least: float) -> None:
     # docs/fit.md has this table.
-    flags = Flags(**vars(PROFILES[profile]))  # type: ignore[index]
-    answer = fit(flags=flags)
-    assert (answer.fits, answer.concurrency >= at_least) == (fits, True), answer.reasons
+    answer = fit(flags=Flags(**vars(PROFILES[profile])))  # type: ignore[index]
+    assert answer.fits, answer.reasons
+    assert answer.concurrency >= at_least
+
+
+def test_long_context_does_not_fit_where_the_old_engine_reads_whole_prompts() -> None:
+    whole = replace(PROFILES["long-context"], max_num_batched_tokens=None)
+    assert not fit(flags=Flags(**vars(whole))).fits
 
 
 @pytest.mark.parametrize("profile", ["long-context", "balanced", "burst"])
 def test_every_profile_fits_two_cards_where_prompts_are_cut(profile: str) -> None:
-    flags = Flags(**vars(PROFILES[profile]), max_num_batched_tokens=2048)  # type: ignore[index]
-    assert fit(flags=flags).fits
+    cut = replace(PROFILES[profile], max_num_batched_tokens=2048)  # type: ignore[index]
+    assert fit(flags=Flags(**vars(cut))).fits
 
 
 def test_the_old_engine_sets_memory_aside_for_whole_prompts_and_the_new_one_does_not() -> None:
