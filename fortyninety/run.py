@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
 from fortyninety.advisories import advisory_line
+from fortyninety.cell import Membership, cell_problems, membership
 from fortyninety.current_state import read_state
 from fortyninety.engine_card import load_engine_card
 from fortyninety.facts.archives import UnreachableArchives
@@ -61,14 +63,18 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
         problems += found
         if not found:
             settings[host] = parsed
+    cells, found_in_cells = _cells(state, {host.name for host in wanted})
+    problems += found_in_cells
     readable = [host for host in wanted if host in settings and host in active]
     states = _read_hosts(state, {host: settings[host] for host in readable})
     for host, reading in states.items():
-        problems += host_problems(host.name, settings[host], reading)
+        problems += host_problems(host.name, settings[host], reading, cells.get(host.name))
     if problems:
-        raise Refused(_in_order(problems, wanted))
+        raise Refused(_in_order(problems, list(state.inventory)))
     plans = {
-        host: make_plan(settings[host], load_engine_card(settings[host].engine), reading)
+        host: make_plan(
+            settings[host], load_engine_card(settings[host].engine), reading, cells.get(host.name)
+        )
         for host, reading in states.items()
     }
     if problems := _archive_problems(state, plans, states):
@@ -77,6 +83,43 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
         if (line := advisory_line(plan.card)) is not None:
             logger.warning(f"{host.print_prefix}{line}")
     return plans
+
+
+def _cells(state: State, wanted: set[str]) -> tuple[dict[str, Membership], list[Problem]]:
+    """The place in its cell of each wanted host that has one, and what is wrong with those cells.
+
+    A cell is made of the whole inventory, also where a limit leaves a member of it out of the run.
+    """
+    data = {host.name: host_data(host) for host in state.inventory}
+    theirs = {each["cell"] for name, each in data.items() if name in wanted and each.get("cell")}
+    settings: dict[str, Settings] = {}
+    problems: list[Problem] = []
+    for name, each in data.items():
+        if each.get("cell") not in theirs:
+            continue
+        parsed = parse_settings(name, each)
+        if isinstance(parsed, Settings):
+            settings[name] = parsed
+        elif name not in wanted:  # Of those in the run they are known.
+            problems += parsed
+    addresses = {
+        name: _ipv4_address(settings[name].cell_address or data[name].get("ssh_hostname") or name)
+        for name in settings
+    }
+    problems += cell_problems(settings, addresses)
+    if problems:
+        return {}, problems
+    known = {name: address for name, address in addresses.items() if address is not None}
+    places = {name: membership(name, settings, known) for name in settings if name in wanted}
+    return {name: place for name, place in places.items() if place is not None}, []
+
+
+def _ipv4_address(name: str) -> str | None:
+    """The IPv4 address that a name or an address means here, or None."""
+    try:
+        return str(socket.getaddrinfo(name, None, socket.AF_INET)[0][4][0])
+    except OSError:
+        return None
 
 
 def _archive_problems(

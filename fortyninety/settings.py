@@ -43,6 +43,8 @@ PATTERN_MEANINGS = {
     "model_repository": "organisation/name",
     "served_model_name": "a name without white space",
     "hub_endpoint": "an address that begins with http:// or https://, without a final slash",
+    "cell": "a short name of lower-case letters, digits and '-'",
+    "cell_address": "an IPv4 address of the host, or a name that means one",
 }
 
 
@@ -84,6 +86,11 @@ class Settings(BaseModel):
     listen_address: Literal["127.0.0.1", "0.0.0.0"]
     port: Annotated[int, Field(ge=1024, le=65535)]
     ready_timeout: Annotated[int, Field(ge=30, le=7200)]
+
+    # Boxes that serve one model together
+    cell: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")] | None
+    cell_address: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")] | None
+    cell_port: Annotated[int, Field(ge=1024, le=65534)]
 
     # The cards
     gpu_model: Annotated[str, Field(min_length=1)]

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from fortyninety.fleet import FleetError, FleetRun, inventory_hosts, run_on_fleet
+from fortyninety.fleet import FleetError, FleetHost, FleetRun, inventory_hosts, run_on_fleet
 from fortyninety.settings import ROLLBACK_ENGINE
 
 DEPLOY = Path(__file__).resolve().parent.parent / "rollback_deploy.py"
@@ -27,6 +27,7 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
 
     Each host goes back to the latest unit that passed a deploy's gate and is not the one on disk:
     its engine, its model and its flags. Another rollback comes back again. No network is used.
+    The members of a cell go back together: a limit that names some of them alone is refused.
 
     Ends with 0 where every host answers, 1 where one did not go back or does not answer, 2 where
     a host could not be looked at.
@@ -39,7 +40,7 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
     """
     console = Console(stderr=True, highlight=False)
     try:
-        names = [host.name for host in inventory_hosts(inventory, limit)]
+        names = [host.name for host in _whole_cells(inventory, limit)]
         with console.status(f"rolling back {', '.join(names)}"):
             data = {ROLLBACK_ENGINE: engine} if engine else {}
             ran = run_on_fleet(inventory, DEPLOY, limit=limit, data=data)
@@ -54,6 +55,25 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
     if silent:
         sys.exit(2)
     sys.exit(1 if any("error" in result for result in ran.reports.values()) else 0)
+
+
+def _whole_cells(inventory: str, limit: tuple[str, ...]) -> list[FleetHost]:
+    """The hosts to roll back. Raises FleetError where they are a part of a cell."""
+    chosen = inventory_hosts(inventory, limit)
+    names = [host.name for host in chosen]
+    cells = {host.data["cell"] for host in chosen if host.data.get("cell")}
+    left_out = [
+        host
+        for host in inventory_hosts(inventory)
+        if host.data.get("cell") in cells and host.name not in names
+    ]
+    if left_out:
+        named = ", ".join(f"{host.name} of cell {host.data['cell']}" for host in left_out)
+        raise FleetError(
+            f"nothing was changed: the limit leaves out {named}; expected every member of a cell "
+            "or none. Add --limit for them too"
+        )
+    return chosen
 
 
 def _print(ran: FleetRun, names: list[str], silent: list[str]) -> None:

@@ -99,7 +99,8 @@ class HostState:
     """One reading of a host.
 
     `kernels` maps each kernel to its NVIDIA module's version or None, `environments` the folder of
-    each engine environment to whether it is whole; `served` begins with the latest.
+    each engine environment to whether it is whole, `addresses` each IPv4 address to its interface;
+    `served` begins with the latest. `cell_firewall` is what the table in the kernel was made from.
     """
 
     distribution: str = ""
@@ -127,6 +128,8 @@ class HostState:
     free_bytes: int = 0
     disks: list[tuple[str, bool]] = field(default_factory=list)
     listeners: list[str] = field(default_factory=list)
+    addresses: dict[str, str] = field(default_factory=dict)
+    cell_firewall: str | None = None
 
     @property
     def readable(self) -> bool:
@@ -228,6 +231,8 @@ def _read(output: list[str]) -> HostState:
     state.free_bytes = int(records["filesystem"][0][1])
     state.disks = [(name, rotational == "1") for name, rotational in records["disk"]]
     state.listeners = [listener for _, listener in records["listener"]]
+    state.addresses = {address: interface for interface, address in records["address"]}
+    state.cell_firewall = records["cell-firewall"][0][0] if "cell-firewall" in records else None
     return state
 
 

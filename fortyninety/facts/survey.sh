@@ -104,4 +104,9 @@ lsblk -snro TYPE,NAME,ROTA "$(findmnt -nvo SOURCE -T "$folder")" 2>/dev/null |
 for port in $ports; do
   ss -Hltnp "sport = :$port" 2>/dev/null | sed "s/^/listener$tab$port$tab/"
 done
+
+# The host's own addresses, and what the table of a cell was made from.
+ip -o -4 address show scope global 2>/dev/null |
+  awk '{ sub("/.*", "", $4); printf "address\t%s\t%s\n", $2, $4 }'
+nft list table inet fortyninety_cell 2>/dev/null | sed -n 's/^[[:space:]]*comment "\([0-9a-f]*\)"$/cell-firewall\t\1/p'
 exit 0
