@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from fortyninety.cards import CARDS_BY_PCI_DEVICE, card_named
@@ -12,7 +13,6 @@ from fortyninety.engine_lock import seal_problem
 from fortyninety.facts.survey import HostState
 from fortyninety.plan import (
     DRIVER_PACKAGE,
-    SERVICE,
     SUPPORTED_DISTRIBUTIONS,
     installed_driver,
     make_plan,
@@ -223,9 +223,9 @@ def _disk_problems(host: str, settings: Settings, state: HostState) -> Iterator[
 
 
 def _port_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
-    own = f"pid={state.unit(SERVICE, 'MainPID')},"
     for listener in state.listeners:
-        if own not in listener:
+        pids = {int(pid) for pid in re.findall(r"\bpid=(\d+)\b", listener)}
+        if not pids & state.service_pids:
             yield Problem(
                 host,
                 f"port {settings.port}",

@@ -128,6 +128,7 @@ class HostState:
     free_bytes: int = 0
     disks: list[tuple[str, bool]] = field(default_factory=list)
     listeners: list[str] = field(default_factory=list)
+    service_pids: frozenset[int] = frozenset()
     addresses: dict[str, str] = field(default_factory=dict)
     cell_firewall: str | None = None
 
@@ -231,6 +232,7 @@ def _read(output: list[str]) -> HostState:
     state.free_bytes = int(records["filesystem"][0][1])
     state.disks = [(name, rotational == "1") for name, rotational in records["disk"]]
     state.listeners = [listener for _, listener in records["listener"]]
+    state.service_pids = frozenset(int(pid) for (pid,) in records["service-pid"])
     state.addresses = {address: interface for interface, address in records["address"]}
     state.cell_firewall = records["cell-firewall"][0][0] if "cell-firewall" in records else None
     return state

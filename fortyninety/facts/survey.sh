@@ -101,6 +101,9 @@ printf 'filesystem\t%s\t%s\n' "$(findmnt -no FSTYPE -T "$folder")" \
 lsblk -snro TYPE,NAME,ROTA "$(findmnt -nvo SOURCE -T "$folder")" 2>/dev/null |
   sed -n 's/^disk \([^ ]*\) \([01]\)$/disk\t\1\t\2/p'
 
+# Who listens on the ports, and the service's own processes.
+group=$(systemctl show --property=ControlGroup --value "$service" 2>/dev/null)
+[ -z "$group" ] || sed "s/^/service-pid$tab/" "/sys/fs/cgroup$group/cgroup.procs" 2>/dev/null
 for port in $ports; do
   ss -Hltnp "sport = :$port" 2>/dev/null | sed "s/^/listener$tab$port$tab/"
 done
