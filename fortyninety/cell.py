@@ -170,13 +170,13 @@ def member_problems(
     host: str, member: Membership, state: HostState, tensor_parallel_size: int
 ) -> Iterator[Problem]:
     """What is wrong with a member of a cell as it was read."""
-    if state.addresses and member.own_address not in state.addresses:
+    if member.own_address not in state.addresses:
         own = ", ".join(f"{address} ({name})" for address, name in state.addresses.items())
         yield Problem(
             host,
             "cell_address",
             member.own_address,
-            f"one of the host's own: {own}",
+            f"one of the host's own: {own or 'it has none'}",
             "The members of a cell reach each other without address translation between them",
         )
     if tensor_parallel_size != 1:
