@@ -59,7 +59,7 @@ def _installed(host: LabHost, release: str) -> dict[str, str | float | int]:
         began = time.monotonic()
         ran = subprocess.run(
             deploy_command(
-                INVENTORY, "--data", f"engine={release}", deploy="bench/engine_deploy.py"
+                INVENTORY, "--data", f"engine={release}", deploy_file="bench/engine_deploy.py"
             ),
             cwd=PROJECT,
             stdin=subprocess.DEVNULL,

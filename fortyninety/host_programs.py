@@ -7,7 +7,7 @@ from pathlib import Path
 BUILD_ENVIRONMENT = "build_environment.py"
 CHECK_COMMAND_LINE = "check_command_line.py"
 ROLL_BACK = "roll_back.py"
-FETCH_SNAPSHOT = "fetch_snapshot.py"
+SNAPSHOT = "snapshot.py"
 COMPLETE = "complete.py"
 CELL_MEMBER = "cell_member.py"
 

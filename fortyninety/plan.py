@@ -61,9 +61,10 @@ class Paths:
     snapshot: str
     current_snapshot: str
     served: str
-    fetch_snapshot: str
     build_environment: str
     check_command_line: str
+    second_copy: str | None
+    snapshot_program: str
     complete: str
     cell_member: str
 
@@ -83,9 +84,9 @@ class Paths:
             complete_marker(self.engine),
             self.current_engine,
             self.current_snapshot,
-            self.fetch_snapshot,
             self.build_environment,
             self.check_command_line,
+            self.snapshot_program,
             self.complete,
             self.cell_member,
         )
@@ -140,6 +141,7 @@ class Plan:
     python_packages: tuple[Package, ...]
     python_source: str
     package_source: PackageSource
+    snapshot_packages: tuple[Package, ...]
     arguments: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     cell: Membership | None = None
@@ -192,7 +194,9 @@ def plan_paths(settings: Settings, card: EngineCard) -> Paths:
     root = settings.install_directory
     tools = f"{root}/tools/{lock_hash(HOST_TOOLS_LOCK)}"
     engine = f"{root}/engines/{card.environment_name}"
-    model = f"{settings.models_directory}/{settings.model_repository.partition('/')[2]}"
+    model_folder = settings.model_repository.partition("/")[2]
+    model = f"{settings.models_directory}/{model_folder}"
+    second = settings.second_copy_directory
     return Paths(
         tools=tools,
         tools_lock=f"{tools}.lock",
@@ -205,9 +209,10 @@ def plan_paths(settings: Settings, card: EngineCard) -> Paths:
         snapshot=f"{model}/{settings.model_revision}",
         current_snapshot=f"{model}/current",
         served=f"{root}/served",
-        fetch_snapshot=f"{root}/bin/fetch-snapshot",
         build_environment=f"{root}/bin/build-environment",
         check_command_line=f"{root}/bin/check-command-line",
+        second_copy=f"{second}/{model_folder}/{settings.model_revision}" if second else None,
+        snapshot_program=f"{root}/bin/snapshot",
         complete=f"{root}/bin/complete",
         cell_member=f"{root}/bin/cell-member",
     )
@@ -320,6 +325,7 @@ def survey_request(settings: Settings, card: EngineCard) -> SurveyRequest:
         *driver_packages(settings, HostState()),
         *cuda_packages(settings),
         *python_packages(card, "distribution"),
+        *snapshot_packages(settings),
         Package("nftables"),
     )
     return SurveyRequest(
@@ -332,6 +338,7 @@ def survey_request(settings: Settings, card: EngineCard) -> SurveyRequest:
         snapshot=paths.snapshot,
         models_directory=settings.models_directory,
         install_directory=settings.install_directory,
+        second_copy=paths.second_copy or "",
     )
 
 
@@ -352,6 +359,11 @@ def cell_digest(settings: Settings, card: EngineCard, cell: Membership) -> str:
     environment = sorted(engine_environment(settings, card).items())
     whole = [card.environment_name, same, environment, cell.addresses, program(CELL_MEMBER)]
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:16]
+
+
+def snapshot_packages(settings: Settings) -> tuple[Package, ...]:
+    """What hosts hand snapshots on with."""
+    return (Package("rsync"),) if settings.snapshot_peers else ()
 
 
 def make_plan(
@@ -381,6 +393,7 @@ def make_plan(
         python_packages=python_packages(card, source),
         python_source=source,
         package_source=package_source(settings),
+        snapshot_packages=snapshot_packages(settings),
         arguments=tuple(arguments),
         environment=tuple(sorted(environment.items())),
         cell=cell,

@@ -13,6 +13,7 @@ from fortyninety.engine_lock import seal_problem
 from fortyninety.facts.survey import HostState
 from fortyninety.plan import (
     DRIVER_PACKAGE,
+    PYTHON_SOURCES,
     SUPPORTED_DISTRIBUTIONS,
     installed_driver,
     make_plan,
@@ -112,6 +113,7 @@ def host_problems(
         )
         return
     yield from _system_problems(host, state)
+    yield from _python_problems(host, settings, state)
     yield from _driver_problems(host, settings, state)
     yield from _gpu_problems(host, settings, state)
     yield from _disk_problems(host, settings, state)
@@ -149,6 +151,21 @@ def _system_problems(host: str, state: HostState) -> Iterator[Problem]:
             "kernel",
             "not in /boot",
             "an installed linux-image package, which the driver's module is built for",
+        )
+
+
+def _python_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+    chosen = settings.python_source
+    right = PYTHON_SOURCES.get((state.distribution, state.distribution_version), "uv")
+    # Debian 12's package fits into Debian 13 alone, and a distribution either has its own or not.
+    if chosen in ("distribution", "debian-12") and chosen != right:
+        yield Problem(
+            host,
+            "python_source",
+            repr(chosen),
+            f"'auto', {right!r} or 'uv' on {state.distribution_name}"
+            if right != "uv"
+            else f"'auto' or 'uv' on {state.distribution_name}",
         )
 
 
@@ -216,7 +233,11 @@ def _disk_problems(host: str, settings: Settings, state: HostState) -> Iterator[
             host, "models_directory", f"on {state.filesystem}", "on a local NVMe disk", remedy
         )
         return
-    slow = [name for name, _ in state.disks if not name.startswith("nvme")]
+    slow = [
+        f"{name}{' (rotational)' if rotational else ''}"
+        for name, rotational in state.disks
+        if not name.startswith("nvme")
+    ]
     if slow or not state.disks:
         where = ", ".join(slow) or f"{state.filesystem} on no disk that lsblk shows"
         yield Problem(host, "models_directory", f"on {where}", "on a local NVMe disk", remedy)

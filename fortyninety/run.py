@@ -21,6 +21,7 @@ from fortyninety.current_state import read_state
 from fortyninety.engine_card import load_engine_card
 from fortyninety.facts.archives import UnreachableArchives
 from fortyninety.facts.survey import HostState
+from fortyninety.hub import room_problems, token_problems, with_commit
 from fortyninety.plan import Plan, make_plan, needed_archives, survey_request
 from fortyninety.preflight import host_problems, settings_problems
 from fortyninety.problems import Problem
@@ -49,6 +50,12 @@ def current_plan() -> Plan:
     return plans[host]
 
 
+def plans_of(state: State) -> dict[Host, Plan]:
+    """The plans of all hosts of a run, once `current_plan` made them."""
+    plans: dict[Host, Plan] = _runs[state].get()
+    return plans
+
+
 def _plan_every_host(state: State) -> dict[Host, Plan]:
     wanted = [host for host in state.inventory if state.is_host_in_limit(host)]
     active = set(state.inventory.get_active_hosts())
@@ -57,9 +64,9 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
     for host in wanted:
         parsed = parse_settings(host.name, host_data(host))
         if isinstance(parsed, list):
-            problems += parsed
+            problems += [with_commit(problem, host_data(host)) for problem in parsed]
             continue
-        found = list(settings_problems(host.name, parsed))
+        found = [*settings_problems(host.name, parsed), *token_problems(host.name, parsed)]
         problems += found
         if not found:
             settings[host] = parsed
@@ -69,6 +76,7 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
     states = _read_hosts(state, {host: settings[host] for host in readable})
     for host, reading in states.items():
         problems += host_problems(host.name, settings[host], reading, cells.get(host.name))
+        problems += room_problems(host.name, settings[host], reading)
     if problems:
         raise Refused(_in_order(problems, list(state.inventory)))
     plans = {

@@ -25,6 +25,9 @@ RepositoryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+
 PlainAddress = Annotated[str, Field(pattern=r"^https?://[^/\s@]+(/[^\s@]*)?$")]
 CommitHash = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
+# Settings whose value is not shown when it is wrong: somebody may have put the secret itself there.
+SECRET_KEYS = frozenset({"hub_token"})
+
 # What a pattern means, for the person who gave a value that does not match it.
 PATTERN_MEANINGS = {
     "engine": "the name of a folder of engines/, as text",
@@ -43,6 +46,10 @@ PATTERN_MEANINGS = {
     "model_repository": "organisation/name",
     "served_model_name": "a name without white space",
     "hub_endpoint": "an address that begins with http:// or https://, without a final slash",
+    "hub_token": "where the token is and never the token: 'file:/path' or 'environment:NAME'",
+    "snapshot_source": "an absolute path on the hosts, or an address without a final slash",
+    "second_copy_directory": "an absolute path of letters, digits, '.', '_', '-' and '/'",
+    "peer_address": "a host name or an address",
     "cell": "a short name of lower-case letters, digits and '-'",
     "cell_address": "an IPv4 address of the host, or a name that means one",
 }
@@ -71,6 +78,19 @@ class Settings(BaseModel):
     hub_endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+(/[^\s]*[^/\s])?$")] | None
     models_directory: AbsolutePath
     allow_non_nvme: bool
+    hub_token: Annotated[str, Field(pattern=r"^(file:(~/|/)\S+|environment:[A-Za-z_]\w*)$")] | None
+    snapshot_source: (
+        Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._/-]*[A-Za-z0-9._-]|https?://\S*[^/\s])$")]
+        | None
+    )
+    snapshots_kept: Annotated[int, Field(ge=1, le=100)]
+    second_copy_directory: AbsolutePath | None
+
+    # How it gets from host to host
+    snapshot_peers: bool
+    peer_address: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]+$")] | None
+    peer_port: Annotated[int, Field(ge=1024, le=65535)]
+    peer_rate_limit: Annotated[int, Field(ge=1)] | None
 
     # How it is served
     served_model_name: Annotated[str, Field(pattern=r"^\S+$")] | None
@@ -119,9 +139,6 @@ class Settings(BaseModel):
         """The name that clients ask for: `served_model_name`, or the repository's own."""
         return self.served_model_name or self.model_repository
 
-
-# A key of one run's data, not a setting: the release that `fortyninety rollback` goes back to.
-ROLLBACK_ENGINE = "rollback_engine"
 
 # Keys of host data that are pyinfra's own, not ours: its SSH connection and global arguments.
 CONNECTION_KEYS = frozenset(ConnectorData.__annotations__)
@@ -175,7 +192,8 @@ def _problem(host: str, key: str, errors: list[ErrorDetails]) -> Problem:
         )
     if kind == "missing":
         return Problem(host, key, "missing", allowed_values(key))
-    return Problem(host, key, f"{errors[0]['input']!r}", allowed_values(key))
+    found = "something else" if key in SECRET_KEYS else f"{errors[0]['input']!r}"
+    return Problem(host, key, found, allowed_values(key))
 
 
 def allowed_values(key: str) -> str:

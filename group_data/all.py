@@ -57,6 +57,38 @@ hub_endpoint = None
 models_directory = "/srv/models"
 allow_non_nvme = False
 
+# Where the token of a gated repository is on this machine: "file:~/.hub-token" or
+# "environment:HF_TOKEN". Never the token itself: it would be in the repository, and in every log.
+hub_token = None
+
+# Where the bytes come from, if not from the hub: a folder of the hosts ("/mnt/disk/NAME"; one host
+# that has it is enough) or a plain HTTP mirror ("http://mirror/NAME"). With the manifest of a
+# published snapshot in it (.fortyninety-manifest) no hub is needed at all.
+snapshot_source = None
+
+# How many commits of a checkpoint stay on a host, with the one that is served: 2 is one to go back
+# to. Each takes the checkpoint's 39.8 GB, less the files that two of them have in common.
+snapshots_kept = 2
+
+# A folder on another disk of the host that keeps the served commit a second time: what is damaged
+# on the first is restored from it, without the network. None is no second copy.
+second_copy_directory = None
+
+# --- How it gets from host to host ---------------------------------------------------------------
+
+# The checkpoint leaves the hub once for the hosts of a run, which hand it on to each other. With
+# False each fetches for itself.
+snapshot_peers = True
+
+# The name or address at which the other hosts reach this one; None is its SSH address.
+peer_address = None
+
+# The port on which a host hands on, open to the hosts of the run while the run lasts.
+peer_port = 8873
+
+# How fast a host hands on at most, in MB/s (1 Gbit/s is 119); None is no limit.
+peer_rate_limit = None
+
 # --- How it is served ---------------------------------------------------------------------------
 
 # The name that clients ask for; None is the repository's own name.

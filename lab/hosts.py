@@ -144,10 +144,14 @@ class LabHost:
                 )
             time.sleep(0.02)
 
+    def processes(self) -> list[int]:
+        """The processes of the host and of its supervisor, by their ids on this machine."""
+        return cgroups.processes(_control_group(self.name))
+
     def memory_bytes(self) -> int:
         """The memory that the host's processes and its supervisor hold, shared pages divided."""
         total = 0
-        for process in cgroups.processes(_control_group(self.name)):
+        for process in self.processes():
             try:
                 rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
             except (FileNotFoundError, ProcessLookupError):

@@ -33,9 +33,9 @@ class Deploy:
     seconds: dict[str, float]
 
 
-def deploy_command(inventory: str, *arguments: str, deploy: str = "deploy.py") -> list[str]:
+def deploy_command(inventory: str, *arguments: str, deploy_file: str = "deploy.py") -> list[str]:
     """The command that deploys to an inventory without asking; it runs in the project's root."""
-    return [sys.executable, "-m", "pyinfra", "-y", *arguments, inventory, deploy]
+    return [sys.executable, "-m", "pyinfra", "-y", *arguments, inventory, deploy_file]
 
 
 def operations(lines: Iterable[str], seen: list[str]) -> Iterator[Operation]:

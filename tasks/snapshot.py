@@ -2,26 +2,43 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.host_programs import FETCH_SNAPSHOT, program
-from fortyninety.operations import files, snapshot
+from fortyninety.host_programs import SNAPSHOT, program
+from fortyninety.operations import apt, files, snapshot
 from fortyninety.plan import Plan
 
 
 @deploy("Snapshot")
 def publish(plan: Plan) -> None:
-    """Fetched by the host itself, verified, and published by one rename."""
+    """Fetched once for the fleet, verified by each host, published by one rename."""
+    if plan.snapshot_packages:
+        apt.packages(plan.snapshot_packages, name="Install what hosts hand snapshots on with")
     files.file(
-        plan.paths.fetch_snapshot,
-        program(FETCH_SNAPSHOT),
+        plan.paths.snapshot_program,
+        program(SNAPSHOT),
         mode="755",
         name="Put the fetching program in place",
     )
     snapshot.published(
         repository=plan.settings.model_repository,
         revision=plan.settings.model_revision,
-        directory=plan.paths.models,
-        endpoint=plan.settings.hub_endpoint,
-        fetch_snapshot=plan.paths.fetch_snapshot,
-        tools=plan.paths.tools,
         name=f"Fetch and verify {plan.settings.model_repository}",
+    )
+    if plan.paths.second_copy is not None:
+        snapshot.second_copy(
+            published=plan.paths.snapshot,
+            second_copy=plan.paths.second_copy,
+            program=plan.paths.snapshot_program,
+            tools=plan.paths.tools,
+            name="Keep a second copy",
+        )
+
+
+@deploy("Prune")
+def prune(plan: Plan) -> None:
+    """Old commits gone, once the new one answered."""
+    snapshot.pruned(
+        published=plan.paths.snapshot,
+        current=plan.paths.current_snapshot,
+        keep=plan.settings.snapshots_kept,
+        name=f"Keep {plan.settings.snapshots_kept} commits of the checkpoint",
     )

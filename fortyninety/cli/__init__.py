@@ -6,6 +6,7 @@ import click
 
 from fortyninety.cli.engine import engine
 from fortyninety.cli.rollback import rollback
+from fortyninety.cli.snapshot import snapshot
 from lab.cli import lab
 
 
@@ -25,3 +26,4 @@ def main() -> None:
 main.add_command(engine)
 main.add_command(lab)
 main.add_command(rollback)
+main.add_command(snapshot)

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from fortyninety import engine_lock
+from fortyninety import engine_lock, wheel_folder
 from fortyninety.advisories import fixed_by
 from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
 from fortyninety.group_data import default_setting
+
+FIND_LINKS = click.option(
+    "--find-links",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Wheels that the package index lacks; 0.32.0-cpu needs PyTorch's CPU wheel.",
+)
 
 
 @click.group()
@@ -55,13 +64,7 @@ def list_releases(as_json: bool, advisories: bool) -> None:
 
 @engine.command()
 @click.argument("release")
-@click.option(
-    "--find-links",
-    multiple=True,
-    type=click.Path(exists=True, file_okay=False),
-    metavar="FOLDER",
-    help="Wheels that the package index lacks; 0.32.0-cpu needs PyTorch's CPU wheel.",
-)
+@FIND_LINKS
 @click.option("--check", is_flag=True, help="Write nothing; end with 1 where the lock differs.")
 def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
     """Make engines/RELEASE/requirements.txt anew from its requirements.in.
@@ -75,8 +78,7 @@ def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
       fortyninety engine lock 0.8.5.post1 --check
       fortyninety engine lock 0.32.0-cpu --find-links ~/wheels
     """
-    if release not in known_releases():
-        raise click.BadParameter(f"{release} is not one of {', '.join(known_releases())}")
+    _require_known(release)
     try:
         text = engine_lock.compile_lock(release, find_links)
     except engine_lock.LockError as error:
@@ -96,6 +98,43 @@ def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
         beside.write_text(text)
         beside.rename(path)
         click.echo(f"{release}: wrote {text.count('==')} pins")
+
+
+@engine.command()
+@click.argument("release")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--host-python",
+    default="3.13",
+    show_default=True,
+    help="The hosts' own python3, which runs uv and the hub's client: Debian 13 has 3.13.",
+)
+@FIND_LINKS
+def download(release: str, folder: Path, host_python: str, find_links: tuple[str, ...]) -> None:
+    """Fetch every wheel of RELEASE, and of the host's tools, into FOLDER.
+
+    For hosts that reach no package index: copy the folder onto them, and set wheel_directory and
+    package_index = "none". What is there already is not fetched again.
+
+    \b
+    Examples:
+      fortyninety engine download 0.8.5.post1 wheels/
+      rsync -a wheels/ gpu-box-1:/srv/wheels/
+    """
+    _require_known(release)
+    with Console(stderr=True).status(f"fetching the wheels of {release}"):
+        try:
+            count = wheel_folder.download(
+                release, folder, host_python=host_python, find_links=find_links
+            )
+        except wheel_folder.DownloadError as error:
+            raise click.ClickException(str(error)) from error
+    click.echo(f"{folder}: {count} wheels")
+
+
+def _require_known(release: str) -> None:
+    if release not in known_releases():
+        raise click.BadParameter(f"{release} is not one of {', '.join(known_releases())}")
 
 
 def _values(card: EngineCard, default: str) -> dict[str, object]:

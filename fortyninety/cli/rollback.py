@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from fortyninety.fleet import FleetError, FleetHost, FleetRun, inventory_hosts, run_on_fleet
-from fortyninety.settings import ROLLBACK_ENGINE
+from fortyninety.host_programs import ROLL_BACK, program
+from fortyninety.plan import SERVICE_UNIT
 
-DEPLOY = Path(__file__).resolve().parent.parent / "rollback_deploy.py"
+if TYPE_CHECKING:
+    from pyinfra.api.host import Host
+
+    from fortyninety.inventory_hosts import ConnectedHosts
+    from fortyninety.settings import Settings
 
 
 @click.command()
-@click.argument("inventory", type=click.Path())
+@click.argument("inventory")
 @click.option("--limit", multiple=True, metavar="HOST", help="Only this host or group; repeatable.")
 @click.option("--engine", metavar="RELEASE", help="To the latest that served with this release.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
@@ -38,63 +42,88 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
       fortyninety rollback inventory/prod.py --engine 0.8.5.post1
       fortyninety rollback inventory/prod.py --json
     """
-    console = Console(stderr=True, highlight=False)
+    # Here, and not above: pyinfra changes the standard library as it is imported.
+    from fortyninety.inventory_hosts import InventoryUnusable, connect_hosts  # noqa: PLC0415
+
     try:
-        names = [host.name for host in _whole_cells(inventory, limit)]
-        with console.status(f"rolling back {', '.join(names)}"):
-            data = {ROLLBACK_ENGINE: engine} if engine else {}
-            ran = run_on_fleet(inventory, DEPLOY, limit=limit, data=data)
-    except FleetError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
-    silent = [name for name in names if name not in ran.reports]
+        connected = connect_hosts(inventory, limit)
+    except InventoryUnusable as unusable:
+        raise click.UsageError(str(unusable)) from unusable
+    if partial := _partial_cells(connected):
+        connected.disconnect()
+        raise click.UsageError(partial)
+    names = ", ".join(host.name for host in connected.settings)
+    with Console(stderr=True).status(f"rolling back {names}"):
+        pool = connected.state.fact_pool
+        waiting = {
+            host.name: pool.spawn(_roll_back, host, settings, engine)
+            for host, settings in connected.settings.items()
+        }
+        results = {name: greenlet.get() for name, greenlet in waiting.items()}
+        connected.disconnect()
+    problems = [str(problem) for problem in connected.problems]
     if as_json:
-        click.echo(json.dumps({"hosts": ran.reports, "not_reached": silent}, indent=2))
+        click.echo(json.dumps({"hosts": results, "problems": problems}, indent=2))
     else:
-        _print(ran, names, silent)
-    if silent:
+        _print(results, problems)
+    if problems:
         sys.exit(2)
-    sys.exit(1 if any("error" in result for result in ran.reports.values()) else 0)
+    sys.exit(1 if any("error" in result for result in results.values()) else 0)
 
 
-def _whole_cells(inventory: str, limit: tuple[str, ...]) -> list[FleetHost]:
-    """The hosts to roll back. Raises FleetError where they are a part of a cell."""
-    chosen = inventory_hosts(inventory, limit)
-    names = [host.name for host in chosen]
-    cells = {host.data["cell"] for host in chosen if host.data.get("cell")}
-    left_out = [
-        host
-        for host in inventory_hosts(inventory)
-        if host.data.get("cell") in cells and host.name not in names
+def _partial_cells(connected: ConnectedHosts) -> str | None:
+    """Why these hosts cannot be rolled back without others, in one line, or None."""
+    cells = {each.cell for each in connected.settings.values() if each.cell is not None}
+    lacking = [
+        f"{host.name} of cell {host.data.get('cell')}"
+        for host in connected.state.inventory
+        if host.data.get("cell") in cells and host not in connected.settings
     ]
-    if left_out:
-        named = ", ".join(f"{host.name} of cell {host.data['cell']}" for host in left_out)
-        raise FleetError(
-            f"nothing was changed: the limit leaves out {named}; expected every member of a cell "
-            "or none. Add --limit for them too"
-        )
-    return chosen
+    if not lacking:
+        return None
+    return (
+        f"nothing was changed: {', '.join(lacking)} is left out or does not answer; expected every "
+        "member of a cell or none"
+    )
 
 
-def _print(ran: FleetRun, names: list[str], silent: list[str]) -> None:
-    for name in names:
-        if name in ran.reports:
-            click.echo(f"{name}: {_line(ran.reports[name])}")
-    if silent:
-        click.echo(ran.log.rstrip(), err=True)
-        click.echo(f"not rolled back, see above: {', '.join(silent)}", err=True)
-    if any("error" not in result for result in ran.reports.values()):
+def _roll_back(host: Host, settings: Settings, engine: str | None) -> dict[str, Any]:
+    from fortyninety.host_shell import HostLost, shell  # noqa: PLC0415
+
+    options = [
+        *("--install-directory", settings.install_directory, "--unit", SERVICE_UNIT),
+        *("--port", str(settings.port), "--wait", str(settings.ready_timeout)),
+        *(("--engine", engine) if engine else ()),
+    ]
+    try:
+        # By this project's own program, whatever an older deploy may have left on the host.
+        output = shell(host, f"python3 - {shlex.join(options)}", _stdin=program(ROLL_BACK))
+    except HostLost as lost:
+        return {"error": str(lost), "changed": None}
+    if not output.stdout_lines:
+        said = " ".join(output.stderr.split()) or "the host answered nothing"
+        return {"error": said, "changed": None}
+    result: dict[str, Any] = json.loads(output.stdout_lines[-1])
+    return result
+
+
+def _print(results: dict[str, dict[str, Any]], problems: list[str]) -> None:
+    for name, result in results.items():
+        click.echo(f"{name}: {_line(result)}")
+    for problem in problems:
+        click.secho(problem, fg="red", err=True)
+    if any("error" not in result for result in results.values()):
         click.echo("The next deploy goes by the settings again: set engine and the rest to match.")
 
 
 def _line(result: dict[str, Any]) -> str:
     if "error" in result:
-        state = "was rolled back" if result["changed"] else "nothing was changed"
-        return f"{state}: {result['error']}"
+        state = {True: "was rolled back", False: "nothing was changed", None: "not known"}
+        return f"{click.style(state[result['changed']], fg='red')}: {result['error']}"
     old, new = result["from"], result["to"]
-    until = datetime.fromtimestamp(new["served_until"]).strftime("%Y-%m-%d %H:%M")
+    served = datetime.fromtimestamp(new["served_until"]).strftime("%Y-%m-%d %H:%M")
     return (
         f"from {old['release']} (configuration {old['configuration']}) back to {new['release']} "
-        f"(configuration {new['configuration']}, which served at {until}); "
+        f"(configuration {new['configuration']}, which served at {served}); "
         f"answered after {result['seconds']} s"
     )

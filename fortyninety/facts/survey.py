@@ -30,6 +30,7 @@ class SurveyRequest:
     snapshot: str
     models_directory: str
     install_directory: str
+    second_copy: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,10 @@ class HostState:
     `kernels` maps each kernel to its NVIDIA module's version or None, `environments` the folder of
     each engine environment to whether it is whole, `addresses` each IPv4 address to its interface;
     `served` begins with the latest. `cell_firewall` is what the table in the kernel was made from.
+    `snapshot` and `second_copy` are "whole", "touched" where a file was written to since it was
+    published, "damaged", or None where there is none. `snapshot_begun` is what there is of it in
+    bytes, `commits` are the folders of published commits, oldest first, and `leftovers` those of
+    fetches of other commits that were never finished.
     """
 
     distribution: str = ""
@@ -124,6 +129,10 @@ class HostState:
     environments: dict[str, bool] = field(default_factory=dict)
     served: list[ServedUnit] = field(default_factory=list)
     snapshot: str | None = None
+    second_copy: str | None = None
+    snapshot_begun: int = 0
+    commits: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
     filesystem: str = ""
     free_bytes: int = 0
     disks: list[tuple[str, bool]] = field(default_factory=list)
@@ -172,6 +181,7 @@ class Survey(FactBase[HostState]):
             "snapshot": request.snapshot,
             "models_directory": request.models_directory,
             "install_directory": request.install_directory,
+            "second_copy": request.second_copy,
         }
         head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
         return f"{head}\n{SCRIPT}"
@@ -228,6 +238,10 @@ def _read(output: list[str]) -> HostState:
         reverse=True,
     )
     state.snapshot = records["snapshot"][0][0] if "snapshot" in records else None
+    state.second_copy = records["second_copy"][0][0] if "second_copy" in records else None
+    state.snapshot_begun = int(records["begun"][0][0]) if "begun" in records else 0
+    state.commits = [folder for (folder,) in records["commit"]]
+    state.leftovers = [folder for (folder,) in records["leftover"]]
     state.filesystem = records["filesystem"][0][0]
     state.free_bytes = int(records["filesystem"][0][1])
     state.disks = [(name, rotational == "1") for name, rotational in records["disk"]]

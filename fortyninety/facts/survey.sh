@@ -1,6 +1,6 @@
 # Everything a deploy needs to know of a host, read in one round trip and changing nothing.
-# Set before it runs: files, packages, units, ports, snapshot, service, user, models_directory,
-# install_directory.
+# Set before it runs: files, packages, units, ports, snapshot, second_copy, service, user,
+# models_directory, install_directory.
 # Prints one record a line: its kind, then its fields, separated by tabs. A missing tool leaves its
 # records out; nothing here may make the whole script fail.
 LC_ALL=C
@@ -84,14 +84,29 @@ for unit in "$install_directory"/served/*.service; do
     "$(sed -n 's|^ExecStart=\(.*\)/bin/.*|\1|p' "$unit")"
 done
 
-# The published snapshot against its own manifest: "<sha256>  <bytes>  <path>" a line.
-manifest=$snapshot/.fortyninety-manifest
-if [ -f "$manifest" ]; then
+# The published snapshot against its own manifest, "<sha256>  <bytes>  <path>" a line, which was the
+# last to be written: a file that is newer was touched since.
+for kind in snapshot second_copy; do
+  eval "folder=\$$kind"
+  manifest=$folder/.fortyninety-manifest
+  [ -f "$manifest" ] || continue
   expected=$(sed 's/^[0-9a-f]*  //' "$manifest" | sort)
-  found=$(cd "$snapshot" && find . -type f ! -name .fortyninety-manifest -printf '%s  %P\n' | sort)
-  if [ "$expected" = "$found" ]; then printf 'snapshot\twhole\n'
-  else printf 'snapshot\tdamaged\n'; fi
-fi
+  found=$(cd "$folder" && find . -type f ! -name .fortyninety-manifest -printf '%s  %P\n' | sort)
+  if [ "$expected" != "$found" ]; then printf '%s\tdamaged\n' "$kind"
+  elif [ -n "$(find "$folder" -type f -newer "$manifest" -print -quit)" ]; then
+    printf '%s\ttouched\n' "$kind"
+  else printf '%s\twhole\n' "$kind"; fi
+done
+# What is there of it already, published or on its way, and the other commits, oldest first.
+model=${snapshot%/*}
+revision=${snapshot##*/}
+begun=$(du -scb "$snapshot" "$model/.partial-$revision" "$model/.incoming-$revision" 2>/dev/null |
+  sed -n '$s/[^0-9].*//p')
+printf 'begun\t%s\n' "${begun:-0}"
+find "$model" -mindepth 2 -maxdepth 2 -name .fortyninety-manifest -printf '%T@\tcommit\t%h\n' \
+  2>/dev/null | sort -n | cut -f 2-
+find "$model" -mindepth 1 -maxdepth 1 -name '.[pil]*-*' ! -name "*-$revision" \
+  -printf 'leftover\t%p\n' 2>/dev/null
 
 # The disk that the models go to: the nearest folder that exists says which.
 folder=$models_directory

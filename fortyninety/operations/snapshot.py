@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator
 
 from pyinfra import host
+from pyinfra.api.command import FunctionCommand
 
 from fortyninety.facts.survey import HostState
+from fortyninety.fleet_snapshot import supply
 from fortyninety.operations.converging import Command, converging
 
 
 @converging
-def published(
-    state: HostState,
-    *,
-    repository: str,
-    revision: str,
-    directory: str,
-    endpoint: str | None,
-    fetch_snapshot: str,
-    tools: str,
-) -> Iterator[Command]:
-    """The commit `revision` of `repository` under `directory`, fetched on the host itself.
+def published(state: HostState, *, repository: str, revision: str) -> Iterator[Command]:
+    """The commit of the host's plan, fetched once for all hosts of the run that lack it.
 
-    Whether it is there and has the sizes of its manifest is in the survey; `fetch_snapshot` (the
-    program on the host, run by the Python of `tools`) resumes, verifies and publishes.
+    Whether it is there, has the sizes of its manifest and was not written to since is in the
+    survey. One that was is hashed again, and only what is wrong is fetched.
     """
     if state.snapshot == "whole":
         host.noop(f"{repository} at {revision} is published")
         return
-    hub = f"HF_ENDPOINT={shlex.quote(endpoint)} " if endpoint else ""
+    yield FunctionCommand(supply, (), {})
+
+
+@converging
+def second_copy(
+    state: HostState, *, published: str, second_copy: str, program: str, tools: str
+) -> Iterator[Command]:
+    """The published snapshot once more, on another disk, hashed there."""
+    if state.second_copy == "whole":
+        host.noop(f"{second_copy} is whole")
+        return
+    request = json.dumps({"published": published, "second_copy": second_copy})
     yield (
-        f"HF_HUB_DISABLE_TELEMETRY=1 HF_HUB_DISABLE_PROGRESS_BARS=1 {hub}"
-        f"{shlex.quote(tools)}/bin/python {shlex.quote(fetch_snapshot)} "
-        f"--repository {shlex.quote(repository)} --revision {shlex.quote(revision)} "
-        f"--directory {shlex.quote(directory)}"
+        f"printf %s {shlex.quote(request)} | "
+        f"{shlex.quote(tools)}/bin/python {shlex.quote(program)} copy"
     )
+
+
+@converging
+def pruned(state: HostState, *, published: str, current: str, keep: int) -> Iterator[Command]:
+    """No more than `keep` commits, and nothing of a fetch that another commit's ended.
+
+    What is `published` stays, and so does what the link `current` points to; of the others the
+    newest.
+    """
+    served = state.files[current].target if current in state.files else None
+    needed = [folder for folder in state.commits if folder in (published, served)]
+    others = [folder for folder in state.commits if folder not in needed]
+    room = max(0, keep - len(needed))
+    old = others[: max(0, len(others) - room)]
+    if not old and not state.leftovers:
+        host.noop(f"{len(state.commits)} commits, of {keep} that are kept")
+        return
+    yield f"rm -rf -- {' '.join(shlex.quote(folder) for folder in [*old, *state.leftovers])}"

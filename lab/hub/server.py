@@ -1,7 +1,10 @@
 """The HTTP server: routes of the Hub's interface, answered from folders."""
 
 import json
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from lab.hub import pages
 from lab.hub.access_log import AccessLog
 from lab.hub.byte_range import UnsatisfiableRangeError, parse_range
+from lab.hub.faults import Faults, Flip, with_flip
 from lab.hub.repository import (
     BRANCH,
     RepositoryFile,
@@ -34,7 +38,8 @@ class _RefusedError(Exception):
 class HubServer(ThreadingHTTPServer):
     """Serves the repositories below `root` on `address`.
 
-    `bytes_per_second` limits each connection, so that a test can cut a download at leisure.
+    `bytes_per_second` limits each connection, so that a test can cut a download at leisure, and
+    `faults` is what is wrong with it.
     """
 
     daemon_threads = True
@@ -46,11 +51,31 @@ class HubServer(ThreadingHTTPServer):
         root: Path,
         log: AccessLog,
         bytes_per_second: int | None = None,
+        faults: Faults | None = None,
     ) -> None:
         super().__init__(address, _Handler)
+        self.faults = faults or Faults()
+        self._answering = 0
+        self._counting = threading.Lock()
         self.root = root
         self.log = log
         self.bytes_per_second = bytes_per_second
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered: its line is not in the log yet."""
+        return self._answering > 0
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Count a request from its beginning to its line in the log."""
+        with self._counting:
+            self._answering += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._answering -= 1
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -61,10 +86,12 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 120
 
     def do_GET(self) -> None:
-        self._answer()
+        with self.server.answering():
+            self._answer()
 
     def do_HEAD(self) -> None:
-        self._answer()
+        with self.server.answering():
+            self._answer()
 
     def log_message(self, *_: object) -> None:
         """Stay silent: the access log says it all."""
@@ -73,9 +100,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._status = 0
         self._sent = 0
         try:
-            self._route()
-        except _RefusedError as refused:
-            self._refuse(refused)
+            try:
+                self._route()
+            except _RefusedError as refused:
+                self._refuse(refused)
         except ConnectionError:
             # The client went away; the line says how much it had got by then.
             self.close_connection = True
@@ -89,7 +117,21 @@ class _Handler(BaseHTTPRequestHandler):
                 client=str(self.client_address[0]),
             )
 
+    def _refuse_strangers(self) -> None:
+        faults = self.server.faults
+        if faults.rate_limited:
+            raise _RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "", "Too many requests")
+        given = self.headers.get("Authorization")
+        if faults.token is None or given == f"Bearer {faults.token}":
+            return
+        if given is None:
+            raise _RefusedError(HTTPStatus.UNAUTHORIZED, "RepoNotFound", "Repository not found")
+        raise _RefusedError(
+            HTTPStatus.UNAUTHORIZED, "", "Invalid credentials in Authorization header"
+        )
+
     def _route(self) -> None:
+        self._refuse_strangers()
         address = urlsplit(self.path)
         query = parse_qs(address.query)
         match address.path.strip("/").split("/"):
@@ -135,11 +177,21 @@ class _Handler(BaseHTTPRequestHandler):
         file = snapshot.files.get(path)
         if file is None:
             raise _RefusedError(HTTPStatus.NOT_FOUND, "EntryNotFound", "Entry not found")
+        faults = self.server.faults
+        if faults.gated:
+            raise _RefusedError(HTTPStatus.FORBIDDEN, "GatedRepo", "Access is restricted")
+        failure = faults.next_failure(path) if self.command == "GET" else None
+        self._flipped = faults.flipped.get(path)
+        if isinstance(failure, Flip):
+            self._flipped, failure = failure.position, None
+        if isinstance(failure, HTTPStatus):
+            raise _RefusedError(failure, "", failure.phrase)
+        size = faults.size_of(path, file.size)
         try:
-            span = parse_range(self.headers.get("Range"), file.size)
+            span = parse_range(self.headers.get("Range"), size)
         except UnsatisfiableRangeError:
             self._start(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
-            self.send_header("Content-Range", f"bytes */{file.size}")
+            self.send_header("Content-Range", f"bytes */{size}")
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
@@ -153,24 +205,28 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Repo-Commit", snapshot.commit)
         if file.sha256 is not None:
             self.send_header("X-Linked-Etag", f'"{file.sha256}"')
-            self.send_header("X-Linked-Size", str(file.size))
+            self.send_header("X-Linked-Size", str(size))
         self.end_headers()
         if self.command == "GET":
-            self._send_content(file, span.start, span.length)
+            self._send_content(file, span.start, span.length, cut_after=failure)
 
-    def _send_content(self, file: RepositoryFile, start: int, length: int) -> None:
+    def _send_content(
+        self, file: RepositoryFile, start: int, length: int, *, cut_after: int | None
+    ) -> None:
         rate = self.server.bytes_per_second
         chunk_size = _CHUNK if rate is None else max(1, min(_CHUNK, rate // 10))
         began = time.monotonic()
         with file.location.open("rb") as content:
             content.seek(start)
             while self._sent < length:
+                if cut_after is not None:
+                    chunk_size = min(chunk_size, cut_after - self._sent)
                 chunk = content.read(min(chunk_size, length - self._sent))
                 if not chunk:
-                    # The file shrank under us: an early end tells the client, padding would not.
+                    # To be cut here, or the file shrank under us: an early end tells the client.
                     self.close_connection = True
                     return
-                self.wfile.write(chunk)
+                self.wfile.write(with_flip(chunk, self._flipped, start + self._sent))
                 self._sent += len(chunk)
                 if rate is not None:
                     time.sleep(max(0.0, began + self._sent / rate - time.monotonic()))
@@ -189,7 +245,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         if refused is not None:
-            self.send_header("X-Error-Code", refused.code)
+            if refused.code:
+                self.send_header("X-Error-Code", refused.code)
             self.send_header("X-Error-Message", refused.message)
         self.end_headers()
         if self.command == "GET":

@@ -36,6 +36,14 @@ def test_the_engine_serves_the_pinned_commit(host: Host, settings: Settings) -> 
     )
 
 
+def test_nothing_of_the_handing_on_is_left(host: Host, settings: Settings) -> None:
+    """A port that stays open lets the network read the weights."""
+    units = host.run("systemctl list-units --no-legend --plain 'fortyninety-snapshot-peer*'").stdout
+    assert units == "", f"{units.strip()} is still there. Run systemctl stop on it"
+    listening = host.run(f"ss -Hltn 'sport = :{settings.peer_port}'").stdout
+    assert listening == "", f"port {settings.peer_port} is open: {listening.strip()}"
+
+
 def test_every_file_has_the_hash_that_the_hub_publishes(
     host: Host, settings: Settings, hub_files: dict[str, dict[str, Any]]
 ) -> None:

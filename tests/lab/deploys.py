@@ -31,14 +31,14 @@ def deploy(
     *arguments: str,
     inventory: str = LAB_INVENTORY,
     project: Path = PROJECT,
-    file: str = "deploy.py",
+    deploy_file: str = "deploy.py",
 ) -> Result:
     """Run the deploy to its end, with pyinfra's own JSON result where it prints one.
 
     `project` is the tree to deploy from, such as a copy in which an operator changed something.
     """
     ran = subprocess.run(
-        deploy_command(inventory, "--json", *arguments, deploy=file),
+        deploy_command(inventory, "--json", *arguments, deploy_file=deploy_file),
         cwd=project,
         env={**os.environ, "PYTHONPATH": str(project)},
         stdin=subprocess.DEVNULL,

@@ -6,6 +6,7 @@ One story, in the order of this file: each test starts from where the last one l
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ import pytest
 
 from fortyninety.engine_card import load_engine_card
 from fortyninety.engine_lock import sealed
-from lab import python_mirror
+from lab import python_index, python_mirror, ssh
 from lab.hosts import LabHost
 from lab.question import ask
 from lab.stages import PROJECT
@@ -341,25 +342,55 @@ def test_a_build_whose_uv_was_killed_fails_its_host_and_leaves_the_live_one(
     refused(host, results[0], "does not install: killed by SIGKILL")
 
 
+WHEELS = "/srv/wheels"
+
+
+def put_wheels(host: LabHost, project: Path, folder: Path) -> None:
+    """Fill a folder with every wheel that the project's lock names, and copy it to the host."""
+    fetched = subprocess.run(
+        [
+            *(sys.executable, "-m", "fortyninety", "engine", "download", ENGINE, str(folder)),
+            *("--find-links", str(python_index.wheels_directory())),
+        ],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(project)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert fetched.returncode == 0, fetched.stderr
+    copying = ssh.command_line(host.address, [f"mkdir -p {WHEELS} && tar -C {WHEELS} -x"])
+    with subprocess.Popen(["tar", "-C", str(folder), "-c", "."], stdout=subprocess.PIPE) as archive:
+        subprocess.run(copying, stdin=archive.stdout, check=True)
+    shutil.rmtree(folder)
+
+
 def test_a_build_whose_controller_was_killed_goes_on_and_the_next_run_uses_it(
-    host: LabHost, project: Path
+    host: LabHost, project: Path, tmp_path: Path
 ) -> None:
-    """The mirror of Python is a folder that the lab fills with Debian's, as uv lays out its own."""
+    """And it uses no index: wheels and Python come from folders.
+
+    The mirror of Python is one that the lab fills with Debian's, as uv lays out its own.
+    """
     third_lock(project)
     python_mirror.lay_out(host)
-    uvs_python = ("--data", "python_source=uv", "--data", f"python_mirror={python_mirror.ADDRESS}")
+    put_wheels(host, project, tmp_path / "wheels")
+    offline = [
+        *("--data", "python_source=uv", "--data", f"python_mirror={python_mirror.ADDRESS}"),
+        *("--data", "package_index=none", "--data", f"wheel_directory={WHEELS}"),
+    ]
     with served_without_a_gap(host):
         deploy_killed_in(
             "Engine | Install vLLM",
-            *uvs_python,
+            *offline,
             project=project,
             when=lambda: until_uv_installs(host),
         )
         # Its work is done by the time that the next run gets the turn.
         assert host.ssh(f"pgrep --full '{BUILDER}'").returncode == 0
-    ran = deploy(*uvs_python, project=project)
+    ran = deploy(*offline, project=project)
     assert ran.exit_code == 0, ran.output
-    again = deploy(*uvs_python, project=project)
+    again = deploy(*offline, project=project)
     assert (again.exit_code, again.changed) == (0, {}), again.output
     assert ask(host, "Say hello.")[1] == SENTENCE
     interpreter = host.ssh(f"readlink -f {live(host)}/bin/python", check=True).stdout
@@ -384,10 +415,10 @@ def test_a_release_installs_from_its_lock_and_its_parser_takes_the_70b_in_all_pr
         ran = deploy(
             *("--data", f"engine={release}", "--data", f"profile={profile}"),
             *("--data", "model_repository=hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"),
-            file="bench/engine_deploy.py",
+            deploy_file="bench/engine_deploy.py",
         )
         assert ran.exit_code == 0, ran.output
-        assert "Service | Have the engine read its command line" in ran.changed or (
+        assert "Have the engine read its command line" in ran.changed or (
             release == ENGINE and profile == "balanced"
         )
     # 7 GB each: one at a time.

@@ -2,13 +2,15 @@
 
 import http.client
 import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from lab.hub.access_log import AccessLog
+from lab.hub.faults import Faults
 from lab.hub.repository import head_commit
 from lab.hub.server import HubServer
 
@@ -29,6 +31,8 @@ class Hub:
     root: Path
     address: tuple[str, int]
     log: Path
+    faults: Faults = field(default_factory=Faults)
+    busy: Callable[[], bool] = lambda: False
 
     @property
     def endpoint(self) -> str:
@@ -41,7 +45,10 @@ class Hub:
         return head_commit(self.root, REPOSITORY)
 
     def lines(self) -> list[list[str]]:
-        """The access log's lines, split into fields."""
+        """The access log's lines, split into fields, of all that was asked so far."""
+        deadline = time.monotonic() + 10
+        while self.busy() and time.monotonic() < deadline:
+            time.sleep(0.005)
         return [line.split() for line in self.log.read_text().splitlines()]
 
     def ask(
@@ -74,13 +81,14 @@ def serve_hub(root: Path, tmp_path: Path) -> Iterator[ServeHub]:
     """Start hubs over the folder, at a speed if one is given; stop them all in the end."""
     running: list[tuple[HubServer, threading.Thread]] = []
 
-    def serve(bytes_per_second: int | None = None) -> Hub:
+    def serve(bytes_per_second: int | None = None, *, port: int = 0) -> Hub:
         log = tmp_path / f"access-{len(running)}.log"
-        server = HubServer(("127.0.0.1", 0), root, AccessLog(log), bytes_per_second)
+        faults = Faults()
+        server = HubServer(("127.0.0.1", port), root, AccessLog(log), bytes_per_second, faults)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         running.append((server, thread))
-        return Hub(root, ("127.0.0.1", server.server_port), log)
+        return Hub(root, ("127.0.0.1", server.server_port), log, faults, lambda: server.busy)
 
     yield serve
     for server, thread in running:

@@ -42,7 +42,11 @@ def test_a_bare_two_card_box_is_accepted() -> None:
             {"gpus": [gpu(index, name="NVIDIA GeForce RTX 3090") for index in (0, 1)]},
             "box1: gpu_model is 'NVIDIA GeForce RTX 3090'; expected 'NVIDIA GeForce RTX 4090'",
         ),
-        ({"disks": [("sda", True)]}, "box1: models_directory is on sda; expected on a local NVMe"),
+        (
+            {"disks": [("sda", True)]},
+            "box1: models_directory is on sda (rotational); expected on a local NVMe",
+        ),
+        ({"disks": [("sdb", False)]}, "box1: models_directory is on sdb; expected on a local NVMe"),
         ({"filesystem": "nfs4"}, "box1: models_directory is on nfs4; expected on a local NVMe"),
         (
             {"listeners": ['LISTEN 0 511 127.0.0.1:8000 0.0.0.0:* users:(("nginx",pid=77,fd=6))']},
@@ -107,6 +111,19 @@ def test_every_reason_is_said_at_once() -> None:
 def test_a_host_whose_shell_did_not_answer_is_one_problem() -> None:
     (problem,) = found(HostState())
     assert problem.startswith("box1: survey is empty")
+
+
+@pytest.mark.parametrize(
+    ("source", "problems"),
+    [("auto", 0), ("debian-12", 0), ("uv", 0), ("distribution", 1)],
+)
+def test_python_that_the_distribution_does_not_have_is_refused(source: str, problems: int) -> None:
+    lines = found(bare_host(), python_source=source)
+    assert len(lines) == problems
+    if lines:
+        assert lines[0].startswith(
+            "box1: python_source is 'distribution'; expected 'auto', 'debian-12' or 'uv' on Debian"
+        )
 
 
 def refused(**changes: Any) -> list[str]:

@@ -54,6 +54,8 @@ def test_pyinfras_own_connection_and_global_keys_are_not_settings() -> None:
         ("service_user", "Vllm Service", "the name of a Linux account"),
         ("hub_endpoint", "hub.example", "http:// or https://"),
         ("gpu_count", 0, "a whole number from 1 to 16 or None"),
+        ("snapshot_source", "models/llama", "an absolute path on the hosts, or an address"),
+        ("peer_rate_limit", 0, "a whole number of at least 1 or None"),
     ],
 )
 def test_a_wrong_value_names_host_key_value_and_what_is_allowed(
@@ -63,6 +65,13 @@ def test_a_wrong_value_names_host_key_value_and_what_is_allowed(
     assert (problem.host, problem.subject) == ("box1", key)
     assert repr(value) in str(problem)
     assert allowed in problem.allowed
+
+
+@pytest.mark.parametrize("value", ["hf_the-secret-itself", "file:relative", "environment:A B"])
+def test_a_token_written_where_its_place_belongs_is_refused_and_not_shown(value: str) -> None:
+    problem = only_problem(hub_token=value)
+    assert value not in str(problem)
+    assert "'file:/path' or 'environment:NAME'" in problem.allowed
 
 
 def test_an_unknown_key_names_the_nearest_setting() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -52,32 +53,57 @@ def test_files_come_with_hash_mode_and_target(tmp_path: Path) -> None:
     assert str(absent) not in state.files
 
 
-def manifest(snapshot: Path, *lines: str) -> None:
-    snapshot.mkdir()
+def publish(snapshot: Path, files: dict[str, str], *lines: str) -> None:
+    snapshot.mkdir(parents=True)
+    for name, content in files.items():
+        (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+        (snapshot / name).write_text(content)
     (snapshot / ".fortyninety-manifest").write_text("".join(f"{line}\n" for line in lines))
 
 
 def test_a_snapshot_with_every_file_at_its_size_is_whole(tmp_path: Path) -> None:
-    manifest(tmp_path / "snapshot", f"{'a' * 64}  3  a b.txt", f"{'b' * 64}  2  sub/c")
-    (tmp_path / "snapshot" / "a b.txt").write_text("abc")
-    (tmp_path / "snapshot" / "sub").mkdir()
-    (tmp_path / "snapshot" / "sub" / "c").write_text("xy")
+    files = {"a b.txt": "abc", "sub/c": "xy"}
+    publish(tmp_path / "snapshot", files, f"{'a' * 64}  3  a b.txt", f"{'b' * 64}  2  sub/c")
     assert survey(tmp_path).snapshot == "whole"
 
 
 @pytest.mark.parametrize("content", ["ab", "abcd"])
 def test_a_snapshot_with_a_file_of_another_size_is_damaged(tmp_path: Path, content: str) -> None:
-    manifest(tmp_path / "snapshot", f"{'a' * 64}  3  a")
-    (tmp_path / "snapshot" / "a").write_text(content)
+    publish(tmp_path / "snapshot", {"a": content}, f"{'a' * 64}  3  a")
     assert survey(tmp_path).snapshot == "damaged"
 
 
-def test_a_snapshot_with_a_file_too_few_or_too_many_is_damaged(tmp_path: Path) -> None:
-    manifest(tmp_path / "snapshot", f"{'a' * 64}  3  a")
+@pytest.mark.parametrize("files", [{"b": "abc"}, {"a": "abc", "stray": ""}])
+def test_a_snapshot_with_a_file_too_few_or_too_many_is_damaged(
+    tmp_path: Path, files: dict[str, str]
+) -> None:
+    publish(tmp_path / "snapshot", files, f"{'a' * 64}  3  a")
     assert survey(tmp_path).snapshot == "damaged"
-    (tmp_path / "snapshot" / "a").write_text("abc")
-    (tmp_path / "snapshot" / "stray").write_text("")
-    assert survey(tmp_path).snapshot == "damaged"
+
+
+def test_a_file_written_to_after_the_publication_is_seen_without_hashing(tmp_path: Path) -> None:
+    snapshot = tmp_path / "snapshot"
+    publish(snapshot, {"a": "abc"}, f"{'a' * 64}  3  a")
+    later = (snapshot / ".fortyninety-manifest").stat().st_mtime_ns + 10**6
+    (snapshot / "a").write_text("abd")
+    os.utime(snapshot / "a", ns=(later, later))
+    assert survey(tmp_path).snapshot == "touched"
+
+
+def test_commits_come_oldest_first_and_fetches_that_were_given_up_by_name(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    for age, commit in enumerate(["new", "middle", "old"]):
+        publish(model / commit, {})
+        os.utime(model / commit / ".fortyninety-manifest", (1000 - age, 1000 - age))
+    (model / ".partial-given-up").mkdir()
+    (model / ".partial-new").mkdir()
+    (model / ".incoming-new").mkdir()
+    (model / ".incoming-new" / "a").write_bytes(bytes(100_000))
+    state = survey(tmp_path, snapshot=str(model / "new"), second_copy=str(model / "old"))
+    assert state.commits == [str(model / each) for each in ("old", "middle", "new")]
+    assert state.leftovers == [str(model / ".partial-given-up")]
+    assert 100_000 <= state.snapshot_begun < 200_000
+    assert (state.snapshot, state.second_copy) == ("whole", "whole")
 
 
 def test_a_folder_without_a_manifest_is_no_snapshot(tmp_path: Path) -> None:

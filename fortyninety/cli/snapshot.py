@@ -1,0 +1,108 @@
+"""The `snapshot` commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+import click
+
+from fortyninety.engine_card import load_engine_card
+from fortyninety.host_programs import SNAPSHOT, program
+from fortyninety.plan import plan_paths
+
+if TYPE_CHECKING:
+    from pyinfra.api.host import Host
+
+    from fortyninety.settings import Settings
+
+
+@dataclass
+class Verdict:
+    """What hashing a host's snapshot again found. Sizes are bytes, `seconds` the host's own."""
+
+    host: str
+    folder: str
+    whole: bool
+    files: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+
+
+@click.group()
+def snapshot() -> None:
+    """The checkpoints on the hosts."""
+
+
+@snapshot.command()
+@click.argument("inventory")
+@click.option("--limit", multiple=True, metavar="HOST_OR_GROUP", help="Only these; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
+    """Hash every byte of the published snapshots again, on the hosts of INVENTORY, side by side.
+
+    Changes nothing. Ends with 0 where everything is right, 1 where something is not or a host does
+    not answer, 2 where the inventory cannot be used. A wrong snapshot is marked as such, so that
+    the next deploy puts it right: it fetches what is wrong alone.
+
+    \b
+    Examples:
+      fortyninety snapshot verify inventory/prod.py
+      fortyninety snapshot verify inventory/prod.py --limit gpu-box-2
+      fortyninety snapshot verify inventory/prod.py --json | jq '.hosts[] | select(.whole | not)'
+    """
+    # Here, and not above: pyinfra changes the standard library as it is imported.
+    from fortyninety.inventory_hosts import InventoryUnusable, connect_hosts  # noqa: PLC0415
+
+    try:
+        connected = connect_hosts(inventory, limit)
+    except InventoryUnusable as unusable:
+        raise click.UsageError(str(unusable)) from unusable
+    if sys.stderr.isatty():
+        click.echo(f"hashing on {len(connected.settings)} hosts ...", err=True)
+    pool = connected.state.fact_pool
+    waiting = [pool.spawn(_verify, host, each) for host, each in connected.settings.items()]
+    verdicts = [greenlet.get() for greenlet in waiting]
+    connected.disconnect()
+    problems = [str(problem) for problem in connected.problems]
+    if as_json:
+        page = {"hosts": [asdict(each) for each in verdicts], "problems": problems}
+        click.echo(json.dumps(page, indent=2))
+    else:
+        for verdict in verdicts:
+            _print(verdict)
+        for problem in problems:
+            click.secho(problem, fg="red", err=True)
+    sys.exit(0 if all(each.whole for each in verdicts) and not problems else 1)
+
+
+def _verify(host: Host, settings: Settings) -> Verdict:
+    from fortyninety.host_shell import HostLost, shell  # noqa: PLC0415
+
+    folder = plan_paths(settings, load_engine_card(settings.engine)).snapshot
+    try:
+        # By this project's own program, whatever an older deploy may have left on the host.
+        output = shell(host, f"python3 - verify {folder}", _stdin=program(SNAPSHOT))
+    except HostLost as lost:
+        return Verdict(host.name, folder, whole=False, wrong=[str(lost)])
+    if not output.stdout_lines:
+        said = " ".join(output.stderr.split()) or "the host answered nothing"
+        return Verdict(host.name, folder, whole=False, wrong=[said])
+    found = json.loads(output.stdout_lines[-1])
+    return Verdict(host.name, folder, whole=not found["wrong"], **found)
+
+
+def _print(verdict: Verdict) -> None:
+    if verdict.whole:
+        rate = verdict.bytes / 1e9 / max(verdict.seconds, 0.001)
+        click.echo(
+            f"{verdict.host}: {click.style('whole', fg='green')}, {verdict.files} files, "
+            f"{verdict.bytes / 1e9:.2f} GB in {verdict.seconds:.1f} s, {rate:.2f} GB/s"
+        )
+        return
+    click.echo(f"{verdict.host}: {click.style('wrong', fg='red')} in {verdict.folder}")
+    for each in verdict.wrong:
+        click.echo(f"  {each}")

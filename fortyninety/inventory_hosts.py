@@ -1,0 +1,89 @@
+"""The hosts of a pyinfra inventory, connected, for commands that are not a deploy.
+
+Only for a command to import when it runs: pyinfra changes the standard library as it is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+
+from pyinfra.api.connect import connect_all, disconnect_all
+from pyinfra.api.exceptions import NoGroupError, PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.inventory import Inventory
+from pyinfra.api.state import State
+from pyinfra.context import ctx_state
+from pyinfra_cli.exceptions import CliError
+from pyinfra_cli.inventory import make_inventory
+
+from fortyninety.problems import Problem
+from fortyninety.settings import Settings, parse_settings
+
+
+class InventoryUnusable(Exception):
+    """Why there are no hosts to look at, in one line."""
+
+
+@dataclass
+class ConnectedHosts:
+    """The hosts that answer, with their settings, and what is wrong with the others."""
+
+    state: State
+    settings: dict[Host, Settings] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def disconnect(self) -> None:
+        """Close every connection."""
+        disconnect_all(self.state)
+
+
+def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
+    """Connect to the hosts of an inventory file, or to those that match a name or group of `limit`.
+
+    Raises InventoryUnusable.
+    """
+    if not Path(path).is_file():
+        raise InventoryUnusable(f"there is no inventory file {path}")
+    state = State()
+    try:
+        # An inventory file is run in the context of a run, and settings come from group_data/.
+        with ctx_state.use(state):
+            inventory = make_inventory(path, cwd=str(Path.cwd()))
+    except (PyinfraError, CliError) as error:
+        raise InventoryUnusable(f"{path}: {error}") from error
+    chosen = _chosen(inventory, list(limit))
+    if not chosen:
+        names = ", ".join(host.name for host in inventory)
+        raise InventoryUnusable(f"no host of {path} matches {' '.join(limit)}; it has {names}")
+    state.init(inventory, None, initial_limit=chosen)
+    connected = ConnectedHosts(state)
+    for host in chosen:
+        parsed = parse_settings(host.name, host.data.dict())  # type: ignore[no-untyped-call]
+        if isinstance(parsed, list):
+            connected.problems += parsed
+        else:
+            connected.settings[host] = parsed
+    connect_all(state)
+    for host in list(connected.settings):
+        if not host.connected:
+            del connected.settings[host]
+            connected.problems.append(
+                Problem(host.name, "connection", "refused or unanswered", "SSH as in a deploy")
+            )
+    return connected
+
+
+def _chosen(inventory: Inventory, limit: list[str]) -> list[Host]:
+    if not limit:
+        return list(inventory)
+    found: dict[Host, None] = {}
+    for pattern in limit:
+        try:
+            matching = inventory.get_group(pattern)
+        except NoGroupError:
+            matching = [host for host in inventory if fnmatch(host.name, pattern)]
+        found.update(dict.fromkeys(matching))
+    return list(found)

@@ -1,0 +1,17 @@
+"""The deploy of `test_snapshot_fleet.py`: a bare host gets the host's tools and the snapshot."""
+
+from fortyninety.operations import apt, environment
+from fortyninety.operations.apt import Package
+from fortyninety.plan import HOST_TOOLS_LOCK
+from tasks import preflight, snapshot
+
+plan = preflight.plan_or_refuse()
+apt.packages((Package("python3-venv"),), name="Install what the host's tools are made with")
+environment.host_tools(
+    plan.paths.tools,
+    HOST_TOOLS_LOCK,
+    plan.paths.tools_lock,
+    name="Install uv and the hub's client from their lock",
+)
+snapshot.publish(plan)
+snapshot.prune(plan)

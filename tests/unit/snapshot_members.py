@@ -1,0 +1,171 @@
+"""Members of a fleet on this machine: a folder each, the host's real program, real rsync daemons.
+
+Only systemd is missing here, which on a host starts the daemon and ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fortyninety.host.snapshot import daemon_configuration
+from fortyninety.snapshot_exchange import Exchange, Settled, Source, StepFailed
+from tests.unit.serving_hub import REPOSITORY, Hub
+
+PROGRAM = Path(__file__).resolve().parents[2] / "fortyninety" / "host" / "snapshot.py"
+PEER_PORT = 18873
+
+
+def start_step(command: str, request: dict[str, Any]) -> subprocess.Popen[str]:
+    """A step of the program, as its own process, with its request written to it."""
+    process = subprocess.Popen(
+        [sys.executable, str(PROGRAM), command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(request))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+@dataclass
+class LocalMember:
+    """A host of the fleet, as a folder. `corrupt` flips a byte of this file in what it serves."""
+
+    name: str
+    address: str
+    root: Path
+    corrupt: str | None = None
+    before: Callable[[str], None] = lambda command: None
+    _daemon: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def model(self) -> Path:
+        return self.root / "model"
+
+    def step(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
+        self.before(command)
+        if command == "serve":
+            return self._serve(request)
+        if command in ("keep-serving", "stop-serving"):
+            self.stop_serving()
+            return {}
+        process = start_step(command, request)
+        output, errors = process.communicate(timeout=120)
+        if process.returncode != 0:
+            raise StepFailed(process.returncode, errors.strip())
+        answer: dict[str, Any] = json.loads(output)
+        return answer
+
+    def _serve(self, request: dict[str, Any]) -> dict[str, Any]:
+        folder = self.root / "peer"
+        export = folder / "export"
+        export.mkdir(parents=True)
+        published = self.model / request["revision"]
+        source = published if published.exists() else self.model / f".partial-{published.name}"
+        if self.corrupt is None:
+            subprocess.run(["mount", "--bind", source, export], check=True)
+        else:
+            subprocess.run(["cp", "-a", f"{source}/.", export], check=True)
+            with (export / self.corrupt).open("r+b") as file:
+                byte = file.read(1)
+                file.seek(0)
+                file.write(bytes([byte[0] ^ 1]))
+        (folder / "secret").touch(mode=0o600)
+        (folder / "secret").write_text(f"snapshot:{request['secret']}\n")
+        text = f"address = {self.address}\n{daemon_configuration(folder, request)}"
+        (folder / "rsyncd.conf").write_text(text)
+        self._daemon = subprocess.Popen(
+            ["rsync", "--daemon", "--no-detach", f"--config={folder}/rsyncd.conf"],
+            stdin=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 10
+        while not self.serves():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return {}
+
+    def serves(self) -> bool:
+        """Whether its port is open."""
+        try:
+            socket.create_connection((self.address, PEER_PORT), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def stop_serving(self) -> None:
+        """End the daemon, as its unit ends on a host."""
+        if self._daemon is not None:
+            self._daemon.send_signal(signal.SIGTERM)
+            self._daemon.wait()
+            self._daemon = None
+        folder = self.root / "peer"
+        if self.corrupt is None and folder.exists():
+            # A child that still sends to a dead client does not keep the folder.
+            subprocess.run(["umount", "--lazy", folder / "export"], check=True)
+        subprocess.run(["rm", "-rf", "--one-file-system", folder], check=True)
+
+
+MakeMembers = Callable[[int], list[LocalMember]]
+
+
+@pytest.fixture
+def members(tmp_path: Path) -> Iterator[MakeMembers]:
+    """Make hosts; whatever they still serve ends with the test."""
+    made: list[LocalMember] = []
+
+    def make(count: int) -> list[LocalMember]:
+        for number in range(len(made), len(made) + count):
+            root = tmp_path / f"box{number}"
+            root.mkdir()
+            made.append(LocalMember(f"box{number}", f"127.0.1.{number + 1}", root))
+        return made[-count:]
+
+    yield make
+    for member in made:
+        member.stop_serving()
+
+
+def source_of(hub: Hub, **changes: Any) -> Source:
+    """The hub's repository, with little patience."""
+    values = {"endpoint": hub.endpoint, "revision": hub.commit, "patience": 3.0, **changes}
+    return Source(repository=REPOSITORY, **values)
+
+
+def exchange_of(hub: Hub, **changes: Any) -> Exchange:
+    """An exchange whose first copy comes from the hub."""
+    return Exchange(source_of(hub, **changes), port=PEER_PORT)
+
+
+def supply(exchange: Exchange, *fleet: LocalMember) -> dict[str, str]:
+    """Supply members side by side, as a run does; what went wrong, by name."""
+    failed: dict[str, str] = {}
+
+    def one(member: LocalMember) -> None:
+        try:
+            exchange.supply(member, Settled(str(member.model)), ["127.0.0.1"])
+        except Exception as error:
+            failed[member.name] = str(error)
+
+    threads = [threading.Thread(target=one, args=(member,)) for member in fleet]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+        assert not thread.is_alive(), "a member waits for ever"
+    return failed

@@ -1,0 +1,115 @@
+"""Who gets what from whom: each part leaves the hub once, and time grows slowly with the fleet."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+
+import pytest
+
+from fortyninety.handing_on import HUB, Distribution, Exhausted, Transfer
+
+
+def distribute(hosts: int, sizes: list[float], *, peers: bool = True) -> tuple[float, Counter[str]]:
+    """Play it through with cables of speed 1: when the last one is done, and who sent how often."""
+    names = [f"box{number}" for number in range(hosts)]
+    distribution = Distribution(len(sizes), peers=peers)
+    for name in names:
+        distribution.add(name, [])
+    now, sent, busy = 0.0, Counter[str](), set[str]()
+    under_way: list[tuple[float, int, Transfer]] = []
+    while True:
+        for name, order in distribution.assign(set(names) - busy).items():
+            assert isinstance(order, Transfer)
+            sent[order.sender] += 1
+            busy.add(name)
+            heapq.heappush(under_way, (now + sizes[order.part], sum(sent.values()), order))
+            receivers = [each.receiver for _, _, each in under_way]
+            senders = [each.sender for _, _, each in under_way]
+            assert len(receivers) == len(set(receivers)), "two parts at once into one host"
+            assert not peers or len(senders) == len(set(senders)), "two parts at once out of one"
+        if not under_way:
+            break
+        now, _, done = heapq.heappop(under_way)
+        distribution.done(done)
+        busy.discard(done.receiver)
+    assert all(not distribution.lacks(name) for name in names)
+    return now, sent
+
+
+# The nine shards of Llama 3.1 70B in AWQ-INT4, and its small files, in GB.
+LLAMA = [4.9] * 8 + [0.5, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "at_most"), [(1, 1.0), (2, 1.15), (4, 1.45), (8, 1.6), (16, 1.8), (64, 2.1)]
+)
+def test_time_grows_slowly_with_the_number_of_hosts(hosts: int, at_most: float) -> None:
+    seconds, sent = distribute(hosts, LLAMA)
+    assert seconds / sum(LLAMA) <= at_most
+    assert sent[HUB] == len(LLAMA), "a part left the hub twice"
+
+
+def test_without_peers_every_host_fetches_everything_for_itself() -> None:
+    _, sent = distribute(3, LLAMA, peers=False)
+    assert sent == {HUB: 3 * len(LLAMA)}
+
+
+def order_of(distribution: Distribution, name: str) -> Transfer:
+    order = distribution.assign([name])[name]
+    assert isinstance(order, Transfer), order
+    return order
+
+
+def test_a_host_goes_from_a_bad_peer_to_a_good_one_and_then_to_the_hub() -> None:
+    distribution = Distribution(1)
+    distribution.add("bad", [0])
+    distribution.add("worse", [0])
+    distribution.add("new", [])
+    senders = []
+    for _ in range(3):
+        order = order_of(distribution, "new")
+        senders.append(order.sender)
+        distribution.failed(order, f"{order.sender} failed")
+    assert sorted(senders[:2]) == ["bad", "worse"]
+    assert senders[2] == HUB
+    exhausted = distribution.assign(["new"])["new"]
+    assert isinstance(exhausted, Exhausted)
+    assert exhausted.reasons == [f"{sender} failed" for sender in senders]
+
+
+def test_one_complaint_may_be_the_receivers_own_fault_and_two_are_the_senders() -> None:
+    distribution = Distribution(2)
+    distribution.add("giver", [0, 1])
+    for name in ("one", "two", "three"):
+        distribution.add(name, [])
+    first = order_of(distribution, "one")
+    assert first.sender == "giver"
+    distribution.failed(first, "wrong bytes")
+    second = order_of(distribution, "two")
+    assert second.sender == "giver"
+    distribution.failed(second, "wrong bytes")
+    assert order_of(distribution, "three").sender == HUB
+
+
+def test_a_hub_that_refuses_is_not_asked_by_the_others_who_get_its_reason() -> None:
+    distribution = Distribution(1)
+    distribution.add("one", [])
+    distribution.add("two", [])
+    orders = distribution.assign(["one", "two"])
+    (order,) = orders.values()
+    assert isinstance(order, Transfer), "the other waits"
+    distribution.failed(order, "no such repository", final=True)
+    ends = distribution.assign(["one", "two"])
+    assert {str(end) for end in ends.values()} == {"no such repository"}
+
+
+def test_a_host_that_dies_in_the_middle_frees_what_it_was_given() -> None:
+    distribution = Distribution(1)
+    distribution.add("dying", [])
+    distribution.add("other", [])
+    (order,) = distribution.assign(["dying", "other"]).values()
+    assert isinstance(order, Transfer)
+    distribution.remove(order.receiver)
+    left = "other" if order.receiver == "dying" else "dying"
+    assert order_of(distribution, left).sender == HUB

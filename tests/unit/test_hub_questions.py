@@ -1,0 +1,83 @@
+"""What this machine asks before a run: what a branch is now, how large a snapshot is, the token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fortyninety import hub as questions
+from fortyninety.problems import Problem
+from tests.unit.readings import bare_host, settings
+from tests.unit.serving_hub import REPOSITORY, Hub
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> Iterator[None]:
+    questions.ask_for_commit.cache_clear()
+    yield
+    questions.ask_for_commit.cache_clear()
+
+
+def test_a_branch_is_refused_with_the_commit_that_it_points_to_now(hub: Hub) -> None:
+    problem = Problem("box1", "model_revision", "'main'", "a full commit hash")
+    data = {
+        "model_revision": "main",
+        "model_repository": REPOSITORY,
+        "hub_endpoint": hub.endpoint,
+    }
+    assert str(questions.with_commit(problem, data)).endswith(f"main now points to {hub.commit}")
+
+
+def test_a_hub_out_of_reach_changes_nothing_about_the_refusal() -> None:
+    problem = Problem("box1", "model_revision", "'main'", "a full commit hash")
+    data = {
+        "model_revision": "main",
+        "model_repository": REPOSITORY,
+        "hub_endpoint": "http://127.0.0.1:9",
+    }
+    assert questions.with_commit(problem, data) == problem
+
+
+def test_a_disk_without_room_is_refused_with_the_arithmetic(hub: Hub) -> None:
+    wanted = settings(
+        hub_endpoint=hub.endpoint, model_repository=REPOSITORY, model_revision=hub.commit
+    )
+    (problem,) = questions.room_problems("box1", wanted, bare_host(free_bytes=10**9))
+    assert str(problem).startswith(
+        "box1: models_directory is on a disk with 1.0 GB free; expected 2.0 GB (snapshot 0.0 GB"
+    )
+    assert not list(questions.room_problems("box1", wanted, bare_host(free_bytes=10**10)))
+
+
+def test_a_host_that_has_the_snapshot_does_not_make_anybody_ask_the_hub(hub: Hub) -> None:
+    wanted = settings(
+        hub_endpoint=hub.endpoint, model_repository=REPOSITORY, model_revision=hub.commit
+    )
+    host = bare_host(free_bytes=0, snapshot="whole")
+    assert not list(questions.room_problems("box1", wanted, host))
+    assert hub.lines() == []
+
+
+def test_a_token_is_read_from_a_file_for_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("hf_secret\n")
+    file.chmod(0o600)
+    assert questions.token_of(settings(hub_token=f"file:{file}")) == "hf_secret"
+    file.chmod(0o640)
+    (problem,) = questions.token_problems("box1", settings(hub_token=f"file:{file}"))
+    assert "which others may read (mode 640)" in str(problem)
+    assert "hf_secret" not in str(problem)
+
+
+def test_a_token_that_is_nowhere_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_SUCH_TOKEN", raising=False)
+    for place in (f"file:{tmp_path}/none", "environment:NO_SUCH_TOKEN"):
+        (problem,) = questions.token_problems("box1", settings(hub_token=place))
+        assert problem.subject == "hub_token"
+    monkeypatch.setenv("NO_SUCH_TOKEN", "hf_secret")
+    assert questions.token_of(settings(hub_token="environment:NO_SUCH_TOKEN")) == "hf_secret"
+    assert questions.token_of(settings()) is None
