@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fortyninety.cards import card_named
-from fortyninety.engine_card import EngineCard
+from fortyninety.cell import Membership
+from fortyninety.engine_card import EngineCard, MultiNode
 from fortyninety.settings import Settings
 
 
@@ -16,7 +17,12 @@ class FlagAbsent(ValueError):
 
 
 def serve_arguments(
-    settings: Settings, card: EngineCard, *, model_path: str, tensor_parallel_size: int
+    settings: Settings,
+    card: EngineCard,
+    *,
+    model_path: str,
+    tensor_parallel_size: int,
+    cell: Membership | None = None,
 ) -> list[str]:
     """The arguments after the engine's entry command, in a fixed order.
 
@@ -55,7 +61,48 @@ def serve_arguments(
         arguments.append(quiet)
     if _lacks_peer_to_peer(settings, tensor_parallel_size):
         arguments += card.without_peer_to_peer.arguments
-    return [*arguments, *card.extra_arguments, *settings.engine_arguments]
+    extra = card.extra_arguments
+    if cell is not None:
+        multi_node = _multi_node(card)
+        arguments += _cell_arguments(cell, multi_node)
+        if multi_node.extra_arguments is not None:
+            extra = multi_node.extra_arguments
+    return [*arguments, *extra, *settings.engine_arguments]
+
+
+def _cell_arguments(cell: Membership, multi_node: MultiNode) -> list[str]:
+    size = str(len(cell.addresses))
+    values = {
+        "pipeline_parallel_size": size,
+        "nodes": size,
+        "node_rank": str(cell.rank),
+        "head_address": cell.head_address,
+        "head_port": str(cell.rendezvous_port),
+    }
+    arguments = [word for key, value in values.items() for word in (multi_node.flags[key], value)]
+    return arguments if cell.is_head else [*arguments, multi_node.flags["headless"]]
+
+
+def _multi_node(card: EngineCard) -> MultiNode:
+    if card.multi_node is None:
+        raise FlagAbsent("cell", card.release)
+    return card.multi_node
+
+
+def engine_entry(card: EngineCard, cell: Membership | None) -> tuple[str, ...]:
+    """The program of the environment that is run, and its first arguments."""
+    if cell is None or cell.is_head:
+        return card.entry
+    return _multi_node(card).headless_entry or card.entry
+
+
+def cell_environment(card: EngineCard, cell: Membership, interface: str) -> dict[str, str]:
+    """Where this member's part of the engine is reached: at its own address and nowhere else."""
+    multi_node = _multi_node(card)
+    return {
+        multi_node.address_variable: cell.own_address,
+        **dict.fromkeys(multi_node.interface_variables, interface),
+    }
 
 
 def engine_environment(

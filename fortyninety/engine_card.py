@@ -72,6 +72,24 @@ class WithoutPeerToPeer(BaseModel):
     environment: dict[str, str] = Field(default_factory=dict)
 
 
+class MultiNode(BaseModel):
+    """How the release serves one model from several hosts, by its own pipeline parallel.
+
+    `flags` are its spellings; `headless_entry` is the entry of the hosts that do not serve, where
+    that is another one, and `extra_arguments` stand in place of the card's own, where they do.
+    `address_variable` takes the host's own address, `interface_variables` the name of its
+    interface.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    headless_entry: tuple[str, ...] | None
+    flags: dict[str, str]
+    extra_arguments: tuple[str, ...] | None
+    address_variable: str
+    interface_variables: tuple[str, ...]
+
+
 class EngineCard(BaseModel):
     """What differs between vLLM releases, as data. Read with `load_engine_card`."""
 
@@ -94,6 +112,7 @@ class EngineCard(BaseModel):
     flags: dict[str, str | None]
     values: dict[str, dict[str, str]]
     attention_backend: AttentionBackendChoice
+    multi_node: MultiNode | None
     environment: dict[str, str]
     without_peer_to_peer: WithoutPeerToPeer = WithoutPeerToPeer()
     log_lines: dict[str, Any]

@@ -47,7 +47,8 @@ def fleet_fit(inventory: str, limit: Iterable[str], options: Mapping[str, Any]) 
         raise FitError(str(error)) from error
     try:
         settings = _every_setting(hosts)
-        return [_answer(hosts, host, each, options) for host, each in settings.items()]
+        states = {host: _reading(hosts, host, each) for host, each in settings.items()}
+        return [_answer(hosts, host, settings, states, options) for host in settings]
     finally:
         hosts.disconnect()
 
@@ -71,10 +72,20 @@ def _every_setting(hosts: ConnectedHosts) -> dict[Host, Settings]:
 
 
 def _answer(
-    hosts: ConnectedHosts, host: Host, settings: Settings, options: Mapping[str, Any]
+    hosts: ConnectedHosts,
+    host: Host,
+    every: Mapping[Host, Settings],
+    states: Mapping[Host, HostState],
+    options: Mapping[str, Any],
 ) -> HostFit:
-    state = _reading(hosts, host, settings)
-    box, remarks = host_box(host.name, settings, state)
+    settings = every[host]
+    box, remarks = host_box(host.name, settings, states[host])
+    boxes = [box]
+    for other in hosts.state.inventory:
+        if other is not host and settings.cell and other.data.get("cell") == settings.cell:
+            # A member that a limit leaves out counts as one like this.
+            known = other in every
+            boxes.append(host_box(other.name, every[other], states[other])[0] if known else box)
     flags = settings_flags(settings)
     if options["profile"] is not None:
         flags = replace(flags, **vars(PROFILES[options["profile"]]))
@@ -84,7 +95,7 @@ def _answer(
         flags = replace(flags, enforce_eager=True)
     own = None if settings.tensor_parallel_size == "all" else settings.tensor_parallel_size
     shape = make_shape(
-        [box], options["tensor_parallel_size"] or own, options["pipeline_parallel_size"]
+        boxes, options["tensor_parallel_size"] or own, options["pipeline_parallel_size"]
     )
     weights = checkpoint_sizes(
         settings.model_repository, settings.model_revision, settings.hub_endpoint

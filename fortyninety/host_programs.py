@@ -9,6 +9,7 @@ CHECK_COMMAND_LINE = "check_command_line.py"
 ROLL_BACK = "roll_back.py"
 SNAPSHOT = "snapshot.py"
 COMPLETE = "complete.py"
+CELL_MEMBER = "cell_member.py"
 
 
 def program(file_name: str) -> str:

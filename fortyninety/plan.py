@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fortyninety.command_line import engine_environment, serve_arguments
+from fortyninety.cell import Membership
+from fortyninety.command_line import (
+    cell_environment,
+    engine_entry,
+    engine_environment,
+    serve_arguments,
+)
 from fortyninety.engine_card import EngineCard, lock_hash
 from fortyninety.facts.survey import HostState, SurveyRequest
+from fortyninety.host_programs import CELL_MEMBER, program
 from fortyninety.operations.apt import Package
 from fortyninety.settings import Settings
 
@@ -25,6 +34,7 @@ HOST_TOOLS_LOCK = Path(__file__).resolve().parent.parent / "host-tools" / "requi
 SERVICE = "vllm.service"
 POWER_SERVICE = "fortyninety-power-limit.service"
 PERSISTENCE_SERVICE = "nvidia-persistenced.service"
+CELL_FIREWALL_SERVICE = "fortyninety-cell-firewall.service"
 DRIVER_PACKAGE = "nvidia-kernel-dkms"
 
 ARCHIVE_SOURCES = "/etc/apt/sources.list.d/fortyninety.sources"
@@ -32,6 +42,8 @@ PYTHON_PREFERENCES = "/etc/apt/preferences.d/fortyninety-python"
 NOUVEAU_CONFIGURATION = "/etc/modprobe.d/fortyninety-nouveau.conf"
 SERVICE_UNIT = f"/etc/systemd/system/{SERVICE}"
 POWER_UNIT = f"/etc/systemd/system/{POWER_SERVICE}"
+CELL_FIREWALL_UNIT = f"/etc/systemd/system/{CELL_FIREWALL_SERVICE}"
+CELL_FIREWALL_RULES = "/etc/fortyninety/cell.nft"
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,7 @@ class Paths:
     second_copy: str | None
     snapshot_program: str
     complete: str
+    cell_member: str
 
     @property
     def surveyed(self) -> tuple[str, ...]:
@@ -64,6 +77,8 @@ class Paths:
             NOUVEAU_CONFIGURATION,
             SERVICE_UNIT,
             POWER_UNIT,
+            CELL_FIREWALL_UNIT,
+            CELL_FIREWALL_RULES,
             complete_marker(self.tools),
             self.managed_interpreter,
             complete_marker(self.engine),
@@ -73,6 +88,7 @@ class Paths:
             self.check_command_line,
             self.snapshot_program,
             self.complete,
+            self.cell_member,
         )
 
 
@@ -130,12 +146,37 @@ class Plan:
     environment: tuple[tuple[str, str], ...]
     # What the engine will say of its KV cache; None where it is not known what the model weighs.
     kv_tokens: int | None = None
+    cell: Membership | None = None
+    cell_digest: str = ""
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The whole command line of the service, with the program's full path."""
-        program, *rest = self.card.entry
-        return (f"{self.paths.engine}/bin/{program}", *rest, *self.arguments)
+        """The whole command line of the service, with the program's full path.
+
+        In a cell it is that of the program that runs the engine together with the other members'.
+        """
+        first, *rest = engine_entry(self.card, self.cell)
+        engine = (f"{self.paths.engine}/bin/{first}", *rest, *self.arguments)
+        if self.cell is None:
+            return engine
+        progress = ("prompt_tokens", "generation_tokens", "kv_usage")
+        return (
+            *(f"{self.paths.engine}/bin/python", self.paths.cell_member),
+            *("--cell", self.cell.name, "--rank", str(self.cell.rank)),
+            *("--members", ",".join(self.cell.addresses)),
+            *("--link-port", str(self.cell.port), "--digest", self.cell_digest),
+            *("--answer-port", str(self.settings.port)),
+            *("--answer-model", self.settings.model_name),
+            *("--complete", self.paths.complete),
+            *("--progress", ",".join(self.card.metrics[key].name for key in progress)),
+            *("--ready-timeout", str(self.settings.ready_timeout)),
+            *("--", *engine),
+        )
+
+    @property
+    def cell_packages(self) -> tuple[Package, ...]:
+        """What the firewall of a cell is loaded with."""
+        return () if self.cell is None else (Package("nftables"),)
 
     @property
     def python_suite(self) -> str | None:
@@ -175,6 +216,7 @@ def plan_paths(settings: Settings, card: EngineCard) -> Paths:
         second_copy=f"{second}/{model_folder}/{settings.model_revision}" if second else None,
         snapshot_program=f"{root}/bin/snapshot",
         complete=f"{root}/bin/complete",
+        cell_member=f"{root}/bin/cell-member",
     )
 
 
@@ -254,7 +296,12 @@ def needed_archives(plan: Plan, state: HostState) -> tuple[str, ...]:
 
     Empty where every package is there: nothing is fetched then, and nobody need answer.
     """
-    packages = (*plan.driver_packages, *plan.cuda_packages, *plan.python_packages)
+    packages = (
+        *plan.driver_packages,
+        *plan.cuda_packages,
+        *plan.python_packages,
+        *plan.cell_packages,
+    )
     if all(each.satisfied_by(state.installed(each.name)) for each in packages):
         return ()
     own = (
@@ -281,11 +328,12 @@ def survey_request(settings: Settings, card: EngineCard) -> SurveyRequest:
         *cuda_packages(settings),
         *python_packages(card, "distribution"),
         *snapshot_packages(settings),
+        Package("nftables"),
     )
     return SurveyRequest(
         files=paths.surveyed,
         packages=tuple(package.name for package in named),
-        units=(SERVICE, POWER_SERVICE, PERSISTENCE_SERVICE),
+        units=(SERVICE, POWER_SERVICE, PERSISTENCE_SERVICE, CELL_FIREWALL_SERVICE),
         port=settings.port,
         service=SERVICE,
         user=settings.service_user,
@@ -301,19 +349,42 @@ def cuda_packages(settings: Settings) -> tuple[Package, ...]:
     return (Package("nvidia-cuda-toolkit", f"{settings.cuda_version}."),)
 
 
+def cell_digest(settings: Settings, card: EngineCard, cell: Membership) -> str:
+    """What all members must have alike before they start an engine together, as 16 digits."""
+    same = serve_arguments(
+        settings,
+        card,
+        model_path=settings.model_revision,
+        tensor_parallel_size=1,
+        cell=replace(cell, rank=0),
+    )
+    environment = sorted(engine_environment(settings, card, tensor_parallel_size=1).items())
+    whole = [card.environment_name, same, environment, cell.addresses, program(CELL_MEMBER)]
+    return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:16]
+
+
 def snapshot_packages(settings: Settings) -> tuple[Package, ...]:
     """What hosts hand snapshots on with."""
     return (Package("rsync"),) if settings.snapshot_peers else ()
 
 
-def make_plan(settings: Settings, card: EngineCard, state: HostState) -> Plan:
+def make_plan(
+    settings: Settings, card: EngineCard, state: HostState, cell: Membership | None = None
+) -> Plan:
     """The plan of a host. Raises FlagAbsent where the engine lacks a flag the settings need."""
     paths = plan_paths(settings, card)
     cards = tensor_parallel_size(settings, state)
     arguments = serve_arguments(
-        settings, card, model_path=paths.snapshot, tensor_parallel_size=cards
+        settings,
+        card,
+        model_path=paths.snapshot,
+        tensor_parallel_size=cards,
+        cell=cell,
     )
     environment = engine_environment(settings, card, tensor_parallel_size=cards)
+    if cell is not None:
+        interface = state.addresses.get(cell.own_address, "")
+        environment |= cell_environment(card, cell, interface)
     source = python_source(settings, state)
     return Plan(
         settings=settings,
@@ -328,4 +399,6 @@ def make_plan(settings: Settings, card: EngineCard, state: HostState) -> Plan:
         snapshot_packages=snapshot_packages(settings),
         arguments=tuple(arguments),
         environment=tuple(sorted(environment.items())),
+        cell=cell,
+        cell_digest="" if cell is None else cell_digest(settings, card, cell),
     )

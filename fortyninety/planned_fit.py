@@ -23,6 +23,14 @@ BLOCK = 16
 
 
 @dataclass(frozen=True)
+class Peer:
+    """Another member of the host's cell, which holds its own part of the model's layers."""
+
+    name: str
+    state: HostState
+
+
+@dataclass(frozen=True)
 class HostFit:
     """The answer for one host, and what it rests on besides what the host says."""
 
@@ -76,12 +84,17 @@ def planned_fit(
     state: HostState,
     weights: Weights,
     *,
+    peers: tuple[Peer, ...] = (),
     others: tuple[tuple[str, Weights], ...] = (),
 ) -> HostFit:
-    """The answer for a host with GPUs as its settings stand. Raises FitError."""
+    """The answer for a host with GPUs, and the other members of its cell, as its settings stand.
+
+    Raises FitError.
+    """
     box, remarks = host_box(host, settings, state)
+    boxes = [box, *(host_box(peer.name, settings, peer.state)[0] for peer in peers)]
     size = None if settings.tensor_parallel_size == "all" else settings.tensor_parallel_size
-    answer = estimate(weights, make_shape([box], size), card.version, settings_flags(settings))
+    answer = estimate(weights, make_shape(boxes, size), card.version, settings_flags(settings))
     return HostFit(host, answer, alternatives(answer, others), remarks)
 
 
@@ -92,6 +105,7 @@ def fit_problems(
     state: HostState,
     weights: Weights | FitError,
     *,
+    peers: tuple[Peer, ...] = (),
     others: tuple[tuple[str, Weights], ...] = (),
 ) -> list[Problem]:
     """The problem that preflight has with the plan's memory, if any; none for the CPU build."""
@@ -101,7 +115,7 @@ def fit_problems(
     try:
         if isinstance(weights, FitError):
             raise weights
-        found = planned_fit(host, settings, card, state, weights, others=others)
+        found = planned_fit(host, settings, card, state, weights, peers=peers, others=others)
     except FitError as error:
         return [Problem(host, "fit", f"not computable ({error})", "a plan that fits", remedy)]
     if found.fit.fits:
@@ -119,19 +133,27 @@ def fit_problems(
 
 
 def predicted_kv_tokens(
-    settings: Settings, card: EngineCard, state: HostState, weights: Weights
+    settings: Settings,
+    card: EngineCard,
+    state: HostState,
+    weights: Weights,
+    *,
+    peers: tuple[Peer, ...] = (),
 ) -> int:
     """How many tokens of KV cache the engine will say it has. Raises FitError."""
     if card.device == "cuda":
-        return planned_fit("", settings, card, state, weights).fit.kv_tokens
-    arguments = [*card.extra_arguments, *settings.engine_arguments]
+        return planned_fit("", settings, card, state, weights, peers=peers).fit.kv_tokens
+    extra = card.extra_arguments
+    if peers and card.multi_node is not None and card.multi_node.extra_arguments is not None:
+        extra = card.multi_node.extra_arguments
+    arguments = [*extra, *settings.engine_arguments]
     if FIXED_KV_CACHE not in arguments:
         raise FitError(f"engine {card.release} sizes its KV cache by the host's memory")
     size = int(arguments[arguments.index(FIXED_KV_CACHE) + 1])
     architecture = weights.architecture
     each = kv_bytes_per_token(
         architecture,
-        architecture.layers,
+        -(-architecture.layers // (1 + len(peers))),  # of the member that holds most of them
         tensor_parallel_size(settings, state),
         settings.kv_cache_dtype,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from fortyninety.cards import CARDS_BY_PCI_DEVICE, card_named
+from fortyninety.cell import Membership, member_problems
 from fortyninety.command_line import FlagAbsent
 from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
 from fortyninety.engine_lock import seal_problem
@@ -12,7 +14,6 @@ from fortyninety.facts.survey import HostState
 from fortyninety.plan import (
     DRIVER_PACKAGE,
     PYTHON_SOURCES,
-    SERVICE,
     SUPPORTED_DISTRIBUTIONS,
     installed_driver,
     make_plan,
@@ -98,7 +99,9 @@ def _engine_problems(host: str, settings: Settings, card: EngineCard) -> Iterato
         )
 
 
-def host_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+def host_problems(
+    host: str, settings: Settings, state: HostState, cell: Membership | None = None
+) -> Iterator[Problem]:
     """What is wrong with the host for these settings."""
     if not state.readable:
         yield Problem(
@@ -115,8 +118,10 @@ def host_problems(host: str, settings: Settings, state: HostState) -> Iterator[P
     yield from _gpu_problems(host, settings, state)
     yield from _disk_problems(host, settings, state)
     yield from _port_problems(host, settings, state)
+    if cell is not None:
+        yield from member_problems(host, cell, state, tensor_parallel_size(settings, state))
     try:
-        make_plan(settings, load_engine_card(settings.engine), state)
+        make_plan(settings, load_engine_card(settings.engine), state, cell)
     except FlagAbsent as absent:
         yield Problem(host, absent.key, "set", f"unset for engine {settings.engine}", f"{absent}")
 
@@ -239,9 +244,9 @@ def _disk_problems(host: str, settings: Settings, state: HostState) -> Iterator[
 
 
 def _port_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
-    own = f"pid={state.unit(SERVICE, 'MainPID')},"
     for listener in state.listeners:
-        if own not in listener:
+        pids = {int(pid) for pid in re.findall(r"\bpid=(\d+)\b", listener)}
+        if not pids & state.service_pids:
             yield Problem(
                 host,
                 f"port {settings.port}",

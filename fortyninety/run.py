@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
 from fortyninety.advisories import advisory_line
+from fortyninety.cell import Membership, cell_problems, membership
 from fortyninety.checkpoint_sizes import checkpoint_sizes, known_checkpoints
 from fortyninety.current_state import read_state
 from fortyninety.engine_card import load_engine_card
@@ -26,7 +28,7 @@ from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
 from fortyninety.hub import room_problems, token_problems, with_commit
 from fortyninety.plan import Plan, make_plan, needed_archives, survey_request
-from fortyninety.planned_fit import fit_problems, predicted_kv_tokens
+from fortyninety.planned_fit import Peer, fit_problems, predicted_kv_tokens
 from fortyninety.preflight import host_problems, settings_problems
 from fortyninety.problems import Problem
 from fortyninety.refused import Refused
@@ -74,18 +76,26 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
         problems += found
         if not found:
             settings[host] = parsed
+    cells, found_in_cells = _cells(state, {host.name for host in wanted})
+    problems += found_in_cells
     readable = [host for host in wanted if host in settings and host in active]
     states = _read_hosts(state, {host: settings[host] for host in readable})
     for host, reading in states.items():
-        problems += host_problems(host.name, settings[host], reading)
+        problems += host_problems(host.name, settings[host], reading, cells.get(host.name))
         problems += room_problems(host.name, settings[host], reading)
-        problems += _fit_problems(host, settings[host], reading)
+        peers = _peers(host, settings, states, cells)
+        problems += _fit_problems(host, settings[host], reading, peers)
     if problems:
-        raise Refused(_in_order(problems, wanted))
+        raise Refused(_in_order(problems, list(state.inventory)))
     plans = {
         host: replace(
-            make_plan(settings[host], load_engine_card(settings[host].engine), reading),
-            kv_tokens=_kv_tokens(settings[host], reading),
+            make_plan(
+                settings[host],
+                load_engine_card(settings[host].engine),
+                reading,
+                cells.get(host.name),
+            ),
+            kv_tokens=_kv_tokens(settings[host], reading, _peers(host, settings, states, cells)),
         )
         for host, reading in states.items()
     }
@@ -97,13 +107,41 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
     return plans
 
 
-def _fit_problems(host: Host, settings: Settings, reading: HostState) -> list[Problem]:
-    """Why the model does not fit the host's cards; only said, where the settings say "warn"."""
+def _peers(
+    host: Host,
+    settings: dict[Host, Settings],
+    states: dict[Host, HostState],
+    cells: dict[str, Membership],
+) -> tuple[Peer, ...]:
+    """The other members of the host's cell: as they were read, or as this one, where a limit leaves
+    them out of the run."""
+    if host.name not in cells:
+        return ()
+    cell = settings[host].cell
+    read = [
+        Peer(each.name, state)
+        for each, state in states.items()
+        if each is not host and settings[each].cell == cell
+    ]
+    missing = len(cells[host.name].addresses) - 1 - len(read)
+    return (*read, *(Peer(host.name, states[host]),) * missing)
+
+
+def _fit_problems(
+    host: Host, settings: Settings, reading: HostState, peers: tuple[Peer, ...]
+) -> list[Problem]:
+    """Why the model does not fit the cards; only said, where the settings say "warn"."""
     card = load_engine_card(settings.engine)
     if not reading.readable or not (reading.gpus or reading.pci_cards) or card.device == "cpu":
         return []
     found = fit_problems(
-        host.name, settings, card, reading, checkpoint_of(settings), others=known_checkpoints()
+        host.name,
+        settings,
+        card,
+        reading,
+        checkpoint_of(settings),
+        peers=peers,
+        others=known_checkpoints(),
     )
     if settings.fit == "refuse":
         return found
@@ -112,12 +150,13 @@ def _fit_problems(host: Host, settings: Settings, reading: HostState) -> list[Pr
     return []
 
 
-def _kv_tokens(settings: Settings, reading: HostState) -> int | None:
+def _kv_tokens(settings: Settings, reading: HostState, peers: tuple[Peer, ...]) -> int | None:
     weights = checkpoint_of(settings)
     if isinstance(weights, FitError):
         return None
     try:
-        return predicted_kv_tokens(settings, load_engine_card(settings.engine), reading, weights)
+        card = load_engine_card(settings.engine)
+        return predicted_kv_tokens(settings, card, reading, weights, peers=peers)
     except FitError:
         return None
 
@@ -134,6 +173,43 @@ def _checkpoint(repository: str, revision: str, endpoint: str | None) -> Weights
         return checkpoint_sizes(repository, revision, endpoint)
     except FitError as error:
         return error
+
+
+def _cells(state: State, wanted: set[str]) -> tuple[dict[str, Membership], list[Problem]]:
+    """The place in its cell of each wanted host that has one, and what is wrong with those cells.
+
+    A cell is made of the whole inventory, also where a limit leaves a member of it out of the run.
+    """
+    data = {host.name: host_data(host) for host in state.inventory}
+    theirs = {each["cell"] for name, each in data.items() if name in wanted and each.get("cell")}
+    settings: dict[str, Settings] = {}
+    problems: list[Problem] = []
+    for name, each in data.items():
+        if each.get("cell") not in theirs:
+            continue
+        parsed = parse_settings(name, each)
+        if isinstance(parsed, Settings):
+            settings[name] = parsed
+        elif name not in wanted:  # Of those in the run they are known.
+            problems += parsed
+    addresses = {
+        name: _ipv4_address(settings[name].cell_address or data[name].get("ssh_hostname") or name)
+        for name in settings
+    }
+    problems += cell_problems(settings, addresses)
+    if problems:
+        return {}, problems
+    known = {name: address for name, address in addresses.items() if address is not None}
+    places = {name: membership(name, settings, known) for name in settings if name in wanted}
+    return {name: place for name, place in places.items() if place is not None}, []
+
+
+def _ipv4_address(name: str) -> str | None:
+    """The IPv4 address that a name or an address means here, or None."""
+    try:
+        return str(socket.getaddrinfo(name, None, socket.AF_INET)[0][4][0])
+    except OSError:
+        return None
 
 
 def _archive_problems(

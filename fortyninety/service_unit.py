@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from fortyninety.plan import POWER_SERVICE, SERVICE, Plan
+from fortyninety.plan import CELL_FIREWALL_SERVICE, POWER_SERVICE, SERVICE, Plan
 from fortyninety.templates import render
 from fortyninety.units import unit_word
 
@@ -28,5 +28,7 @@ def _render(plan: Plan, digest: str) -> str:
         user=plan.settings.service_user,
         environment=[(name, unit_word(value)) for name, value in plan.environment],
         configuration=digest,
+        cell=plan.cell,
+        cell_firewall=CELL_FIREWALL_SERVICE,
         command=[unit_word(word) for word in plan.command],
     )

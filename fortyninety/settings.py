@@ -50,6 +50,8 @@ PATTERN_MEANINGS = {
     "snapshot_source": "an absolute path on the hosts, or an address without a final slash",
     "second_copy_directory": "an absolute path of letters, digits, '.', '_', '-' and '/'",
     "peer_address": "a host name or an address",
+    "cell": "a short name of lower-case letters, digits and '-'",
+    "cell_address": "an IPv4 address of the host, or a name that means one",
 }
 
 
@@ -106,6 +108,11 @@ class Settings(BaseModel):
     listen_address: Literal["127.0.0.1", "0.0.0.0"]
     port: Annotated[int, Field(ge=1024, le=65535)]
     ready_timeout: Annotated[int, Field(ge=30, le=7200)]
+
+    # Boxes that serve one model together
+    cell: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")] | None
+    cell_address: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")] | None
+    cell_port: Annotated[int, Field(ge=1024, le=65534)]
 
     # The cards
     gpu_model: Annotated[str, Field(min_length=1)]

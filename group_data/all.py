@@ -135,6 +135,19 @@ port = 8000
 # How long the first completion may take to come after the service starts. 70B from NVMe: minutes.
 ready_timeout = 1800
 
+# --- Boxes that serve one model together ----------------------------------------------------------
+
+# The name of the cell this box is a member of: boxes with the same one hold a part of the model
+# each. The first of them in the inventory is the head, which is asked (docs/cell.md).
+cell = None
+
+# By which address the other members reach this box: None is the one that SSH goes to. A name is
+# looked up where the deploy runs.
+cell_address = None
+
+# Where the head waits for the others; the engine's own rendezvous is at the next port.
+cell_port = 29500
+
 # --- The cards ----------------------------------------------------------------------------------
 
 # What every card of the box must be, and how many there must be (None: at least one).

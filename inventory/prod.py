@@ -11,6 +11,9 @@ two_cards = [
     ("gpu-box-2", {"ssh_hostname": "192.0.2.12", "gpu_count": 2}),
 ]
 
+# Two boxes with one card each that serve one model together, the first of them as the head
+# (docs/cell.md), are each ("name", {"ssh_hostname": ..., "cell": "a", "engine": "0.32.0"}).
+
 # Four cards: two would do, and "all" of them give longer contexts and more of them at once.
 four_cards = [
     ("gpu-box-3", {"ssh_hostname": "192.0.2.13", "gpu_count": 4, "max_num_seqs": 8}),

@@ -85,6 +85,8 @@ def _boot(host: dict[str, Any], directory: Path) -> int:
         f"--machine={host['name']}",
         f"--directory={directory / 'root'}",
         f"--network-namespace-path=/run/netns/{host['name']}",
+        # As on a real box, root may set up the firewall: of the host's own network alone.
+        "--capability=CAP_NET_ADMIN",
         "--register=no",
         "--keep-unit",
         "--resolv-conf=off",

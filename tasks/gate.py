@@ -22,6 +22,9 @@ def wait(plan: Plan) -> None:
         port=plan.settings.port,
         model=plan.settings.model_name,
         service=SERVICE,
+        headless=plan.cell is not None and not plan.cell.is_head,
+        # A member ends when another does, and the others may not have been restarted yet.
+        restarts=0 if plan.cell is None else 3,
         timeout=plan.settings.ready_timeout,
         log_lines=plan.card.log_lines,
         predicted_kv_tokens=plan.kv_tokens,

@@ -6,17 +6,20 @@ from fortyninety.host_programs import CHECK_COMMAND_LINE, program
 from fortyninety.operations import accounts, command_line, files, systemd
 from fortyninety.plan import SERVICE, SERVICE_UNIT, Plan
 from fortyninety.service_unit import configuration, service_unit
+from tasks import cell
 
 
 @deploy("Service")
 def start(plan: Plan) -> None:
     """The account, the unit, the links that say what is live, and the running process."""
     accounts.service_user(plan.settings.service_user, name="Create the service's account")
+    cell.join(plan)
     check(plan)
     files.file(SERVICE_UNIT, service_unit(plan), name="Write the unit")
     files.link(plan.paths.current_engine, plan.paths.engine, name="Point to the live engine")
     files.link(plan.paths.current_snapshot, plan.paths.snapshot, name="Point to the live snapshot")
     systemd.unit(SERVICE, configuration=configuration(plan), name="Run what the unit on disk says")
+    cell.leave(plan)
 
 
 def check(plan: Plan) -> None:

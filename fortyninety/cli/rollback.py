@@ -17,6 +17,7 @@ from fortyninety.plan import SERVICE_UNIT
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
 
+    from fortyninety.inventory_hosts import ConnectedHosts
     from fortyninety.settings import Settings
 
 
@@ -30,6 +31,7 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
 
     Each host goes back to the latest unit that passed a deploy's gate and is not the one on disk:
     its engine, its model and its flags. Another rollback comes back again. No network is used.
+    The members of a cell go back together: a limit that names some of them alone is refused.
 
     Ends with 0 where every host answers, 1 where one did not go back or does not answer, 2 where
     a host could not be looked at.
@@ -47,6 +49,9 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
         connected = connect_hosts(inventory, limit)
     except InventoryUnusable as unusable:
         raise click.UsageError(str(unusable)) from unusable
+    if partial := _partial_cells(connected):
+        connected.disconnect()
+        raise click.UsageError(partial)
     names = ", ".join(host.name for host in connected.settings)
     with Console(stderr=True).status(f"rolling back {names}"):
         pool = connected.state.fact_pool
@@ -64,6 +69,22 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
     if problems:
         sys.exit(2)
     sys.exit(1 if any("error" in result for result in results.values()) else 0)
+
+
+def _partial_cells(connected: ConnectedHosts) -> str | None:
+    """Why these hosts cannot be rolled back without others, in one line, or None."""
+    cells = {each.cell for each in connected.settings.values() if each.cell is not None}
+    lacking = [
+        f"{host.name} of cell {host.data.get('cell')}"
+        for host in connected.state.inventory
+        if host.data.get("cell") in cells and host not in connected.settings
+    ]
+    if not lacking:
+        return None
+    return (
+        f"nothing was changed: {', '.join(lacking)} is left out or does not answer; expected every "
+        "member of a cell or none"
+    )
 
 
 def _roll_back(host: Host, settings: Settings, engine: str | None) -> dict[str, Any]:

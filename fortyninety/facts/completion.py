@@ -22,12 +22,17 @@ class CompletionResult:
 class Completion(FactBase[CompletionResult]):
     """One attempt at a completion, by the program that a deploy puts onto the host."""
 
-    def command(self, program: str, port: int, model: str) -> str:
-        """Always succeeds: an engine that does not answer is a finding, not a failed fact."""
+    def command(self, program: str, port: int, model: str, headless: str | None = None) -> str:
+        """Always succeeds: an engine that does not answer is a finding, not a failed fact.
+
+        `headless` is the unit of a cell's member that answers nobody, which says whether the head
+        does.
+        """
         quoted = shlex.quote(program)
+        unit = f" --headless --unit {shlex.quote(headless)}" if headless else ""
         return (
             f"test ! -x {quoted} || python3 {quoted} --port {port} "
-            f"--model {shlex.quote(model)} || true"
+            f"--model {shlex.quote(model)}{unit} || true"
         )
 
     @staticmethod

@@ -100,7 +100,8 @@ class HostState:
     """One reading of a host.
 
     `kernels` maps each kernel to its NVIDIA module's version or None, `environments` the folder of
-    each engine environment to whether it is whole; `served` begins with the latest.
+    each engine environment to whether it is whole, `addresses` each IPv4 address to its interface;
+    `served` begins with the latest. `cell_firewall` is what the table in the kernel was made from.
     `snapshot` and `second_copy` are "whole", "touched" where a file was written to since it was
     published, "damaged", or None where there is none. `snapshot_begun` is what there is of it in
     bytes, `commits` are the folders of published commits, oldest first, and `leftovers` those of
@@ -136,6 +137,9 @@ class HostState:
     free_bytes: int = 0
     disks: list[tuple[str, bool]] = field(default_factory=list)
     listeners: list[str] = field(default_factory=list)
+    service_pids: frozenset[int] = frozenset()
+    addresses: dict[str, str] = field(default_factory=dict)
+    cell_firewall: str | None = None
 
     @property
     def readable(self) -> bool:
@@ -242,6 +246,9 @@ def _read(output: list[str]) -> HostState:
     state.free_bytes = int(records["filesystem"][0][1])
     state.disks = [(name, rotational == "1") for name, rotational in records["disk"]]
     state.listeners = [listener for _, listener in records["listener"]]
+    state.service_pids = frozenset(int(pid) for (pid,) in records["service-pid"])
+    state.addresses = {address: interface for interface, address in records["address"]}
+    state.cell_firewall = records["cell-firewall"][0][0] if "cell-firewall" in records else None
     return state
 
 

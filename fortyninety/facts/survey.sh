@@ -116,7 +116,15 @@ printf 'filesystem\t%s\t%s\n' "$(findmnt -no FSTYPE -T "$folder")" \
 lsblk -snro TYPE,NAME,ROTA "$(findmnt -nvo SOURCE -T "$folder")" 2>/dev/null |
   sed -n 's/^disk \([^ ]*\) \([01]\)$/disk\t\1\t\2/p'
 
+# Who listens on the ports, and the service's own processes.
+group=$(systemctl show --property=ControlGroup --value "$service" 2>/dev/null)
+[ -z "$group" ] || sed "s/^/service-pid$tab/" "/sys/fs/cgroup$group/cgroup.procs" 2>/dev/null
 for port in $ports; do
   ss -Hltnp "sport = :$port" 2>/dev/null | sed "s/^/listener$tab$port$tab/"
 done
+
+# The host's own addresses, and what the table of a cell was made from.
+ip -o -4 address show scope global 2>/dev/null |
+  awk '{ sub("/.*", "", $4); printf "address\t%s\t%s\n", $2, $4 }'
+nft list table inet fortyninety_cell 2>/dev/null | sed -n 's/^[[:space:]]*comment "\([0-9a-f]*\)"$/cell-firewall\t\1/p'
 exit 0

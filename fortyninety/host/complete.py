@@ -8,6 +8,8 @@ packages.
     complete --port 8000 --model NAME              one attempt
     complete --port 8000 --model NAME --wait 1800 --unit vllm.service
                                                    until it answers, the unit fails, or time is up
+    complete ... --unit vllm.service --headless    a member of a cell that answers nobody: what its
+                                                   unit's status says of the head
 """
 
 import argparse
@@ -76,6 +78,21 @@ def unit_state(unit: str) -> tuple[str, int]:
     return values["ActiveState"], int(values["NRestarts"])
 
 
+def heads_answer(unit: str) -> dict[str, Any]:
+    """What a headless member of a cell was told by its head: a dict as `attempt` gives."""
+    shown = subprocess.run(
+        ["systemctl", "show", "--property=ActiveState,StatusText", unit],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    values = dict(line.split("=", 1) for line in shown.splitlines())
+    status = values["StatusText"]
+    if values["ActiveState"] == "active" and status.endswith(": serving"):
+        return {"answer": status, "tokens": 0}
+    return {"error": status or f"{unit} is {values['ActiveState']}"}
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -83,17 +100,22 @@ def main() -> int:
     parser.add_argument("--model", required=True, help="the served model's name")
     parser.add_argument("--wait", type=float, default=0, help="seconds to go on trying")
     parser.add_argument("--unit", help="give up as soon as this systemd unit fails or restarts")
+    parser.add_argument("--restarts", type=int, default=0, help="restarts not to give up at")
+    parser.add_argument("--headless", action="store_true", help="ask the unit what its head says")
     options = parser.parse_args()
 
     deadline = time.monotonic() + options.wait
     restarts = unit_state(options.unit)[1] if options.unit else 0
     while True:
-        result = attempt(options.port, options.model)
+        if options.headless:
+            result = heads_answer(options.unit)
+        else:
+            result = attempt(options.port, options.model)
         if "answer" in result:
             break
         if options.unit:
             active, restarted = unit_state(options.unit)
-            if active in ("failed", "inactive") or restarted > restarts:
+            if active in ("failed", "inactive") or restarted > restarts + options.restarts:
                 result["error"] = f"{options.unit} does not stay up: {result['error']}"
                 break
         if time.monotonic() >= deadline:

@@ -44,6 +44,10 @@ class Unit:
         self.engine = self._find(r"^ExecStart=(\S+)/bin/\S+")
         self.snapshot = self._find(r"^\s*(?:.*\s)?--model \\?\s*(\S+)")
         self.model = self._find(r"--served-model-name \\?\s*(\S+)")
+        self.needs = self._find(r"^Requires=(\S+)")
+        # Of a cell: it answers nobody itself, and ends whenever another member does.
+        self.headless = re.search(r"^\s*--headless\b", self.text, re.MULTILINE) is not None
+        self.restarts = 3 if self._find(r"^\s*(--cell)\b") else 0
         self.served_at = int(path.stat().st_mtime)
 
     def _find(self, pattern: str) -> str:
@@ -59,7 +63,11 @@ class Unit:
         """What is no longer there that the unit needs, or None."""
         if not Path(self.engine, MARK).exists():
             return self.engine
-        return None if Path(self.snapshot).is_dir() else self.snapshot
+        if not Path(self.snapshot).is_dir():
+            return self.snapshot
+        if self.needs and not Path("/etc/systemd/system", self.needs).exists():
+            return self.needs
+        return None
 
     def described(self) -> dict[str, Any]:
         """For the operator."""
@@ -127,6 +135,7 @@ def answers(options: argparse.Namespace, to: Unit) -> None:
             *("python3", f"{options.install_directory}/bin/complete"),
             *("--port", str(options.port), "--model", to.model),
             *("--wait", str(options.wait), "--unit", Path(options.unit).name),
+            *("--restarts", str(to.restarts), *(["--headless"] * to.headless)),
         ],
         capture_output=True,
         text=True,

@@ -23,21 +23,27 @@ def answers(
     port: int,
     model: str,
     service: str,
+    headless: bool,
+    restarts: int,
     timeout: int,
     log_lines: dict[str, Any],
     predicted_kv_tokens: int | None,
     max_model_len: int,
 ) -> Iterator[Command]:
     """A real completion over HTTP within `timeout` seconds. An engine that answers now is asked
-    once and nothing is changed; one that is starting is waited for while its unit stays up, and
-    then its own count of the KV cache (`log_lines` of its card) is said beside the prediction."""
-    result = host.get_fact(Completion, program=program, port=port, model=model)
+    once and nothing is changed; one that is starting is waited for while its unit stays up, or is
+    restarted no more than `restarts` times, and then its own count of the KV cache (`log_lines` of
+    its card) is said beside the prediction. A `headless` member of a cell answers nobody: there the
+    unit must say that its head does."""
+    unit = service if headless else None
+    result = host.get_fact(Completion, program=program, port=port, model=model, headless=unit)
     if result.answer is not None:
         host.noop(f"{model} answered with {result.tokens} tokens")
         return
     yield (
         f"python3 {shlex.quote(program)} --port {port} --model {shlex.quote(model)} "
-        f"--wait {timeout} --unit {shlex.quote(service)}"
+        f"--wait {timeout} --unit {shlex.quote(service)} --restarts {restarts}"
+        f"{' --headless' if headless else ''}"
     )
     # Only now, with the command behind us, and not while changes are being detected.
     if run.is_executing:

@@ -64,6 +64,12 @@ def boxes(inventory: str) -> tuple[Box, ...]:
     )
 
 
+def cell_members(box: Box, everyone: tuple[Box, ...]) -> list[Box]:
+    """The boxes of the cell that `box` is in, the head first; none where it is in none."""
+    cell = box.data.get("cell")
+    return [each for each in everyone if cell is not None and each.data.get("cell") == cell]
+
+
 @cache
 def connect(box: Box) -> Host:
     """A connection to `box` with the user, key, port and host keys of its inventory."""

@@ -6,9 +6,12 @@ import json
 import shlex
 from typing import Any
 
+import pytest
 from testinfra.host import Host
 
 from fortyninety.settings import Settings
+
+pytestmark = pytest.mark.asks
 
 # On the host itself, whose engine listens on loopback alone; a host has python3 and maybe no curl.
 ASK = """

@@ -15,7 +15,13 @@ from fortyninety.fit.errors import FitError
 from fortyninety.fit.reader import known_weights
 from fortyninety.fit.weights import Weights, computed_weights
 from fortyninety.operations.serving import kv_cache_line
-from fortyninety.planned_fit import fit_problems, host_box, planned_fit, predicted_kv_tokens
+from fortyninety.planned_fit import (
+    Peer,
+    fit_problems,
+    host_box,
+    planned_fit,
+    predicted_kv_tokens,
+)
 from fortyninety.problems import Problem, problem_lines
 from lab.tiny_model.configuration import model_config
 from tests.unit.readings import RTX_4090, bare_host, gpu, settings
@@ -42,6 +48,22 @@ def test_a_one_card_box_is_refused_with_the_arithmetic_and_what_would_fit() -> N
     assert 'fit = "warn"' in str(problem) or "fit = 'warn'" in str(problem)
     assert "Does not fit" in problem.table
     assert "one box with 2 such cards" in problem.table
+
+
+@pytest.mark.parametrize(
+    ("memory_of_the_other", "problems"),
+    [(24564, 0), (16376, 1)],  # cards of different sizes are no cell
+)
+def test_a_member_of_a_cell_holds_its_part_of_the_layers(
+    memory_of_the_other: int, problems: int
+) -> None:
+    chosen = settings(engine="0.32.0", driver_branch=580, cell="a")
+    own = bare_host(gpus=[gpu(0)], pci_cards=[RTX_4090])
+    other = bare_host(gpus=[gpu(0, memory=memory_of_the_other)], pci_cards=[RTX_4090])
+    card = load_engine_card(chosen.engine)
+    assert fit_problems("box1", chosen, card, own, weights()) != []
+    together = fit_problems("box1", chosen, card, own, weights(), peers=(Peer("box2", other),))
+    assert len(together) == problems, together
 
 
 def test_a_driver_is_believed_over_what_is_known_of_the_model() -> None:

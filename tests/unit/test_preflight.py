@@ -98,7 +98,7 @@ def test_a_rotational_disk_can_be_insisted_on() -> None:
 def test_the_port_of_the_running_service_itself_is_not_taken() -> None:
     state = bare_host(
         listeners=['LISTEN 0 5 127.0.0.1:8000 0.0.0.0:* users:(("python",pid=901,fd=9))'],
-        units={"vllm.service": {"MainPID": "901"}},
+        service_pids=frozenset({880, 901}),
     )
     assert found(state) == []
 

@@ -1,0 +1,47 @@
+"""A cell's firewall, loaded and at every boot, or gone."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from pyinfra import host
+
+from fortyninety.facts.survey import HostState
+from fortyninety.operations.converging import Command, converging
+
+
+@converging
+def firewalled(state: HostState, unit_name: str, *, digest: str) -> Iterator[Command]:
+    """`unit_name` enabled, and the table in the kernel made from the rules of `digest`.
+
+    A table that somebody flushed is loaded again. The engine goes on meanwhile.
+    """
+    enabled = state.unit(unit_name, "UnitFileState") == "enabled"
+    current = state.unit(unit_name, "NeedDaemonReload") == "no"
+    active = state.unit(unit_name, "ActiveState") == "active"
+    if enabled and current and active and state.cell_firewall == digest:
+        host.noop(f"the rules {digest} are loaded")
+        return
+    quoted = shlex.quote(unit_name)
+    # Never a restart: what needs the unit would be restarted with it.
+    yield (
+        f"systemctl daemon-reload && systemctl enable --quiet {quoted} && "
+        f"systemctl reload-or-restart {quoted}"
+    )
+
+
+@converging
+def left(state: HostState, unit_name: str, files: Sequence[str]) -> Iterator[Command]:
+    """No rules of a cell, on a host that is in none. `files` are the unit's and the rules'."""
+    there = [path for path in files if path in state.files]
+    if not there and state.cell_firewall is None:
+        host.noop("nothing of a cell is here")
+        return
+    quoted = shlex.quote(unit_name)
+    yield (
+        f"{{ systemctl disable --now --quiet {quoted} || true; }} && rm -f {shlex.join(files)} && "
+        "systemctl daemon-reload && "
+        "{ ! nft list table inet fortyninety_cell >/dev/null 2>&1 || "
+        "nft delete table inet fortyninety_cell; }"
+    )

@@ -1,0 +1,56 @@
+"""What a member of a cell needs around its engine."""
+
+from pyinfra.api.deploy import deploy
+
+from fortyninety.cell_firewall import firewall_unit, rules, rules_digest
+from fortyninety.host_programs import CELL_MEMBER, COMPLETE, program
+from fortyninety.operations import apt, cell, files
+from fortyninety.plan import (
+    CELL_FIREWALL_RULES,
+    CELL_FIREWALL_SERVICE,
+    CELL_FIREWALL_UNIT,
+    Plan,
+)
+
+
+@deploy("Cell")
+def join(plan: Plan) -> None:
+    """The cell's ports for its members alone, and the program that runs the engine with theirs."""
+    if plan.cell is None:
+        return
+    apt.packages(plan.cell_packages, name="Install what loads the firewall")
+    files.file(
+        CELL_FIREWALL_RULES, rules(plan, plan.cell), name="Write the rules of the cell's ports"
+    )
+    files.file(
+        CELL_FIREWALL_UNIT, firewall_unit(plan.cell), name="Write the unit that loads them at boot"
+    )
+    cell.firewalled(
+        CELL_FIREWALL_SERVICE,
+        digest=rules_digest(plan, plan.cell),
+        name="Keep the cell's ports to its members",
+    )
+    files.file(
+        plan.paths.cell_member,
+        program(CELL_MEMBER),
+        mode="755",
+        name="Put the program that holds the cell together in place",
+    )
+    files.file(
+        plan.paths.complete,
+        program(COMPLETE),
+        mode="755",
+        name="Put the program that asks the head in place",
+    )
+
+
+@deploy("Cell")
+def leave(plan: Plan) -> None:
+    """Nothing of a cell that the host is no longer in, once its engine serves without."""
+    if plan.cell is not None:
+        return
+    cell.left(
+        CELL_FIREWALL_SERVICE,
+        (CELL_FIREWALL_UNIT, CELL_FIREWALL_RULES),
+        name="Remove what a cell left",
+    )

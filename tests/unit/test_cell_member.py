@@ -1,0 +1,217 @@
+"""The program that holds a cell together: real processes and sockets, and `sleep` for an engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).resolve().parents[2] / "fortyninety" / "host" / "cell_member.py"
+ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+STRANGER = "127.0.0.9"
+DEADLINE = 20.0
+
+
+class Runner:
+    """A member that runs, and what it told systemd."""
+
+    def __init__(self, process: subprocess.Popen[str], notified: socket.socket) -> None:
+        self.process = process
+        self._notified = notified
+        self._status = ""
+
+    @property
+    def status(self) -> str:
+        """The latest status, without the member's name."""
+        while True:
+            try:
+                self._status = self._notified.recv(4096).decode()
+            except BlockingIOError:
+                return self._status.partition(": ")[2]
+
+    def wait_for(self, status: str) -> None:
+        """Wait until the status begins with `status`."""
+        deadline = time.monotonic() + DEADLINE
+        while not self.status.startswith(status):
+            assert self.process.poll() is None, f"ended with {self.process.returncode}"
+            assert time.monotonic() < deadline, f"{self.status!r}; expected {status!r}"
+            time.sleep(0.05)
+
+    def ends_with(self) -> int:
+        """The exit code, once it has ended."""
+        return self.process.wait(DEADLINE)
+
+    def engine(self) -> int:
+        """The process id of its engine."""
+        children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
+        return int(Path(children).read_text().split()[0])
+
+
+class Cell:
+    """Makes members; their engines sleep, and answer from the moment that `answers` is called."""
+
+    def __init__(self, directory: Path, size: int) -> None:
+        self.members: list[Runner] = []
+        self.addresses = ADDRESSES[:size]
+        self._directory = directory
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
+        self._mark = directory / "answers"
+        self._complete = directory / "complete"
+        self._complete.write_text(
+            f"import pathlib, sys\nsys.exit(not pathlib.Path({str(self._mark)!r}).exists())\n"
+        )
+
+    def answers(self) -> None:
+        """From now on a completion comes back."""
+        self._mark.touch()
+
+    def start(self, rank: int, *, digest: str = "d", engine: str = "exec sleep 300") -> Runner:
+        """Start the member of `rank`, whose engine is a shell's command line."""
+        path = str(self._directory / f"notify-{len(self.members)}")
+        notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        notified.bind(path)
+        notified.setblocking(False)
+        process = subprocess.Popen(
+            [
+                *(sys.executable, str(PROGRAM), "--cell", "a", "--rank", str(rank)),
+                *("--members", ",".join(self.addresses), "--link-port", str(self.port)),
+                *("--digest", digest, "--answer-port", "1", "--answer-model", "m"),
+                *("--complete", str(self._complete), "--progress", "m", "--ready-timeout", "60"),
+                *("--", "sh", "-c", engine),
+            ],
+            env={**os.environ, "NOTIFY_SOCKET": path},
+            text=True,
+        )
+        self.members.append(Runner(process, notified))
+        return self.members[-1]
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> Iterator[Cell]:
+    """A cell of two."""
+    yield from _ended(Cell(tmp_path, 2))
+
+
+@pytest.fixture
+def cell_of_three(tmp_path: Path) -> Iterator[Cell]:
+    yield from _ended(Cell(tmp_path, 3))
+
+
+def _ended(cell: Cell) -> Iterator[Cell]:
+    yield cell
+    for member in cell.members:
+        if member.process.poll() is None:
+            member.process.terminate()
+            member.ends_with()
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_the_engines_start_once_all_are_in_whoever_comes_first(
+    cell_of_three: Cell, order: tuple[int, int, int]
+) -> None:
+    first, second = cell_of_three.start(order[0]), cell_of_three.start(order[1])
+    first.wait_for("waiting for ")
+    second.wait_for("waiting for ")
+    third = cell_of_three.start(order[2])
+    for member in (first, second, third):
+        member.wait_for("starting the engine")
+
+
+def test_the_head_says_whom_it_waits_for(cell_of_three: Cell) -> None:
+    head = cell_of_three.start(0)
+    head.wait_for("waiting for rank 1 (127.0.0.2), rank 2 (127.0.0.3)")
+    cell_of_three.start(1)
+    head.wait_for("waiting for rank 2 (127.0.0.3)")
+
+
+def test_every_member_serves_once_the_head_has_answered(cell: Cell) -> None:
+    head, other = cell.start(0), cell.start(1)
+    other.wait_for("starting the engine")
+    head.wait_for("starting the engine")
+    cell.answers()
+    head.wait_for("serving")
+    other.wait_for("serving")
+
+
+@pytest.mark.parametrize("dying", [0, 1])
+def test_an_engine_that_ends_takes_every_member_with_it(cell: Cell, dying: int) -> None:
+    members = [cell.start(0), cell.start(1)]
+    for member in members:
+        member.wait_for("starting the engine")
+    engines = [member.engine() for member in members]
+    os.kill(engines[dying], signal.SIGKILL)
+    assert [member.ends_with() != 0 for member in members] == [True, True]
+    assert not Path(f"/proc/{engines[1 - dying]}").exists()
+
+
+@pytest.mark.parametrize("dying", [0, 1])
+def test_a_member_that_ends_takes_every_other_with_it(cell: Cell, dying: int) -> None:
+    members = [cell.start(0), cell.start(1)]
+    for member in members:
+        member.wait_for("starting the engine")
+    os.kill(members[dying].engine(), 0)
+    members[dying].process.kill()
+    assert members[1 - dying].ends_with() == 75
+
+
+def test_an_engine_that_ends_with_0_is_not_a_success(cell: Cell) -> None:
+    head, other = cell.start(0, engine="exit 0"), cell.start(1)
+    assert head.ends_with() == 1
+    assert other.ends_with() == 75
+
+
+def test_members_of_different_configurations_never_start_together(cell: Cell) -> None:
+    head, other = cell.start(0), cell.start(1, digest="older")
+    other.wait_for("waiting for the head (127.0.0.1): the head has another configuration")
+    head.wait_for("waiting for rank 1 (127.0.0.2), which has another configuration")
+    other.process.terminate()
+    assert other.ends_with() == 0
+    cell.start(1)
+    head.wait_for("starting the engine")
+
+
+def test_a_stranger_cannot_join_and_learns_nothing(cell: Cell) -> None:
+    head = cell.start(0)
+    head.wait_for("waiting for ")
+    with socket.create_connection(
+        ("127.0.0.1", cell.port), timeout=DEADLINE, source_address=(STRANGER, 0)
+    ) as stranger:
+        stranger.sendall(b"join a 1 d\n")
+        assert stranger.recv(100) == b""
+    assert head.status.startswith("waiting for rank 1")
+
+
+def test_a_member_that_comes_back_ends_the_engine_it_is_missing_from(cell: Cell) -> None:
+    """After a power cut its old connection hangs until it is missed; it is back before that."""
+    head, other = cell.start(0), cell.start(1)
+    head.wait_for("starting the engine")
+    other.process.send_signal(signal.SIGSTOP)
+    again = cell.start(1)
+    assert head.ends_with() == 75
+    again.wait_for("waiting for the head")
+    other.process.send_signal(signal.SIGCONT)
+    assert other.ends_with() == 75
+
+
+def test_asked_to_stop_it_lets_the_engine_finish_and_ends_well(cell: Cell) -> None:
+    head = cell.start(0, engine="trap 'sleep 0.2; exit 0' TERM; while :; do sleep 0.05; done")
+    cell.start(1)
+    head.wait_for("starting the engine")
+    head.process.terminate()
+    assert head.ends_with() == 0
+
+
+def test_one_that_waits_stops_at_once(cell: Cell) -> None:
+    other = cell.start(1)
+    other.wait_for("waiting for the head")
+    other.process.terminate()
+    assert other.ends_with() == 0
