@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fortyninety.group_data import default_setting
 from lab import gpu, hosts, hub_process
 from lab.hosts import LabHost
 from lab.question import ask
@@ -112,6 +113,23 @@ def test_a_run_that_cannot_succeed_is_refused_and_changes_nothing(
     assert bare.ssh(FINGERPRINT, check=True).stdout == before
 
 
+def test_a_model_too_large_for_the_cards_is_refused_with_the_arithmetic_before_a_byte_is_fetched(
+    bare: LabHost,
+) -> None:
+    log_before = hub_process.access_log().read_text()
+    before = bare.ssh(FINGERPRINT, check=True).stdout
+    ran = deploy(
+        *("--data", "engine=0.8.5.post1", "--data", "tensor_parallel_size=1"),
+        *("--data", f"model_repository={default_setting('model_repository')}"),
+        *("--data", f"model_revision={default_setting('model_revision')}"),
+    )
+    assert ran.exit_code != 0
+    assert "lab1: memory is too small: a card's budget is 22.45 GiB" in ran.output, ran.output
+    assert "What would fit:" in ran.output
+    assert hub_process.access_log().read_text() == log_before
+    assert bare.ssh(FINGERPRINT, check=True).stdout == before
+
+
 def test_one_host_out_of_reach_refuses_the_run_for_all(bare: LabHost, tmp_path: Path) -> None:
     inventory = write_inventory(
         tmp_path,
@@ -148,6 +166,7 @@ def test_one_run_brings_a_bare_host_to_an_answered_completion(
     assert ran.exit_code == 0, ran.output
     assert not ran.failed
     assert bare.boots == boots_before + 1, "the driver needs exactly one reboot"
+    assert "KV cache: 262,144 tokens predicted, 262,144 tokens measured" in ran.output, ran.output
     # The whole sentence: every shard arrived, was verified, and was read as 4-bit weights.
     assert answer(bare) == SENTENCE
 
