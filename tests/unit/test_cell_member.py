@@ -230,7 +230,7 @@ def test_a_stranger_cannot_join_and_learns_nothing(cell: Cell) -> None:
 
 def test_a_member_that_comes_back_ends_the_engine_it_is_missing_from(cell: Cell) -> None:
     """After a power cut its old connection hangs until it is missed; it is back before that."""
-    head, other = cell.start(0), cell.start(1)
+    head, other = cell.start(0, SILENCE=600.0), cell.start(1)
     head.wait_for("starting the engine")
     other.process.send_signal(signal.SIGSTOP)
     again = cell.start(1)
