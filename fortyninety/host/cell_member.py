@@ -361,7 +361,7 @@ def main() -> int:
     parser.add_argument("--answer-model", required=True, help="the served model's name")
     parser.add_argument("--complete", required=True, help="the program that asks for a completion")
     parser.add_argument("--progress", required=True, help="metrics of an engine that works")
-    parser.add_argument("--ready-timeout", type=float, required=True, help="seconds")
+    parser.add_argument("--ready-timeout", type=int, required=True, help="seconds")
     parser.add_argument("command", nargs="+", help="the engine's command line, after --")
     try:
         return asyncio.run(run(parser.parse_args()))

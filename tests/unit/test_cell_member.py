@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,6 +20,16 @@ import pytest
 PROGRAM = Path(__file__).resolve().parents[2] / "fortyninety" / "host" / "cell_member.py"
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 STRANGER = "127.0.0.9"
+# The program itself, with other limits where a test asks for them.
+RUN = """
+import importlib.util, json, sys
+_, path, limits, *sys.argv[1:] = sys.argv
+specification = importlib.util.spec_from_file_location("cell_member", path)
+program = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(program)
+vars(program).update(json.loads(limits))
+sys.exit(program.main())
+"""
 DEADLINE = 20.0
 
 
@@ -74,18 +88,42 @@ class Cell:
         """From now on a completion comes back."""
         self._mark.touch()
 
-    def start(self, rank: int, *, digest: str = "d", engine: str = "exec sleep 300") -> Runner:
-        """Start the member of `rank`, whose engine is a shell's command line."""
+    def no_longer_answers(self) -> None:
+        """From now on none does."""
+        self._mark.unlink()
+
+    def start(
+        self,
+        rank: int,
+        *,
+        digest: str = "d",
+        engine: str = "exec sleep 300",
+        answer_port: int = 1,
+        ready_timeout: int = 60,
+        **seconds: float,
+    ) -> Runner:
+        """Start the member of `rank`, whose engine is a shell's command line.
+
+        `seconds` are the program's own limits, where it would take minutes to reach them.
+        """
         path = str(self._directory / f"notify-{len(self.members)}")
         notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         notified.bind(path)
         notified.setblocking(False)
         process = subprocess.Popen(
             [
-                *(sys.executable, str(PROGRAM), "--cell", "a", "--rank", str(rank)),
+                *(sys.executable, "-c", RUN, str(PROGRAM), json.dumps(seconds)),
+                *("--cell", "a", "--rank", str(rank)),
                 *("--members", ",".join(self.addresses), "--link-port", str(self.port)),
-                *("--digest", digest, "--answer-port", "1", "--answer-model", "m"),
-                *("--complete", str(self._complete), "--progress", "m", "--ready-timeout", "60"),
+                *("--digest", digest, "--answer-port", str(answer_port), "--answer-model", "m"),
+                *(
+                    "--complete",
+                    str(self._complete),
+                    "--progress",
+                    "m",
+                    "--ready-timeout",
+                    str(ready_timeout),
+                ),
                 *("--", "sh", "-c", engine),
             ],
             env={**os.environ, "NOTIFY_SOCKET": path},
@@ -192,7 +230,7 @@ def test_a_stranger_cannot_join_and_learns_nothing(cell: Cell) -> None:
 
 def test_a_member_that_comes_back_ends_the_engine_it_is_missing_from(cell: Cell) -> None:
     """After a power cut its old connection hangs until it is missed; it is back before that."""
-    head, other = cell.start(0), cell.start(1)
+    head, other = cell.start(0, SILENCE=600.0), cell.start(1)
     head.wait_for("starting the engine")
     other.process.send_signal(signal.SIGSTOP)
     again = cell.start(1)
@@ -215,3 +253,71 @@ def test_one_that_waits_stops_at_once(cell: Cell) -> None:
     other.wait_for("waiting for the head")
     other.process.terminate()
     assert other.ends_with() == 0
+
+
+HASTY = {"SERVING_INTERVAL": 0.2, "LOADING_INTERVAL": 0.2, "HUNG": 2.0}
+
+
+def test_an_engine_that_hangs_is_ended_and_every_member_with_it(cell: Cell) -> None:
+    head, other = cell.start(0, **HASTY), cell.start(1)
+    cell.answers()
+    head.wait_for("serving")
+    other.wait_for("serving")
+    cell.no_longer_answers()
+    assert head.ends_with() == 75
+    assert other.ends_with() == 75
+    assert head.status == "ending the engine: the engine has answered nothing for 2 s"
+
+
+def test_an_engine_that_is_busy_with_others_requests_is_left_alone(
+    cell: Cell, busy_engine: int
+) -> None:
+    head = cell.start(0, answer_port=busy_engine, **HASTY)
+    cell.start(1)
+    cell.answers()
+    head.wait_for("serving")
+    cell.no_longer_answers()
+    # Twice as long as a hung one is given.
+    with pytest.raises(subprocess.TimeoutExpired):
+        head.process.wait(2 * HASTY["HUNG"])
+
+
+@pytest.fixture
+def busy_engine() -> Iterator[int]:
+    """The port of an engine whose counters move at every look."""
+    tokens = count()
+
+    class Metrics(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f'm{{model_name="m"}} {next(tokens)}\n'.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Metrics) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.mark.parametrize("silent", [0, 1])
+def test_a_member_that_falls_silent_counts_as_gone(cell: Cell, silent: int) -> None:
+    """As behind a cut link: no connection ends, and nothing comes."""
+    hasty = {"SILENCE": 1.0, "ALIVE_INTERVAL": 0.2}
+    members = [cell.start(rank, **hasty) for rank in (0, 1)]
+    for member in members:
+        member.wait_for("starting the engine")
+    members[silent].process.send_signal(signal.SIGSTOP)
+    assert members[1 - silent].ends_with() == 75
+    assert members[1 - silent].status.endswith("is gone: nothing heard for 1 s")
+    members[silent].process.send_signal(signal.SIGCONT)
+    assert members[silent].ends_with() == 75
+
+
+def test_an_engine_that_never_answers_is_ended(cell: Cell) -> None:
+    head = cell.start(0, ready_timeout=1, LOADING_INTERVAL=0.2)
+    cell.start(1)
+    assert head.ends_with() == 75
+    assert head.status == "ending the engine: no answer within 1 s of the start"
