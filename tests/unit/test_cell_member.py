@@ -63,9 +63,21 @@ class Runner:
         return self.process.wait(DEADLINE)
 
     def engine(self) -> int:
-        """The process id of its engine."""
-        children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
-        return int(Path(children).read_text().split()[0])
+        """The process id of its engine, which is started just after the status that says so."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        deadline = time.monotonic() + DEADLINE
+        while not (found := children.read_text().split()):
+            assert time.monotonic() < deadline, "no engine was started"
+            time.sleep(0.02)
+        return int(found[0])
+
+
+def gone(process: int) -> None:
+    """Wait until a process is gone: who ends it does not wait for the kernel to clear it away."""
+    deadline = time.monotonic() + DEADLINE
+    while Path(f"/proc/{process}").exists():
+        assert time.monotonic() < deadline, f"process {process} is there still"
+        time.sleep(0.02)
 
 
 class Cell:
@@ -188,7 +200,7 @@ def test_an_engine_that_ends_takes_every_member_with_it(cell: Cell, dying: int) 
     engines = [member.engine() for member in members]
     os.kill(engines[dying], signal.SIGKILL)
     assert [member.ends_with() != 0 for member in members] == [True, True]
-    assert not Path(f"/proc/{engines[1 - dying]}").exists()
+    gone(engines[1 - dying])
 
 
 @pytest.mark.parametrize("dying", [0, 1])
