@@ -11,6 +11,7 @@ environment.host_tools(
     plan.paths.tools,
     HOST_TOOLS_LOCK,
     plan.paths.tools_lock,
+    source=plan.package_source,
     name="Install uv and the hub's client from their lock",
 )
 snapshot.publish(plan)
