@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -78,8 +79,10 @@ def _make_model() -> None:
     # Made anew each time, in a tenth of a second: one kept from an older lab is another model.
     # Beside and renamed, so that a generator cut off midway leaves no half a model.
     root = root_directory()
-    unfinished = root.with_name("hub.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    # Under a name of its own: a generator whose `lab up` was killed may still be writing.
+    for leftover in root.parent.glob("hub.unfinished*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    unfinished = root.with_name(f"hub.unfinished-{os.getpid()}")
     with step("making the tiny model"):
         made = subprocess.run(
             [sys.executable, "-m", "lab.tiny_model", "--output", str(unfinished)],

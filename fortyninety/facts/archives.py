@@ -9,6 +9,8 @@ from pyinfra.api.facts import FactBase
 
 # Seconds for an archive to answer one small file; a refusal comes at once.
 TIMEOUT = 15
+# A cache that several hosts ask for the same file at once may turn one of them away (seen).
+RETRIES = 3
 
 
 class UnreachableArchives(FactBase[dict[str, str]]):
@@ -23,10 +25,11 @@ class UnreachableArchives(FactBase[dict[str, str]]):
         return f"""
 folder=$(mktemp -d)
 for archive in {shlex.join(archives)}; do
-  said=$(/usr/lib/apt/apt-helper -o Acquire::Retries=0 -o Acquire::http::Timeout={TIMEOUT} \\
+  said=$(/usr/lib/apt/apt-helper -o Acquire::Retries={RETRIES} \\
+    -o Acquire::http::Timeout={TIMEOUT} \\
     -o Acquire::https::Timeout={TIMEOUT} download-file \\
     "${{archive% *}}/dists/${{archive#* }}/InRelease" "$folder/InRelease" 2>&1) && continue
-  printf '%s\\t%s\\n' "$archive" "$(printf '%s' "$said" | tail -n 1)"
+  printf '%s\\t%s\\n' "$archive" "$(printf '%s' "$said" | tail -n 3 | tr '\\n' ' ')"
 done
 rm -rf "$folder"
 exit 0

@@ -57,7 +57,11 @@ lab = [
 def pair(lab: None) -> list[LabHost]:
     """Two hosts, each serving by itself: the head first."""
     del lab
-    return start_converged(2)
+    started = start_converged(2)
+    # As the settings have them now, which is what a rollback is to come back to.
+    ran = deploy()
+    assert ran.exit_code == 0, ran.output
+    return started
 
 
 @pytest.fixture(scope="module")
