@@ -20,10 +20,13 @@ from fortyninety.fit.reader import (
 from fortyninety.fit.weights import Weights, read_weights
 
 
-def checkpoint_sizes(repository: str, revision: str, endpoint: str | None) -> Weights:
+def checkpoint_sizes(
+    repository: str, revision: str, endpoint: str | None, *, ask: bool = True
+) -> Weights:
     """From checkpoints/, from the user's cache, or from the hub, in this order.
 
-    `revision` is a full commit. Raises FitError where none of them knows it.
+    `revision` is a full commit; without `ask` the hub is left alone. Raises FitError where none of
+    them knows it.
     """
     known = known_weights(repository, revision)
     if known is not None:
@@ -31,6 +34,8 @@ def checkpoint_sizes(repository: str, revision: str, endpoint: str | None) -> We
     kept = _cache_directory() / f"{repository.replace('/', '--')}@{revision}.json"
     if (weights := _kept(kept)) is not None:
         return weights
+    if not ask:
+        raise FitError(f"{repository} at {revision} is not known here")
     checkpoint = hub_checkpoint(repository, revision, endpoint=endpoint)
     _keep(kept, {"config": checkpoint.config, "tensors": checkpoint.tensors})
     return checkpoint.weights

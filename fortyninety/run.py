@@ -151,7 +151,8 @@ def _fit_problems(
 
 
 def _kv_tokens(settings: Settings, reading: HostState, peers: tuple[Peer, ...]) -> int | None:
-    weights = checkpoint_of(settings)
+    # Where the snapshot is there already, the hub is not asked for a prediction's sake alone.
+    weights = checkpoint_of(settings, ask=reading.snapshot != "whole")
     if isinstance(weights, FitError):
         return None
     try:
@@ -161,16 +162,20 @@ def _kv_tokens(settings: Settings, reading: HostState, peers: tuple[Peer, ...]) 
         return None
 
 
-def checkpoint_of(settings: Settings) -> Weights | FitError:
-    """What the settings' checkpoint weighs, or why that cannot be known."""
-    return _checkpoint(settings.model_repository, settings.model_revision, settings.hub_endpoint)
+def checkpoint_of(settings: Settings, *, ask: bool = True) -> Weights | FitError:
+    """What the settings' checkpoint weighs, or why that cannot be known without the hub (`ask`)."""
+    return _checkpoint(
+        settings.model_repository, settings.model_revision, settings.hub_endpoint, ask
+    )
 
 
 @cache
-def _checkpoint(repository: str, revision: str, endpoint: str | None) -> Weights | FitError:
+def _checkpoint(
+    repository: str, revision: str, endpoint: str | None, ask: bool
+) -> Weights | FitError:
     """Once for all hosts: a hub that does not answer is waited for once."""
     try:
-        return checkpoint_sizes(repository, revision, endpoint)
+        return checkpoint_sizes(repository, revision, endpoint, ask=ask)
     except FitError as error:
         return error
 

@@ -73,10 +73,12 @@ class FleetHub:
         self.server.server_close()
 
     def bytes_of(self, path: Path) -> int:
-        """How many bytes of a file left the hub since `forget`."""
+        """How many bytes of a file left the hub since `forget`; a refusal's are not the file's."""
         lines = [line.split() for line in self.log.read_text().splitlines()]
         return sum(
-            int(line[3]) for line in lines if line[0] == "GET" and line[1].endswith(f"/{path.name}")
+            int(line[3])
+            for line in lines
+            if line[0] == "GET" and line[1].endswith(f"/{path.name}") and line[2].startswith("2")
         )
 
     def files(self) -> list[Path]:
