@@ -14,11 +14,11 @@ from urllib.parse import quote
 import requests
 
 from fortyninety.facts.survey import HostState
+from fortyninety.fit.reader import PUBLIC_HUB
 from fortyninety.host.snapshot import FREE_MARGIN
 from fortyninety.problems import Problem
 from fortyninety.settings import Settings
 
-PUBLIC_HUB = "https://huggingface.co"
 # Seconds: an answer makes an error clearer, and is not worth a long wait.
 TIMEOUT = 5
 
