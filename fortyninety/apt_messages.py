@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-# Lines of apt and dpkg that say why something did not work; what else they print is progress.
-_REASONS = re.compile(r"^(E: |W: |Err:|dpkg: error|Error! |make.*\*\*\*|.*No space left on device)")
-# How many of them are quoted: dpkg repeats itself for every package that waits for a broken one.
-_QUOTED = 6
+# Lines of apt, dpkg and dkms that say why something did not work; the rest of them is progress.
+_REASONS = re.compile(r"E: |W: |dpkg: error|Error! |.*No space left on device")
+# How many of them are quoted, and how much of each: dpkg repeats itself for every package that
+# waits for a broken one, and apt names every key of a signature.
+_QUOTED = 4
+_LENGTH = 260
 
 # The first pattern that is found says what to do. Their texts are those of apt 2.2 to 3.0, dpkg
 # 1.20 to 1.22 and dkms 3.
@@ -18,15 +20,14 @@ _REMEDIES = (
         "this again: it goes on where dpkg stopped",
     ),
     (
-        r"NO_PUBKEY|EXPKEYSIG|REVKEYSIG|BADSIG|is not signed|signatures? (were|was|could)",
+        # gpgv's words, and sqv's (Debian 13).
+        r"NO_PUBKEY|EXPKEYSIG|REVKEYSIG|BADSIG|Missing key|is not signed|signature verification",
         "The archive is not signed with a key that its source trusts: compare the key in the "
         "source's Signed-By (/etc/apt/sources.list.d) with the archive's own, and replace neither "
         "before you know which is wrong",
     ),
     (
-        r"Unable to locate package linux-headers-(?P<kernel>\S+)"
-        r"|Package linux-headers-(?P<other>\S+) is not available"
-        r"|Couldn't find any package by (glob|regex) 'linux-headers",
+        r"Unable to locate package linux-headers-|Package linux-headers-\S+ is not available",
         "No archive of the host has headers for the kernel that boots next, so the driver's module "
         "cannot be built for it: install a kernel of the archive (`apt-get install "
         "linux-image-amd64`), or remove that one",
@@ -60,15 +61,22 @@ _REMEDIES = (
 
 
 def reasons(output: str) -> list[str]:
-    """The lines of apt's output that say why it failed, each once, in order, a few at most.
+    """The lines of apt's output that say why it failed, each once, errors first, a few at most.
 
-    A quotation of the build's log (`make.log`) that dkms prints is left to the remedy.
+    The last lines, where none of them is such a one.
     """
-    found = [line.strip() for line in output.splitlines() if _REASONS.match(line)]
-    found = list(dict.fromkeys(found))
-    # Errors first: what apt only warns of explains them and may be cut.
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    found = list(dict.fromkeys(line for line in lines if _REASONS.match(line)))
     found.sort(key=lambda line: line.startswith("W: "))
-    return found[:_QUOTED] or [line for line in output.splitlines() if line.strip()][-3:]
+    return [
+        line if len(line) <= _LENGTH else f"{line[:_LENGTH]}..."
+        for line in found[:_QUOTED] or lines[-3:]
+    ]
+
+
+def warnings(output: str) -> list[str]:
+    """What apt only warns of, or says of an archive it can do without: each once, a few at most."""
+    return [line for line in reasons(output) if line.startswith(("W: ", "E: "))]
 
 
 def remedy(output: str) -> str:

@@ -15,7 +15,7 @@ from pyinfra.api.command import FunctionCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from fortyninety.apt_messages import announced_room, lock_refused, reasons, remedy
+from fortyninety.apt_messages import announced_room, lock_refused, reasons, remedy, warnings
 from fortyninety.facts.survey import HostState
 from fortyninety.host_shell import HostLost, attempt
 from fortyninety.operations.apt_lock import wait_for_lock
@@ -174,12 +174,11 @@ def _worked_out(state: State, host: Host, words: str, lock_timeout: int) -> bool
         say_failed(host, f"looking at what is to be installed: {lost}")
         return False
     output = f"{result.stdout}\n{result.stderr}"
-    complaints = [line for line in reasons(lists) if line.startswith(("E: ", "W: ", "Err:"))]
     if any(line.startswith("E: ") for line in output.splitlines()):
         _say_why(host, "looking at what is to be installed", f"{output}\n{lists}")
         return False
-    for complaint in complaints:
-        logger.warning(f"{host.print_prefix}apt, of an archive that is not needed now: {complaint}")
+    for warning in warnings(lists):
+        logger.warning(f"{host.print_prefix}apt, which can do without: {warning}")
     too_small = room_problem(*announced_room(output), free_by_folder(output))
     if too_small is not None:
         say_failed(host, too_small)
