@@ -42,29 +42,41 @@ class Package:
 
 @converging
 def packages(
-    state: HostState, wanted: Sequence[Package], *, hold: bool = False
+    state: HostState,
+    wanted: Sequence[Package],
+    *,
+    hold: bool = False,
+    without: Sequence[str] = (),
 ) -> Iterator[Command]:
     """The `wanted` packages, without recommendations; held against upgrades if `hold`.
 
-    Every name must be among the survey's packages. An interrupted dpkg is repaired first.
+    `without` are removed in the same transaction where they are installed, so that there is no
+    moment with neither. Every name must be among the survey's packages. An interrupted dpkg is
+    repaired first.
     """
     missing = [each for each in wanted if not each.satisfied_by(state.installed(each.name))]
+    removed = [name for name in without if state.installed(name) is not None]
     loose = [
         each.name
         for each in wanted
         if hold and (each in missing or not state.packages[each.name].held)
     ]
-    if not missing and not loose and not state.dpkg_interrupted:
+    if not missing and not removed and not loose and not state.dpkg_interrupted:
         host.noop(f"{', '.join(each.name for each in wanted)}: installed{' and held' * hold}")
         return
     if state.dpkg_interrupted:
         yield f"DEBIAN_FRONTEND=noninteractive dpkg --configure -a && {APT_GET} -f install"
-    if missing:
-        specifications = " ".join(shlex.quote(each.specification) for each in missing)
+    if missing or removed:
         yield f"{APT_GET} update"
-        yield (
-            f"{APT_GET} install --no-install-recommends --allow-change-held-packages "
-            f"{specifications}"
-        )
+        yield f"{APT_GET} install {transaction(missing, removed)}"
     if loose:
         yield f"apt-mark hold {' '.join(shlex.quote(name) for name in loose)}"
+
+
+def transaction(missing: Sequence[Package], removed: Sequence[str]) -> str:
+    """Options and words for apt-get's install that bring `missing` and take `removed` away."""
+    words = [*(each.specification for each in missing), *(f"{name}-" for name in removed)]
+    return (
+        "--no-install-recommends --allow-change-held-packages --allow-downgrades "
+        f"{shlex.join(words)}"
+    )
