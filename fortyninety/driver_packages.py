@@ -118,21 +118,30 @@ def wanted_version(settings: Settings) -> str:
 
 
 def _driver_packages(settings: Settings, state: HostState, source: str) -> tuple[Package, ...]:
-    """The packages of the driver; the first is the one that DKMS builds the modules from."""
-    version = wanted_version(settings)
+    """The packages of the driver; the first is the one that DKMS builds the modules from.
+
+    Where that is there at a version that is right, all others are of exactly that version: a
+    library of a later one does not work with it.
+    """
     if source == "present":
         return ()
     if source == "nvidia":
         names = nvidia_repository.driver_packages(
             state.distribution, settings.driver_branch, open_modules=open_modules(settings)
         )
-        return tuple(Package(name, version) for name in names)
-    module = "nvidia-open-kernel-dkms" if open_modules(settings) else "nvidia-kernel-dkms"
-    return (
-        *(Package(name, version) for name in (module, "libcuda1", "libnvidia-ml1", "nvidia-smi")),
+        companions: tuple[str, ...] = ()
+    else:
+        module = "nvidia-open-kernel-dkms" if open_modules(settings) else "nvidia-kernel-dkms"
+        names = (module, "libcuda1", "libnvidia-ml1", "nvidia-smi")
         # Debian packages these two by themselves, at versions of their own.
-        Package("nvidia-modprobe"),
-        Package("nvidia-persistenced"),
+        companions = ("nvidia-modprobe", "nvidia-persistenced")
+    version = wanted_version(settings)
+    installed = state.installed(names[0])
+    if installed is not None and installed.startswith(version):
+        version = f"{installed.partition('-')[0]}-"
+    return (
+        *(Package(name, version) for name in names),
+        *(Package(name) for name in companions),
     )
 
 

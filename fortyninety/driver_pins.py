@@ -19,6 +19,9 @@ MODULE_PACKAGE = re.compile(
     r"|nvidia-dkms-\d+(-server)?(-open)?"
 )
 
+# A version that is a driver's, such as 550.163.01-2, and not a toolkit's or a tool's of its own.
+DRIVER_VERSION = re.compile(r"[3-9]\d\d\.\d+(\.\d+)?-")
+
 # Above 1000 apt also goes back to a version, so a driver that somebody swapped comes back.
 PIN_PRIORITY = 1001
 
@@ -69,6 +72,23 @@ class DriverPins:
                 name in self.companions
                 or (is_driver_name(name) and package.installed.partition("-")[0] == upstream)
             )
+        )
+
+    def left_behind(self, state: HostState) -> tuple[str, ...]:
+        """Libraries and tools of another version, which a change of the driver did not take along.
+
+        Nothing of the driver there is depends on them, and with its module they do not work.
+        """
+        own = self.installed(state)
+        if self.version(state) is None:
+            return ()
+        return tuple(
+            name
+            for name, package in sorted(state.packages.items())
+            if package.installed is not None
+            and name not in own
+            and is_driver_name(name)
+            and DRIVER_VERSION.match(package.installed)
         )
 
     def pins(self, state: HostState) -> tuple[Pin, ...]:

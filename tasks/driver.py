@@ -77,6 +77,7 @@ def change(plan: Plan) -> None:
         without=plan.driver.obsolete,
         name=f"Install driver {plan.settings.driver_branch} and build its module",
     )
+    driver_change.cleared(plan.driver.pins, name="Remove what another driver left behind")
     keep(plan, "Pin the driver that was installed")
     driver_change.held(plan.driver.pins, name="Hold every package of the driver")
     reboot.into_driver(

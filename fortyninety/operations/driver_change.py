@@ -71,6 +71,28 @@ def prepared(
 
 
 @converging
+def cleared(state: HostState, pins: DriverPins) -> Iterator[Command]:
+    """Nothing of another version of the driver beside this one.
+
+    The host fails, with nothing removed, where apt would take something else away with it.
+    """
+    names = pins.left_behind(state)
+    if not names:
+        host.noop("nothing of another driver is there")
+        return
+    yield f"""
+more=$({APT_GET} --simulate remove {shlex.join(names)} | awk '$1 == "Remv" {{ print $2 }}' |
+  grep -Fvx {" ".join(f"-e {shlex.quote(name)}" for name in names)} | tr '\\n' ' ')
+if [ -n "$more" ]; then
+  echo "{" ".join(names)} is of another driver than {pins.version(state)}; expected nothing of" \\
+    "another. To remove it would remove $more too: see to these on the host" >&2
+  exit 1
+fi
+{APT_GET} remove {shlex.join(names)}
+""".strip()
+
+
+@converging
 def held(state: HostState, pins: DriverPins) -> Iterator[Command]:
     """Every package of the driver held, and no headers that their kernel would come without.
 

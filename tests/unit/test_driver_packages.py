@@ -132,6 +132,18 @@ def test_a_change_of_a_loaded_driver_is_refused_where_no_reboot_is_allowed(branc
         assert "550.163.01, in memory; expected 590.*, which takes a reboot" in problem
 
 
+def test_all_of_a_driver_is_of_the_version_that_its_module_has() -> None:
+    """A library that a background upgrade swapped is of the branch, and wrong all the same."""
+    packages = {
+        "nvidia-kernel-dkms": PackageState("550.163.01-2", held=True),
+        "libcuda1": PackageState("550.200.01-1", held=True),
+    }
+    state = bare_host(packages=packages)
+    wanted = {each.name: each for each in plan_driver(settings(), state).packages}
+    assert not wanted["libcuda1"].satisfied_by(state.installed("libcuda1"))
+    assert wanted["nvidia-kernel-dkms"].satisfied_by(state.installed("nvidia-kernel-dkms"))
+
+
 # --- A driver that the image brings ---------------------------------------------------------------
 
 

@@ -83,3 +83,20 @@ def test_unattended_upgrades_are_told_whole_names() -> None:
     assert not any(re.match(each, "libcuda10") for each in expressions)
     assert not any(re.match(each, "nvidia-container-toolkit") for each in expressions)
     assert all("\\" not in each for each in expressions)
+
+
+def test_what_a_change_left_behind_of_the_other_driver_is_known_by_its_version() -> None:
+    state = host(
+        **{
+            "nvidia-kernel-dkms": "580.126.09-1",
+            "libcuda1": "580.126.09-1",
+            "firmware-nvidia-gsp": "580.126.09-1",
+            "libnvidia-ptxjitcompiler1": "550.163.01-2",
+            # Of other kinds: neither is a driver's version.
+            "nvidia-support": "20240109+1",
+            "nvidia-xconfig": "1.0-1",
+        }
+    )
+    pins = DriverPins("nvidia-kernel-dkms", "580.", companions=("nvidia-persistenced",))
+    assert pins.left_behind(state) == ("libnvidia-ptxjitcompiler1",)
+    assert PINS.left_behind(host()) == ()
