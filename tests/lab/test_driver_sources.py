@@ -101,7 +101,7 @@ def versions(host: LabHost) -> dict[str, str]:
     shown = host.ssh(
         "dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\\n' '*nvidia*' 'libcuda1'"
     ).stdout
-    lines = [line.split() for line in shown.splitlines()]
+    lines = [line.split(" ") for line in shown.splitlines()]
     return {name: version for status, name, version in lines if status == "installed"}
 
 
