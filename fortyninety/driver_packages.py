@@ -31,6 +31,9 @@ DISTRIBUTION_TOOLKITS = {("debian", "13"): "12.4"}
 # is; before it, the proprietary ones (NVIDIA's announcement for R560). The card takes both.
 OPEN_MODULES_SINCE = 560
 
+# Of a driver, and packaged by Debian at versions of their own.
+COMPANIONS = frozenset({"nvidia-modprobe", "nvidia-persistenced"})
+
 # A name that carries a branch, as Ubuntu's do.
 NAMED_BRANCH = re.compile(r"-(\d{3})(?=-|$)")
 
@@ -129,19 +132,21 @@ def _driver_packages(settings: Settings, state: HostState, source: str) -> tuple
         names = nvidia_repository.driver_packages(
             state.distribution, settings.driver_branch, open_modules=open_modules(settings)
         )
-        companions: tuple[str, ...] = ()
+        companions: tuple[Package, ...] = ()
     else:
         module = "nvidia-open-kernel-dkms" if open_modules(settings) else "nvidia-kernel-dkms"
         names = (module, "libcuda1", "libnvidia-ml1", "nvidia-smi")
-        # Debian packages these two by themselves, at versions of their own.
-        companions = ("nvidia-modprobe", "nvidia-persistenced")
+        # Debian packages these two by themselves: the daemon at a version of the branch, and the
+        # helper that makes device nodes at one of its own, which goes with any driver.
+        daemon = Package("nvidia-persistenced", f"{settings.driver_branch}.")
+        companions = (Package("nvidia-modprobe"), daemon)
     version = wanted_version(settings)
     installed = state.installed(names[0])
     if installed is not None and installed.startswith(version):
         version = f"{installed.partition('-')[0]}-"
     return (
         *(Package(name, version) for name in names),
-        *(Package(name) for name in companions),
+        *companions,
     )
 
 
@@ -215,7 +220,7 @@ def _pins(settings: Settings, state: HostState, packages: tuple[Package, ...]) -
     return DriverPins(
         module=packages[0].name,
         wanted=wanted_version(settings),
-        companions=tuple(package.name for package in packages if package.version is None),
+        companions=tuple(each.name for each in packages if each.name in COMPANIONS),
         # Ubuntu's archive has packages of the same names, some of which only bring a later branch.
         not_from="Ubuntu" if state.distribution == "ubuntu" else None,
     )

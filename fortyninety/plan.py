@@ -74,6 +74,7 @@ class Paths:
     snapshot_program: str
     complete: str
     cell_member: str
+    nvcc: str
 
     @property
     def surveyed(self) -> tuple[str, ...]:
@@ -100,6 +101,7 @@ class Paths:
             self.snapshot_program,
             self.complete,
             self.cell_member,
+            self.nvcc,
         )
 
 
@@ -227,6 +229,7 @@ def plan_paths(settings: Settings, card: EngineCard) -> Paths:
         snapshot_program=f"{root}/bin/snapshot",
         complete=f"{root}/bin/complete",
         cell_member=f"{root}/bin/cell-member",
+        nvcc=f"{root}/bin/nvcc",
     )
 
 

@@ -25,7 +25,6 @@ from lab import paths
 from lab.commands import run
 from lab.hosts import LabHost
 
-PORT = 8091
 # Packages of Debian's that are in NVIDIA's repository too, with the driver's version.
 BORROWED = ("nvidia-smi", "nvidia-modprobe", "nvidia-persistenced")
 
@@ -80,6 +79,7 @@ def driver(version: str, borrowed: Mapping[str, bytes]) -> list[Package]:
         *(_modules(name, version) for name in ("nvidia-kernel-dkms", "nvidia-kernel-open-dkms")),
         library("libnvidia-ml1", "libnvidia-ml"),
         library("libnvidia-ptxjitcompiler1", "libnvidia-ptxjitcompiler"),
+        library("libnvidia-cfg1", "libnvidia-cfg"),
         library("libcuda1", "libcuda", Depends=f"libnvidia-ptxjitcompiler1 {same}"),
         Package(
             "nvidia-driver-cuda" if later else "nvidia-smi",
@@ -137,44 +137,41 @@ def borrow(host: LabHost) -> dict[str, bytes]:
 class Repository:
     """A signed repository in a folder, served to lab hosts while `serving`."""
 
-    def __init__(self, folder: Path, distributions: tuple[str, ...]) -> None:
-        """Make a key and an empty repository for each of NVIDIA's names for distributions."""
+    def __init__(self, folder: Path, distribution: str, port: int = 8091) -> None:
+        """Make a key and an empty repository for a distribution, by NVIDIA's name for it."""
         self.folder = folder
-        self._distributions = distributions
+        self.root = folder / distribution / "x86_64"
+        self._port = port
         # Short: a socket's path below it has a limit.
         self._keys = Path(tempfile.mkdtemp(prefix="f90key"))
         self.fingerprint = self._make_key()
-        for distribution in distributions:
-            root = self._root(distribution)
-            root.mkdir(parents=True)
-            (root / f"{self.fingerprint[-8:].lower()}.pub").write_text(
-                self._gpg("--armor", "--export", self.fingerprint)
-            )
+        self.root.mkdir(parents=True)
+        (self.root / f"{self.fingerprint[-8:].lower()}.pub").write_text(
+            self._gpg("--armor", "--export", self.fingerprint)
+        )
 
     @property
     def address(self) -> str:
         """What `nvidia_repository` is to be set to."""
-        return f"http://{paths.BRIDGE_ADDRESS}:{PORT}"
+        return f"http://{paths.BRIDGE_ADDRESS}:{self._port}"
 
     def add(self, *packages: Package, borrowed: Mapping[str, bytes] | None = None) -> None:
         """Build the packages and sign an index with them added.
 
         Packages in `borrowed` that are whole get the version of the first of `packages`.
         """
-        for distribution in self._distributions:
-            root = self._root(distribution)
-            for package in packages:
-                _build(package, root)
+        for package in packages:
+            _build(package, self.root)
+        if borrowed is not None:
             for name in ("nvidia-modprobe", "nvidia-persistenced"):
-                if borrowed is not None:
-                    _renumber(borrowed[name], name, packages[0].version, root)
-            self._index(root)
+                _renumber(borrowed[name], name, packages[0].version, self.root)
+        self._index(self.root)
 
     @contextmanager
     def serving(self) -> Iterator[None]:
         """Answer lab hosts, from this process, until the end of the block."""
         handler = partial(_Quiet, directory=str(self.folder))
-        server = ThreadingHTTPServer((paths.BRIDGE_ADDRESS, PORT), handler)
+        server = ThreadingHTTPServer((paths.BRIDGE_ADDRESS, self._port), handler)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -185,9 +182,6 @@ class Repository:
             server.server_close()
             run(["gpgconf", "--homedir", str(self._keys), "--kill", "gpg-agent"])
             shutil.rmtree(self._keys, ignore_errors=True)
-
-    def _root(self, distribution: str) -> Path:
-        return self.folder / distribution / "x86_64"
 
     def _make_key(self) -> str:
         user = "Lab repository <nobody@lab.invalid>"

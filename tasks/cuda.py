@@ -18,10 +18,13 @@ def install(plan: Plan) -> None:
         hold=True,
         name=f"Install CUDA toolkit {plan.settings.cuda_version}",
     )
-    if plan.driver.nvcc is not None:
-        files.file(
-            NVCC,
-            render("nvcc.j2", nvcc=plan.driver.nvcc),
-            mode="755",
-            name="Put its compiler on everybody's path",
-        )
+    if plan.driver.nvcc is None:
+        files.no_link(NVCC, plan.paths.nvcc, name="Leave the path to the distribution's compiler")
+        return
+    files.file(
+        plan.paths.nvcc,
+        render("nvcc.j2", nvcc=plan.driver.nvcc),
+        mode="755",
+        name="Say which toolkit's compiler is the host's",
+    )
+    files.link(NVCC, plan.paths.nvcc, name="Put that compiler on everybody's path")

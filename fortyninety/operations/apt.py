@@ -79,4 +79,4 @@ def transaction(missing: Sequence[Package], removed: Sequence[str]) -> str:
     return (
         "--no-install-recommends --allow-change-held-packages --allow-downgrades "
         f"{shlex.join(words)}"
-    )
+    ).rstrip()

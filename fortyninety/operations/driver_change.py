@@ -72,23 +72,32 @@ def prepared(
 
 @converging
 def cleared(state: HostState, pins: DriverPins) -> Iterator[Command]:
-    """Nothing of another version of the driver beside this one.
+    """Nothing of another version of the driver beside this one: taken along, or else removed.
 
-    The host fails, with nothing removed, where apt would take something else away with it.
+    The host fails, with nothing changed, where apt would remove something else with it.
     """
     names = pins.left_behind(state)
     if not names:
         host.noop("nothing of another driver is there")
         return
+    install = f"install {transaction((), ())}"
     yield f"""
-more=$({APT_GET} --simulate remove {shlex.join(names)} | awk '$1 == "Remv" {{ print $2 }}' |
+words=
+for name in {shlex.join(names)}; do
+  candidate=$(LC_ALL=C apt-cache policy "$name" | sed -n 's/^  Candidate: //p')
+  case $candidate in
+    {shlex.quote(pins.wanted)}*) words="$words $name=$candidate" ;;
+    *) words="$words $name-" ;;
+  esac
+done
+more=$({APT_GET} --simulate {install} $words | awk '$1 == "Remv" {{ print $2 }}' |
   grep -Fvx {" ".join(f"-e {shlex.quote(name)}" for name in names)} | tr '\\n' ' ')
 if [ -n "$more" ]; then
   echo "{" ".join(names)} is of another driver than {pins.version(state)}; expected nothing of" \\
-    "another. To remove it would remove $more too: see to these on the host" >&2
+    "another. To be rid of it apt would remove $more too: see to these on the host" >&2
   exit 1
 fi
-{APT_GET} remove {shlex.join(names)}
+{APT_GET} {install} $words
 """.strip()
 
 

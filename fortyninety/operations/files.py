@@ -76,3 +76,13 @@ def link(state: HostState, path: str, target: str) -> Iterator[Command]:
         return
     beside = shlex.quote(f"{path}.fortyninety-new")
     yield f"ln -sfn {shlex.quote(target)} {beside} && mv -fT {beside} {shlex.quote(path)}"
+
+
+@converging
+def no_link(state: HostState, path: str, target: str) -> Iterator[Command]:
+    """No symbolic link at `path` to `target`; whatever else is there stays."""
+    now = state.files.get(path)
+    if now is None or now.target != target:
+        host.noop(f"{path} does not point to {target}")
+        return
+    yield f"rm -f {shlex.quote(path)}"
