@@ -108,7 +108,7 @@ def transaction(missing: Sequence[Package], removed: Sequence[str]) -> str:
     return (
         "--no-install-recommends --allow-change-held-packages --allow-downgrades "
         f"{shlex.join(words)}"
-    )
+    ).rstrip()
 
 
 def apt_command(command: str, doing: str, lock_timeout: int = LOCK_TIMEOUT) -> FunctionCommand:

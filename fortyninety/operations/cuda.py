@@ -1,0 +1,39 @@
+"""The CUDA toolkit, which must not bring a second driver along."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from pyinfra import host
+
+from fortyninety.facts.survey import HostState
+from fortyninety.operations.apt import APT_GET, Package, transaction
+from fortyninety.operations.converging import Command, converging
+
+# What of a driver a toolkit might drag in or take away: its library, its modules, its tools.
+DRIVER_PARTS = (
+    "^(libcuda1|libnvidia-ml1|libnvidia-compute(-[0-9]+)?|cuda-drivers(-[0-9]+)?|nvidia-driver.*"
+    "|nvidia-(open-)?kernel-(open-)?dkms|nvidia-open-kernel-dkms|nvidia-dkms(-.*)?)$"
+)
+
+
+@converging
+def without_driver(state: HostState, wanted: Sequence[Package]) -> Iterator[Command]:
+    """apt, asked beforehand, would neither install nor remove a driver for what is `wanted`."""
+    missing = [each for each in wanted if not each.satisfied_by(state.installed(each.name))]
+    if not missing:
+        host.noop("the toolkit is installed")
+        return
+    yield f"{APT_GET} update"
+    yield f"""
+planned=$({APT_GET} --simulate install {transaction(missing, ())}) || exit 1
+driver=$(printf '%s\\n' "$planned" | awk '$1 == "Inst" || $1 == "Remv" {{ print $2 }}' |
+  grep -Ex {shlex.quote(DRIVER_PARTS)} | tr '\\n' ' ')
+if [ -n "$driver" ]; then
+  echo "{" ".join(each.name for each in missing)} would install or remove $driver;" \\
+    "expected no part of a driver. Nothing of the toolkit was installed: choose another" \\
+    "cuda_version, or look at \\`apt-get --simulate install\\` on the host" >&2
+  exit 1
+fi
+""".strip()
