@@ -11,7 +11,9 @@ from fortyninety.templates import render
 def install(plan: Plan) -> None:
     """The toolkit of the settings' version, held, beside others, and its compiler on the path."""
     cuda.without_driver(
-        plan.driver.cuda_packages, name="See that the toolkit brings no driver along"
+        plan.driver.cuda_packages,
+        lock_timeout=plan.settings.apt_lock_timeout,
+        name="See that the toolkit brings no driver along",
     )
     apt.packages(
         plan.driver.cuda_packages,

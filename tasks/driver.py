@@ -81,6 +81,7 @@ def change(plan: Plan) -> None:
         plan.driver.packages,
         without=plan.driver.obsolete,
         service=SERVICE,
+        lock_timeout=plan.settings.apt_lock_timeout,
         name="Make way where there is another driver",
     )
     apt.packages(
@@ -94,9 +95,17 @@ def change(plan: Plan) -> None:
         lock_timeout=plan.settings.apt_lock_timeout,
         name="Build its module for the kernel that boots next",
     )
-    driver_change.cleared(plan.driver.pins, name="Remove what another driver left behind")
+    driver_change.cleared(
+        plan.driver.pins,
+        lock_timeout=plan.settings.apt_lock_timeout,
+        name="Remove what another driver left behind",
+    )
     keep(plan, "Pin the driver that was installed")
-    driver_change.held(plan.driver.pins, name="Hold every package of the driver")
+    driver_change.held(
+        plan.driver.pins,
+        lock_timeout=plan.settings.apt_lock_timeout,
+        name="Hold every package of the driver",
+    )
     reboot.into_driver(
         plan.driver.packages[0].name,
         allowed=plan.settings.allow_reboot,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pyinfra import host
 
 from fortyninety.facts.survey import HostState
-from fortyninety.operations.apt import APT_GET, Package, transaction
+from fortyninety.operations.apt import APT_GET, LOCK_TIMEOUT, Package, apt_command, transaction
 from fortyninety.operations.converging import Command, converging
 
 # What of a driver a toolkit might drag in or take away: its library, its modules, its tools.
@@ -19,13 +19,15 @@ DRIVER_PARTS = (
 
 
 @converging
-def without_driver(state: HostState, wanted: Sequence[Package]) -> Iterator[Command]:
+def without_driver(
+    state: HostState, wanted: Sequence[Package], *, lock_timeout: int = LOCK_TIMEOUT
+) -> Iterator[Command]:
     """apt, asked beforehand, would neither install nor remove a driver for what is `wanted`."""
     missing = [each for each in wanted if not each.satisfied_by(state.installed(each.name))]
     if not missing:
         host.noop("the toolkit is installed")
         return
-    yield f"{APT_GET} update"
+    yield apt_command(f"{APT_GET} update", "fetching package lists", lock_timeout)
     yield f"""
 planned=$({APT_GET} --simulate install {transaction(missing, ())}) || exit 1
 driver=$(printf '%s\\n' "$planned" | awk '$1 == "Inst" || $1 == "Remv" {{ print $2 }}' |

@@ -10,7 +10,13 @@ from pyinfra import host
 from fortyninety.driver_packages import held_headers
 from fortyninety.driver_pins import DriverPins
 from fortyninety.facts.survey import HostState
-from fortyninety.operations.apt import APT_GET, Package, transaction
+from fortyninety.operations.apt import (
+    APT_GET,
+    LOCK_TIMEOUT,
+    Package,
+    apt_command,
+    transaction,
+)
 from fortyninety.operations.converging import Command, converging
 from fortyninety.operations.files import file_commands
 from fortyninety.templates import render
@@ -50,6 +56,7 @@ def prepared(
     *,
     without: Sequence[str],
     service: str,
+    lock_timeout: int = LOCK_TIMEOUT,
 ) -> Iterator[Command]:
     """Where another driver is there: its successor fetched, its holds released, `service` stopped.
 
@@ -63,15 +70,22 @@ def prepared(
     removed = [name for name in without if state.installed(name) is not None]
     held = [name for name in pins.installed(state) if state.packages[name].held]
     if held:
-        yield f"apt-mark unhold {shlex.join(held)} >/dev/null"
-    yield f"{APT_GET} update"
-    yield f"{APT_GET} install --download-only {transaction(missing, removed)}"
+        release = f"apt-mark unhold {shlex.join(held)} >/dev/null"
+        yield apt_command(release, "releasing the driver's holds", lock_timeout)
+    yield apt_command(f"{APT_GET} update", "fetching package lists", lock_timeout)
+    yield apt_command(
+        f"{APT_GET} install --download-only {transaction(missing, removed)}",
+        "fetching the driver's packages",
+        lock_timeout,
+    )
     if state.unit(service, "ActiveState") in ("active", "activating", "reloading"):
         yield f"systemctl stop {shlex.quote(service)}"
 
 
 @converging
-def cleared(state: HostState, pins: DriverPins) -> Iterator[Command]:
+def cleared(
+    state: HostState, pins: DriverPins, *, lock_timeout: int = LOCK_TIMEOUT
+) -> Iterator[Command]:
     """Nothing of another version of the driver beside this one: taken along, or else removed.
 
     The host fails, with nothing changed, where apt would remove something else with it.
@@ -81,7 +95,7 @@ def cleared(state: HostState, pins: DriverPins) -> Iterator[Command]:
         host.noop("nothing of another driver is there")
         return
     install = f"install {transaction((), ())}"
-    yield f"""
+    script = f"""
 words=
 for name in {shlex.join(names)}; do
   candidate=$(LC_ALL=C apt-cache policy "$name" | sed -n 's/^  Candidate: //p')
@@ -99,10 +113,13 @@ if [ -n "$more" ]; then
 fi
 {APT_GET} {install} $words
 """.strip()
+    yield apt_command(script, "removing another driver", lock_timeout)
 
 
 @converging
-def held(state: HostState, pins: DriverPins) -> Iterator[Command]:
+def held(
+    state: HostState, pins: DriverPins, *, lock_timeout: int = LOCK_TIMEOUT
+) -> Iterator[Command]:
     """Every package of the driver held, and no headers that their kernel would come without.
 
     After a change apt itself is asked, without the holds' help, whether it would leave the driver.
@@ -114,9 +131,11 @@ def held(state: HostState, pins: DriverPins) -> Iterator[Command]:
         host.noop(f"{len(names)} packages of driver {pins.version(state)} are held")
         return
     if headers:
-        yield f"apt-mark unhold {shlex.join(headers)} >/dev/null"
+        release = f"apt-mark unhold {shlex.join(headers)} >/dev/null"
+        yield apt_command(release, "releasing the headers' holds", lock_timeout)
     if loose:
-        yield f"apt-mark hold {shlex.join(loose)} >/dev/null"
+        hold = f"apt-mark hold {shlex.join(loose)} >/dev/null"
+        yield apt_command(hold, "holding the driver", lock_timeout)
         yield stays(names)
 
 

@@ -224,7 +224,11 @@ def _as_text(command: Any) -> str:
     if isinstance(command, FileUploadCommand):
         text = command.src.getvalue().decode()
         return f"--- {command.dest}\n{text}---"
-    if isinstance(command, FunctionCommand):
+    if isinstance(command, FunctionCommand) and command.function is apt._run:
+        command = command.args[0]  # once nobody else uses apt
+    elif isinstance(command, FunctionCommand) and command.function is apt._worked_out:
+        command = f"{apt.APT_GET} update; {apt.APT_GET} --assume-no install {command.args[0]}"
+    elif isinstance(command, FunctionCommand):
         return f"(in Python) {command.function.__name__}"
     text = f"$ {command}" if isinstance(command, str | StringCommand) else repr(command)
     # Its options are the same everywhere, and nothing of the driver's.
