@@ -15,7 +15,7 @@ from pyinfra.api.connect import connect_all, disconnect_all
 from pyinfra.api.exceptions import NoGroupError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
-from pyinfra.api.state import State
+from pyinfra.api.state import BaseStateCallback, State
 from pyinfra.context import ctx_state
 from pyinfra_cli.exceptions import CliError
 from pyinfra_cli.inventory import make_inventory
@@ -41,6 +41,19 @@ class ConnectedHosts:
         disconnect_all(self.state)
 
 
+class _ConnectionErrors(BaseStateCallback):
+    """Why each host could not be connected to, as pyinfra says it."""
+
+    def __init__(self) -> None:
+        self.said: dict[Host, str] = {}
+
+    def host_connect_error(  # type: ignore[override]  # static where pyinfra declares it
+        self, state: State, host: Host, error: Exception
+    ) -> None:
+        """Keep the reason."""
+        self.said[host] = " ".join(str(error).split())
+
+
 def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
     """Connect to the hosts of an inventory file, or to those that match a name or group of `limit`.
 
@@ -60,6 +73,8 @@ def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
         names = ", ".join(host.name for host in inventory)
         raise InventoryUnusable(f"no host of {path} matches {' '.join(limit)}; it has {names}")
     state.init(inventory, None, initial_limit=chosen)
+    errors = _ConnectionErrors()
+    state.add_callback_handler(errors)  # type: ignore[no-untyped-call]
     connected = ConnectedHosts(state)
     for host in chosen:
         parsed = parse_settings(host.name, host.data.dict())  # type: ignore[no-untyped-call]
@@ -74,7 +89,12 @@ def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
         if not host.connected:
             del connected.settings[host]
             connected.problems.append(
-                Problem(host.name, "connection", "refused or unanswered", "SSH as in a deploy")
+                Problem(
+                    host.name,
+                    "connection",
+                    f"refused or unanswered ({errors.said.get(host, 'no reason given')})",
+                    "SSH as in a deploy",
+                )
             )
     return connected
 
