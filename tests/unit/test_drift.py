@@ -41,8 +41,10 @@ def drift(
     answers = {f"@fake/{name}": answers for name, answers in hosts.items()}
     (directory / "answers.json").write_text(json.dumps(answers))
     return subprocess.run(
-        [sys.executable, "-m", "tests.unit.imagined_hosts", str(directory / "answers.json")]
-        + ["drift", str(directory / "boxes.py"), *arguments],
+        [
+            *(sys.executable, "-m", "tests.unit.imagined_hosts", str(directory / "answers.json")),
+            *("drift", str(directory / "boxes.py"), *arguments),
+        ],
         cwd=ROOT,
         env={**os.environ, "TOKEN_OF_THIS_TEST": "hf_a_secret_token"},
         stdin=subprocess.DEVNULL,
