@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from fortyninety.cli.check import check
 from fortyninety.cli.drift import drift
 from fortyninety.cli.engine import engine
 from fortyninety.cli.fit import fit
@@ -25,6 +26,7 @@ def main() -> None:
     """
 
 
+main.add_command(check)
 main.add_command(drift)
 main.add_command(engine)
 main.add_command(fit)
