@@ -19,10 +19,14 @@ def shell(host: Host, command: str, **arguments: Any) -> Any:
     `arguments` are pyinfra's own, such as `_stdin`. Returns pyinfra's output whether the command
     succeeded or not. Raises HostLost where it cannot be run at all.
     """
+    return attempt(host, command, **arguments)[1]
+
+
+def attempt(host: Host, command: str, **arguments: Any) -> tuple[bool, Any]:
+    """As `shell`, and whether the command succeeded."""
     own, _ = pop_global_arguments(host.state, host, {})
     connector = {key: value for key, value in own.items() if key in CONNECTOR_ARGUMENT_KEYS}
     try:
-        _, output = host.run_shell_command(command, **{**connector, **arguments})
+        return host.run_shell_command(command, **{**connector, **arguments})
     except (PyinfraError, OSError, EOFError) as error:
         raise HostLost(f"cannot be reached: {error}") from error
-    return output

@@ -19,7 +19,9 @@ from fortyninety.plan import (
     make_plan,
     tensor_parallel_size,
 )
+from fortyninety.power_limits import cap_problems, cap_settings_problems
 from fortyninety.problems import Problem
+from fortyninety.secure_boot import boot_problem
 from fortyninety.settings import Settings
 
 NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "9p"})
@@ -41,21 +43,14 @@ def settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
             str(settings.driver_branch),
             f"{card.driver_floor} or later for engine {card.release}",
         )
-    known = card_named(settings.gpu_model)
-    if known is None:
+    if card_named(settings.gpu_model) is None:
         yield Problem(
             host,
             "gpu_model",
             repr(settings.gpu_model),
             "one of " + ", ".join(repr(each.name) for each in CARDS_BY_PCI_DEVICE.values()),
         )
-    elif not known.power_limit_minimum <= settings.power_limit <= known.power_limit_maximum:
-        yield Problem(
-            host,
-            "power_limit",
-            f"{settings.power_limit} W",
-            f"from {known.power_limit_minimum} to {known.power_limit_maximum} W for {known.name}",
-        )
+    yield from cap_settings_problems(host, settings)
 
 
 def _engine_problems(host: str, settings: Settings, card: EngineCard) -> Iterator[Problem]:
@@ -211,17 +206,9 @@ def _gpu_problems(host: str, settings: Settings, state: HostState) -> Iterator[P
         yield Problem(
             host, "tensor_parallel_size", str(size), f"at most the {len(names)} cards of the box"
         )
-    for gpu in state.gpus:
-        low, high = gpu.power_limit_minimum, gpu.power_limit_maximum
-        if low is None or high is None:
-            yield Problem(host, f"GPU {gpu.index}", "without a power limit", "a card with one")
-        elif not gpu.takes(settings.power_limit):
-            yield Problem(
-                host,
-                "power_limit",
-                f"{settings.power_limit} W",
-                f"from {low:.0f} to {high:.0f} W, the own limits of GPU {gpu.index}",
-            )
+    yield from cap_problems(host, settings, state)
+    if (refused := boot_problem(host, state)) is not None:
+        yield refused
 
 
 def _disk_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:

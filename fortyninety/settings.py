@@ -23,6 +23,12 @@ AbsolutePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$"
 RepositoryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")]
 # Without a user or a password: they would stand on a command line, in a log, in the process list.
 PlainAddress = Annotated[str, Field(pattern=r"^https?://[^/\s@]+(/[^\s@]*)?$")]
+Watts = Annotated[int, Field(ge=1)]
+# A card's UUID, or its PCI address as the kernel or nvidia-smi writes it.
+CardKey = Annotated[
+    str,
+    Field(pattern=r"^(GPU-[0-9a-f-]+|([0-9A-Fa-f]{4}){1,2}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])$"),
+]
 CommitHash = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 # Settings whose value is not shown when it is wrong: somebody may have put the secret itself there.
@@ -41,6 +47,8 @@ PATTERN_MEANINGS = {
     "install_directory": "an absolute path of letters, digits, '.', '_', '-' and '/'",
     "models_directory": "an absolute path of letters, digits, '.', '_', '-' and '/'",
     "service_user": "the name of a Linux account",
+    "power_limit": "a whole number of at least 1, or a mapping from each card's UUID or PCI "
+    "address to one",
     "cuda_version": "major.minor, as text",
     "model_revision": "a full commit hash of 40 hexadecimal digits (a branch name moves)",
     "model_repository": "organisation/name",
@@ -119,13 +127,14 @@ class Settings(BaseModel):
     # The cards
     gpu_model: Annotated[str, Field(min_length=1)]
     gpu_count: Annotated[int, Field(ge=1, le=16)] | None
-    power_limit: Annotated[int, Field(ge=1)]
+    power_limit: Watts | dict[CardKey, Watts]
 
     # The driver
     driver_branch: Annotated[int, Field(ge=550, le=999)]
     cuda_version: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
     allow_reboot: bool
     reboot_timeout: Annotated[int, Field(ge=30, le=3600)]
+    apt_lock_timeout: Annotated[int, Field(ge=0, le=7200)]
 
     @model_validator(mode="before")
     @classmethod

@@ -160,7 +160,9 @@ gpu_count = None
 
 # The cap in W, set at every boot: a card forgets it when it loses power or its driver reloads.
 # 400 W is the value of the tutorial that this project grew from (its author's claim; not measured
-# here). It must lie within the card's own limits.
+# here). It must lie within the card's own limits. For a cap per card name every one of them, by the
+# UUID of `nvidia-smi -L` or the PCI address: {"GPU-5f2e...": 400, "0000:41:00.0": 350}
+# (docs/power.md).
 power_limit = 400
 
 # --- The driver ---------------------------------------------------------------------------------
@@ -177,3 +179,7 @@ allow_reboot = True
 
 # How long a host may take to come back from a reboot before it counts as failed.
 reboot_timeout = 600
+
+# How long to wait for another process that uses apt, such as unattended upgrades, before the host
+# counts as failed. Who it is and since when is said meanwhile.
+apt_lock_timeout = 600

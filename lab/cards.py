@@ -100,6 +100,15 @@ def write_pci_devices(directory: Path, cards: Iterable[Card]) -> None:
         (device / "class").write_text(f"{_VGA_CONTROLLER_CLASS}\n")
 
 
+def write_kernel_modules(directory: Path) -> None:
+    """Write what the lab binds over /sys/module: the version of the driver in memory, if it is.
+
+    A link into what the host's boot decided, so that no boot finds what another one loaded.
+    """
+    (directory / "nvidia").mkdir(parents=True)
+    (directory / "nvidia" / "version").symlink_to("/run/lab-gpu/state/driver_version")
+
+
 def write_cards(directory: Path, cards: Iterable[Card]) -> None:
     """Write what the stand-in NVML library reads: one folder a card, one file a value.
 

@@ -315,6 +315,7 @@ def _make(index: int, card_spec: str, layers: _Layers) -> LabHost:
     own_cards = cards.parse(card_spec, host.name)
     cards.write_pci_devices(directory / "pci", own_cards)
     cards.write_cards(directory / "gpu" / "cards", own_cards)
+    cards.write_kernel_modules(directory / "modules")
     _write_identity(host, directory / "upper")
     for cache in ("uv", "pip", "ccache", "wheels"):
         (paths.cache_directory() / cache).mkdir(parents=True, exist_ok=True)
@@ -359,6 +360,7 @@ def _supervisor_settings(host: LabHost) -> dict[str, Any]:
         "mtu": network.uplink_mtu(),
         "read_only_binds": [
             (str(host.directory / "pci"), "/sys/bus/pci/devices"),
+            (str(host.directory / "modules"), "/sys/module"),
             (str(python_index.wheels_directory()), python_index.WHEELS_ON_HOST),
         ],
         "binds": [

@@ -74,6 +74,8 @@ def _boot(host: dict[str, Any], directory: Path) -> int:
     unfinished.rename(boots_file)
     # What a card forgets when power or driver goes.
     shutil.rmtree(directory / "gpu" / "state", ignore_errors=True)
+    _exchange_cards(directory)
+    _unload_nouveau(directory)
     # A control group of its own for every boot: the last one's still has limits switched on, and
     # then no process may enter it.
     group = Path(host["control_group"]) / f"boot-{boots}"
@@ -110,6 +112,26 @@ def _boot(host: dict[str, Any], directory: Path) -> int:
     exit_code = machine.wait()
     _remove_group(group)
     return exit_code
+
+
+def _exchange_cards(directory: Path) -> None:
+    """Put in the cards that were made ready for this boot, if any were."""
+    for name in ("pci", "gpu/cards"):
+        ready = directory / "next-boot" / name
+        if ready.exists():
+            shutil.rmtree(directory / name)
+            ready.rename(directory / name)
+
+
+def _unload_nouveau(directory: Path) -> None:
+    """A kernel starts with nouveau on the cards, once it was there, unless it may not load it."""
+    nouveau = directory / "modules" / "nouveau"
+    files = (directory / "root/etc/modprobe.d").glob("*.conf")
+    # Links of the host would be followed into the outer machine.
+    if nouveau.exists() and any(
+        "blacklist nouveau" in file.read_text() for file in files if not file.is_symlink()
+    ):
+        nouveau.rmdir()
 
 
 def _remove_group(group: Path) -> None:

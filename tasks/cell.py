@@ -18,7 +18,11 @@ def join(plan: Plan) -> None:
     """The cell's ports for its members alone, and the program that runs the engine with theirs."""
     if plan.cell is None:
         return
-    apt.packages(plan.cell_packages, name="Install what loads the firewall")
+    apt.packages(
+        plan.cell_packages,
+        lock_timeout=plan.settings.apt_lock_timeout,
+        name="Install what loads the firewall",
+    )
     files.file(
         CELL_FIREWALL_RULES, rules(plan, plan.cell), name="Write the rules of the cell's ports"
     )

@@ -12,5 +12,6 @@ def install(plan: Plan) -> None:
     apt.packages(
         plan.cuda_packages,
         hold=True,
+        lock_timeout=plan.settings.apt_lock_timeout,
         name=f"Install CUDA toolkit {plan.settings.cuda_version}",
     )

@@ -2,7 +2,7 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.operations import apt, files, reboot
+from fortyninety.operations import apt, files, kernel_module, reboot
 from fortyninety.plan import (
     ARCHIVE_SOURCES,
     DRIVER_PACKAGE,
@@ -40,7 +40,13 @@ def install(plan: Plan) -> None:
     apt.packages(
         plan.driver_packages,
         hold=True,
+        lock_timeout=plan.settings.apt_lock_timeout,
         name=f"Install driver {plan.settings.driver_branch} and build its module",
+    )
+    kernel_module.built(
+        DRIVER_PACKAGE,
+        lock_timeout=plan.settings.apt_lock_timeout,
+        name="Build its module for the kernel that boots next",
     )
     reboot.into_driver(
         DRIVER_PACKAGE,

@@ -4,17 +4,20 @@ from pyinfra.api.deploy import deploy
 
 from fortyninety.operations import files, power, systemd
 from fortyninety.plan import PERSISTENCE_SERVICE, POWER_SERVICE, POWER_UNIT, Plan
+from fortyninety.power_limits import cap_arguments, caps_in_words
 from fortyninety.templates import render
 
 
 @deploy("Power")
 def cap(plan: Plan) -> None:
-    """A unit that sets the cap at boot, run again whenever a card has another one."""
+    """A unit that sets the caps at boot, run again whenever a card has another one."""
+    limit = plan.settings.power_limit
     files.file(
         POWER_UNIT,
         render(
             "fortyninety-power-limit.service.j2",
-            power_limit=plan.settings.power_limit,
+            caps=caps_in_words(limit),
+            cap_arguments=cap_arguments(limit),
             persistence_service=PERSISTENCE_SERVICE,
             nvidia_smi="/usr/bin/nvidia-smi",
         ),
@@ -23,6 +26,7 @@ def cap(plan: Plan) -> None:
     systemd.unit(PERSISTENCE_SERVICE, name="Keep the driver loaded between uses")
     power.capped(
         POWER_SERVICE,
-        plan.settings.power_limit,
-        name=f"Cap every card at {plan.settings.power_limit} W",
+        plan.settings,
+        persistence_service=PERSISTENCE_SERVICE,
+        name=f"Cap {caps_in_words(limit)}",
     )

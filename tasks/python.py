@@ -9,7 +9,11 @@ from fortyninety.plan import HOST_TOOLS_LOCK, Plan
 @deploy("Python")
 def install(plan: Plan) -> None:
     """The interpreter, its headers and a compiler, beside the distribution's own Python; uv."""
-    apt.packages(plan.python_packages, name=f"Install Python {plan.card.python} and a compiler")
+    apt.packages(
+        plan.python_packages,
+        lock_timeout=plan.settings.apt_lock_timeout,
+        name=f"Install Python {plan.card.python} and a compiler",
+    )
     environment.host_tools(
         plan.paths.tools,
         HOST_TOOLS_LOCK,

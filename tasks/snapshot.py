@@ -11,7 +11,11 @@ from fortyninety.plan import Plan
 def publish(plan: Plan) -> None:
     """Fetched once for the fleet, verified by each host, published by one rename."""
     if plan.snapshot_packages:
-        apt.packages(plan.snapshot_packages, name="Install what hosts hand snapshots on with")
+        apt.packages(
+            plan.snapshot_packages,
+            lock_timeout=plan.settings.apt_lock_timeout,
+            name="Install what hosts hand snapshots on with",
+        )
     files.file(
         plan.paths.snapshot_program,
         program(SNAPSHOT),

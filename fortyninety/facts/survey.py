@@ -14,6 +14,9 @@ from pathlib import Path
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
+from fortyninety.facts.boot_kernel import boot_entry_kernel, grub_kernel
+from fortyninety.facts.throttling import throttle_reasons
+
 SCRIPT = (Path(__file__).parent / "survey.sh").read_text()
 
 
@@ -73,8 +76,24 @@ class AptArchive:
 
 
 @dataclass(frozen=True)
+class DkmsState:
+    """What DKMS made of a version of NVIDIA's module for a kernel ("" where its log does not say).
+
+    `mark` is "installed", "built" where it is not among the kernel's modules, or "failed".
+    """
+
+    version: str
+    kernel: str
+    mark: str
+
+
+@dataclass(frozen=True)
 class GpuState:
-    """A card as the driver shows it. Memory in MiB, power in W, None where it has no power cap."""
+    """A card as the driver shows it. Memory in MiB, power in W, None where it has no power cap.
+
+    `bus` is its PCI address as sysfs writes it, `ecc` None where the card has no such memory (no
+    GeForce does), and `throttled_by` names what holds its clocks down now.
+    """
 
     index: int
     name: str
@@ -85,6 +104,10 @@ class GpuState:
     power_limit_minimum: float | None
     power_limit_maximum: float | None
     persistence: bool
+    bus: str = ""
+    power_limit_default: float | None = None
+    ecc: bool | None = None
+    throttled_by: tuple[str, ...] = ()
 
     def takes(self, power_limit: int) -> bool:
         """Whether the cap (W) lies within the card's own limits; never on a card without any."""
@@ -101,7 +124,12 @@ class HostState:
 
     `kernels` maps each kernel to its NVIDIA module's version or None, `environments` the folder of
     each engine environment to whether it is whole, `addresses` each IPv4 address to its interface;
-    `served` begins with the latest. `cell_firewall` is what the table in the kernel was made from.
+    `served` begins with the latest. `loaded_module` is the driver in memory, `libraries` holds the
+    version of each of its libraries that programs load. `boot_kernel` is what the boot loader is
+    set to start, where that can be told. `secure_boot` is None where it is off, and else
+    "enrolled", "none" before DKMS made a key, "unknown", or the certificate that the firmware does
+    not know. `pci_addresses` are those of `pci_cards`. `cell_firewall` is what the table in the
+    kernel was made from.
     `snapshot` and `second_copy` are "whole", "touched" where a file was written to since it was
     published, "damaged", or None where there is none. `snapshot_begun` is what there is of it in
     bytes, `commits` are the folders of published commits, oldest first, and `leftovers` those of
@@ -118,7 +146,13 @@ class HostState:
     packages: dict[str, PackageState] = field(default_factory=dict)
     dpkg_interrupted: bool = False
     kernels: dict[str, str | None] = field(default_factory=dict)
+    dkms: list[DkmsState] = field(default_factory=list)
+    boot_kernel: str | None = None
+    secure_boot: str | None = None
+    loaded_module: str | None = None
+    libraries: dict[str, str] = field(default_factory=dict)
     pci_cards: list[str] = field(default_factory=list)
+    pci_addresses: list[str] = field(default_factory=list)
     nouveau_loaded: bool = False
     gpus: list[GpuState] = field(default_factory=list)
     gpu_error: str | None = None
@@ -148,12 +182,14 @@ class HostState:
 
     @property
     def loaded_driver(self) -> str | None:
-        """The version of the driver in memory, as the cards' own answer says it."""
-        return self.gpus[0].driver_version if self.gpus else None
+        """The version of the driver in memory, by the kernel or by the cards' own answer."""
+        return self.loaded_module or (self.gpus[0].driver_version if self.gpus else None)
 
     @property
     def next_kernel(self) -> str | None:
-        """The kernel that boots next: the newest one installed, as Debian's loader picks it."""
+        """The kernel that boots next: what the boot loader is set to, or else the newest one."""
+        if self.boot_kernel in self.kernels:
+            return self.boot_kernel
         return list(self.kernels)[-1] if self.kernels else None
 
     def installed(self, package: str) -> str | None:
@@ -223,7 +259,13 @@ def _read(output: list[str]) -> HostState:
     }
     state.dpkg_interrupted = "dpkg-broken" in records
     state.kernels = {kernel: version or None for kernel, version in records["kernel"]}
+    state.dkms = [DkmsState(version, kernel, mark) for version, kernel, mark in records["dkms"]]
+    state.boot_kernel = _read_boot_kernel(records)
+    state.secure_boot = records["secure-boot"][0][0] if "secure-boot" in records else None
+    state.loaded_module = records["loaded"][0][0] if "loaded" in records else None
+    state.libraries = {library: version for library, version in records["library"]}
     state.pci_cards = [device for _, device in records["pci"]]
+    state.pci_addresses = [address for address, _ in records["pci"]]
     state.nouveau_loaded = "nouveau" in records
     state.gpus = [_read_gpu(fields[0]) for fields in records["gpu"]]
     state.gpu_error = records["gpu-error"][0][0].strip() if "gpu-error" in records else None
@@ -252,8 +294,17 @@ def _read(output: list[str]) -> HostState:
     return state
 
 
+def _read_boot_kernel(records: dict[str, list[list[str]]]) -> str | None:
+    if "grub" in records:
+        saved = dict(fields[0].split("=", 1) for fields in records["grub-env"])
+        return grub_kernel([fields[0] for fields in records["grub"]], saved)
+    return boot_entry_kernel(records["boot-entries"][0][0]) if "boot-entries" in records else None
+
+
 def _read_gpu(line: str) -> GpuState:
-    index, name, uuid, memory, driver, limit, low, high, persistence = line.split(", ")
+    index, name, uuid, memory, driver, limit, low, high, persistence, *later = line.split(", ")
+    # nvidia-smi without the later fields, see the script.
+    bus, default, ecc, throttling = later or ("", "[N/A]", "[N/A]", "[N/A]")
     return GpuState(
         index=int(index),
         name=name,
@@ -264,6 +315,11 @@ def _read_gpu(line: str) -> GpuState:
         power_limit_minimum=_read_watts(low),
         power_limit_maximum=_read_watts(high),
         persistence=persistence == "Enabled",
+        # nvidia-smi writes a domain of eight digits, the kernel one of four.
+        bus=bus.lower().removeprefix("0000"),
+        power_limit_default=_read_watts(default),
+        ecc=None if ecc.startswith("[") else ecc == "Enabled",
+        throttled_by=() if throttling.startswith("[") else throttle_reasons(int(throttling, 16)),
     )
 
 

@@ -17,7 +17,8 @@ apt-get indextargets --no-release-info --format 'apt	$(SOURCESENTRY)	$(REPO_URI)
   'Created-By: Packages' 2>/dev/null | sort -u
 dpkg-query -W -f 'package\t${Package}\t${Version}\t${db:Status-Want}\t${db:Status-Status}\n' \
   $packages 'linux-image-*' 'linux-headers-*' 2>/dev/null
-[ -z "$(dpkg --audit 2>/dev/null)" ] || printf 'dpkg-broken\n'
+[ -z "$(dpkg --audit 2>/dev/null)" ] && [ -z "$(ls /var/lib/dpkg/updates 2>/dev/null)" ] ||
+  printf 'dpkg-broken\n'
 
 # The kernels that can boot, oldest first, and the NVIDIA module that each has. DKMS says its version
 # in the name of a link; modinfo would unpack 60 MB for it.
@@ -33,6 +34,32 @@ for image in $(ls /boot/vmlinuz-* 2>/dev/null | sort -V); do
   fi
   printf 'kernel\t%s\t%s\n' "$kernel" "$version"
 done
+# What DKMS made of each version for each kernel: a folder once built, a link once installed, and the
+# log of a build where one failed.
+for built in /var/lib/dkms/nvidia*/[0-9]*/*/"$(uname -m)"/module; do
+  [ -d "$built" ] || continue
+  kernel=${built%/*/module}
+  version=${kernel%/*}
+  mark=built
+  [ ! -e "${version%/*}/kernel-${kernel##*/}-$(uname -m)" ] || mark=installed
+  printf 'dkms\t%s\t%s\t%s\n' "${version##*/}" "${kernel##*/}" "$mark"
+done
+for log in /var/lib/dkms/nvidia*/[0-9]*/build/make.log; do
+  [ -f "$log" ] || continue
+  version=${log%/build/make.log}
+  printf 'dkms\t%s\t%s\tfailed\n' "${version##*/}" \
+    "$(sed -n 's/^DKMS .*for kernel \([^ ]*\).*/\1/p' "$log" | head -n 1)"
+done
+# What the boot loader starts: GRUB's menu and the entry that was saved or asked for once, or
+# systemd-boot's own list.
+if [ -r /boot/grub/grub.cfg ]; then
+  grep -E '^[[:space:]]*(set default=|submenu |menuentry |linux[a-z]*[[:space:]]|})' \
+    /boot/grub/grub.cfg | tr '\t' ' ' | sed "s/^/grub$tab/"
+  grep -a -E '^(saved_entry|next_entry)=.' /boot/grub/grubenv 2>/dev/null | sed "s/^/grub-env$tab/"
+elif [ -d /boot/loader/entries ] || [ -d /efi/loader/entries ] || [ -d /boot/efi/loader/entries ]; then
+  entries=$(bootctl --json=short --no-pager list 2>/dev/null | tr '\n\t' '  ')
+  [ -z "$entries" ] || printf 'boot-entries\t%s\n' "$entries"
+fi
 
 # Cards as the bus shows them, before any driver: vendor 10de, display or 3D controllers.
 for device in /sys/bus/pci/devices/*; do
@@ -45,9 +72,44 @@ for device in /sys/bus/pci/devices/*; do
 done
 [ ! -d /sys/module/nouveau ] || printf 'nouveau\n'
 
-# Cards as the driver shows them. Its complaint is kept: it says why there are none.
+# The driver in memory, and the one that programs load, by the name of the file behind its soname.
+loaded=
+read -r loaded 2>/dev/null </sys/module/nvidia/version ||
+  loaded=$(sed -n 's/^NVRM version:.* \([0-9][0-9]*\.[0-9.]*\) .*/\1/p' /proc/driver/nvidia/version 2>/dev/null)
+[ -z "$loaded" ] || printf 'loaded\t%s\n' "$loaded"
+for library in libcuda.so.1 libnvidia-ml.so.1; do
+  for folder in /usr/lib/x86_64-linux-gnu /usr/lib64; do
+    file=$(readlink -f "$folder/$library" 2>/dev/null) && [ -f "$file" ] || continue
+    printf 'library\t%s\t%s\n' "${library%.1}" "${file##*.so.}"
+    break
+  done
+done
+
+# Whether the firmware lets in only signed modules, and knows the key that DKMS signs with.
+secure=$(mokutil --sb-state 2>/dev/null) || secure=
+[ -n "$secure" ] || case $(od -An -tu1 -j4 -N1 \
+  /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c 2>/dev/null) in
+  *1) secure='SecureBoot enabled' ;;
+esac
+case $secure in *'SecureBoot enabled'*)
+  mark=none
+  for certificate in /var/lib/dkms/mok.pub /var/lib/shim-signed/mok/MOK.der; do
+    [ -f "$certificate" ] || continue
+    case $(mokutil --test-key "$certificate" 2>&1) in
+      *'already enrolled'*) mark=enrolled ;;
+      *'not enrolled'*) [ "$mark" = enrolled ] || mark=$certificate ;;
+      *) [ "$mark" != none ] || mark=unknown ;;
+    esac
+  done
+  printf 'secure-boot\t%s\n' "$mark" ;;
+esac
+
+# Cards as the driver shows them. Its complaint is kept: it says why there are none. A release that
+# does not know one of the later fields is asked for the others alone.
 if command -v nvidia-smi >/dev/null 2>&1; then
-  if cards=$(nvidia-smi --format=csv,noheader,nounits --query-gpu=index,name,uuid,memory.total,driver_version,power.limit,power.min_limit,power.max_limit,persistence_mode 2>&1); then
+  ask='nvidia-smi --format=csv,noheader,nounits --query-gpu=index,name,uuid,memory.total,driver_version,power.limit,power.min_limit,power.max_limit,persistence_mode'
+  if cards=$($ask,pci.bus_id,power.default_limit,ecc.mode.current,clocks_event_reasons.active 2>&1) ||
+    { case $cards in *'not a valid field'*) cards=$($ask 2>&1) ;; *) false ;; esac; }; then
     printf '%s\n' "$cards" | sed "s/^/gpu$tab/"
   else
     printf 'gpu-error\t%s\n' "$(printf '%s' "$cards" | tr '\n\t' '  ')"
@@ -63,7 +125,7 @@ fi
 }
 
 printf 'user\t%s\n' "$(getent passwd "$user")"
-systemctl show --property=Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID \
+systemctl show --property=Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,WantedBy \
   $units 2>/dev/null | sed "s/^/unit$tab/"
 pid=$(systemctl show --property=MainPID --value "$service" 2>/dev/null)
 [ "${pid:-0}" = 0 ] || printf 'running\t%s\n' \

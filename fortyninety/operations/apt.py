@@ -1,25 +1,49 @@
-"""Debian packages at a pinned version, installed without a prompt and held where that is asked."""
+"""Debian packages at a pinned version, installed without a prompt and held where that is asked.
+
+Others use apt too: their locks are waited for, and what they left half done is repaired first.
+"""
 
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pyinfra import host
+from pyinfra import host, logger
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
 
+from fortyninety.apt_messages import announced_room, lock_refused, reasons, remedy, warnings
 from fortyninety.facts.survey import HostState
-from fortyninety.operations.converging import Command, converging
+from fortyninety.host_shell import HostLost, attempt
+from fortyninety.operations.apt_lock import wait_for_lock
+from fortyninety.operations.converging import Command, converging, say_failed
 
-# Seconds to wait for another process that holds apt's locks, such as unattended upgrades.
+# Seconds to wait for another process that uses apt, where no setting says otherwise.
 LOCK_TIMEOUT = 600
 
-# Never prompt: not debconf, not needrestart, not dpkg about a changed configuration file. And keep
-# no archives: CUDA's alone have 1.9 GB.
+# Bytes that an installation must leave free: the driver's modules (48 MB) and an initramfs (17 MB;
+# both measured on a lab host) are made after apt has counted, and a full disk stops more than apt.
+RESERVE = 300 * 10**6
+
+# Never prompt: not debconf, not needrestart, not ucf or dpkg about a changed configuration file.
+# And keep no archives: CUDA's alone have 1.9 GB. The lock's timeout is for the moment between our
+# own look at it and apt's.
+QUIETLY = (
+    "LC_ALL=C DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l APT_LISTCHANGES_FRONTEND=none "
+    "UCF_FORCE_CONFFOLD=1"
+)
 APT_GET = (
-    "DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get -q -y "
-    f"-o DPkg::Lock::Timeout={LOCK_TIMEOUT} -o APT::Keep-Downloaded-Packages=false "
+    f"{QUIETLY} apt-get -q -y -o DPkg::Lock::Timeout=20 -o APT::Keep-Downloaded-Packages=false "
     "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+)
+# What another process repaired meanwhile is not repaired again.
+REPAIR = (
+    '[ -z "$(dpkg --audit)$(ls /var/lib/dpkg/updates)" ] || '
+    f"{{ {QUIETLY} dpkg --configure -a --force-confdef --force-confold && "
+    f"{APT_GET} --fix-broken install; }}"
 )
 
 
@@ -42,29 +66,170 @@ class Package:
 
 @converging
 def packages(
-    state: HostState, wanted: Sequence[Package], *, hold: bool = False
+    state: HostState,
+    wanted: Sequence[Package],
+    *,
+    hold: bool = False,
+    without: Sequence[str] = (),
+    lock_timeout: int = LOCK_TIMEOUT,
 ) -> Iterator[Command]:
     """The `wanted` packages, without recommendations; held against upgrades if `hold`.
 
-    Every name must be among the survey's packages. An interrupted dpkg is repaired first.
+    `without` are removed in the same transaction where they are installed, so that there is no
+    moment with neither. Every name must be among the survey's packages. An interrupted dpkg is
+    repaired first. The host fails before anything is installed where another process uses apt for
+    longer than `lock_timeout` seconds, where apt cannot work it out, and where the disk is too
+    small for it.
     """
     missing = [each for each in wanted if not each.satisfied_by(state.installed(each.name))]
+    removed = [name for name in without if state.installed(name) is not None]
     loose = [
         each.name
         for each in wanted
         if hold and (each in missing or not state.packages[each.name].held)
     ]
-    if not missing and not loose and not state.dpkg_interrupted:
+    if not missing and not removed and not loose and not state.dpkg_interrupted:
         host.noop(f"{', '.join(each.name for each in wanted)}: installed{' and held' * hold}")
         return
     if state.dpkg_interrupted:
-        yield f"DEBIAN_FRONTEND=noninteractive dpkg --configure -a && {APT_GET} -f install"
-    if missing:
-        specifications = " ".join(shlex.quote(each.specification) for each in missing)
-        yield f"{APT_GET} update"
-        yield (
-            f"{APT_GET} install --no-install-recommends --allow-change-held-packages "
-            f"{specifications}"
-        )
+        yield apt_command(REPAIR, "repairing an interrupted dpkg", lock_timeout)
+    if missing or removed:
+        words = transaction(missing, removed)
+        yield FunctionCommand(_worked_out, (words, lock_timeout), {})
+        yield apt_command(f"{APT_GET} install {words}", "installing packages", lock_timeout)
     if loose:
-        yield f"apt-mark hold {' '.join(shlex.quote(name) for name in loose)}"
+        names = " ".join(shlex.quote(name) for name in loose)
+        yield apt_command(f"apt-mark hold {names}", "holding packages", lock_timeout)
+
+
+def transaction(missing: Sequence[Package], removed: Sequence[str]) -> str:
+    """Options and words for apt-get's install that bring `missing` and take `removed` away."""
+    words = [*(each.specification for each in missing), *(f"{name}-" for name in removed)]
+    return (
+        "--no-install-recommends --allow-change-held-packages --allow-downgrades "
+        f"{shlex.join(words)}"
+    )
+
+
+def apt_command(command: str, doing: str, lock_timeout: int = LOCK_TIMEOUT) -> FunctionCommand:
+    """A command that uses apt or dpkg, run once nobody else does.
+
+    Where it fails the host fails, with apt's own reasons and what to do about them; `doing` says
+    in them what was being done, such as "installing packages".
+    """
+    return FunctionCommand(_run, (command, doing, lock_timeout), {})
+
+
+def _run(state: State, host: Host, command: str, doing: str, lock_timeout: int) -> bool:
+    done = _once_free(host, command, doing, lock_timeout)
+    if done is None:
+        return False
+    succeeded, output = done
+    if not succeeded:
+        _say_why(host, doing, output)
+    return succeeded
+
+
+def _once_free(host: Host, command: str, doing: str, timeout: int) -> tuple[bool, str] | None:
+    """Run a command when apt's locks are free, and again where another process was faster.
+
+    None where they never were or the host is lost, which was said.
+    """
+    deadline = time.monotonic() + timeout
+    try:
+        while True:
+            left = max(0, round(deadline - time.monotonic()))
+            if (in_use := wait_for_lock(host, left, timeout)) is not None:
+                say_failed(host, f"{doing}: {in_use}")
+                return None
+            succeeded, result = attempt(
+                host, f"{{ {command}; }} </dev/null", print_output=host.state.print_output
+            )
+            output = f"{result.stdout}\n{result.stderr}"
+            if succeeded or not lock_refused(output) or time.monotonic() >= deadline:
+                return succeeded, output
+    except HostLost as lost:
+        say_failed(host, f"{doing}: {lost}")
+        return None
+
+
+def _worked_out(state: State, host: Host, words: str, lock_timeout: int) -> bool:
+    """Whether apt, with its lists as they are now, can install that, and the disk can hold it.
+
+    An archive that does not answer, or whose signature is not trusted, is only a warning as long as
+    apt finds everything without it: it may be anybody's.
+    """
+    updated = _once_free(host, f"{APT_GET} update", "fetching package lists", lock_timeout)
+    if updated is None:
+        return False
+    _, lists = updated
+    try:
+        # Answered with no: apt says what it would do, and does nothing.
+        _, result = attempt(
+            host,
+            f"{QUIETLY} apt-get -q --assume-no -o Debug::NoLocking=1 install {words} </dev/null; "
+            "df -PB1 /usr /var/cache/apt/archives",
+        )
+    except HostLost as lost:
+        say_failed(host, f"looking at what is to be installed: {lost}")
+        return False
+    output = f"{result.stdout}\n{result.stderr}"
+    if any(line.startswith("E: ") for line in output.splitlines()):
+        _say_why(host, "looking at what is to be installed", f"{output}\n{lists}")
+        return False
+    for warning in warnings(lists):
+        logger.warning(f"{host.print_prefix}apt, which can do without: {warning}")
+    too_small = room_problem(*announced_room(output), free_by_folder(output))
+    if too_small is not None:
+        say_failed(host, too_small)
+    return too_small is None
+
+
+def free_by_folder(output: str) -> list[tuple[str, int]]:
+    """Mount point and free bytes of each folder that `df -PB1` was asked for, in that order."""
+    rows = [line.split() for line in output.splitlines()]
+    return [(row[5], int(row[3])) for row in rows if len(row) == 6 and row[4].endswith("%")]
+
+
+def room_problem(fetched: int, added: int, free: Sequence[tuple[str, int]]) -> str | None:
+    """Why the disks cannot hold what apt fetches and adds (bytes), or None.
+
+    `free` holds the file systems of what is added and of what is fetched, in this order.
+    """
+    needed: dict[str, int] = {}
+    for (mount, _), size in zip(free, (added + RESERVE, fetched), strict=True):
+        needed[mount] = needed.get(mount, 0) + size
+    for mount, available in free:
+        if needed[mount] > available:
+            return (
+                f"{mount} has {_megabytes(available)} free; expected "
+                f"{_megabytes(needed[mount])} for the packages ({_megabytes(fetched)} to fetch, "
+                f"{_megabytes(added)} to install, {_megabytes(RESERVE)} to spare). Nothing was "
+                "installed: make room (`df -h`; `apt-get clean`; `apt-get autoremove`) and run "
+                "this again"
+            )
+    return None
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 10**6:,.0f} MB"
+
+
+def _say_why(host: Host, doing: str, output: str) -> None:
+    said = " / ".join(reasons(output))
+    if "make.log" in output:
+        said = f"{said} / {_build_log(host)}"
+    say_failed(host, f"{doing}: {said}. {remedy(output)}")
+
+
+def _build_log(host: Host) -> str:
+    """The lines of the log of a module's failed build that say why."""
+    try:
+        _, result = attempt(
+            host,
+            "cd /var/lib/dkms && for log in */*/build/make.log; do [ ! -f $log ] || "
+            "{ grep -i -E 'error|not found|no such' $log || tail -n 5 $log; } | head -n 5; done",
+        )
+    except HostLost:
+        return "its log could not be read"
+    return f"make.log: {' / '.join(result.stdout.splitlines())}"

@@ -1,7 +1,8 @@
-"""Every card capped, by the unit that also does it at boot."""
+"""Every card capped, by the unit that also does it at boot and when the driver is loaded anew."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from pyinfra import host
@@ -13,43 +14,47 @@ from fortyninety.current_state import current_state
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging, failing, say_failed
 from fortyninety.operations.systemd import unit_commands
+from fortyninety.power_limits import PowerLimit, cap_problems, caps_in_words, uncapped
+from fortyninety.settings import Settings
 
 
 @converging
-def capped(state: HostState, unit_name: str, power_limit: int) -> Iterator[Command]:
-    """`unit_name` enabled and run, and every card at `power_limit` (W).
+def capped(
+    state: HostState, unit_name: str, settings: Settings, *, persistence_service: str
+) -> Iterator[Command]:
+    """`unit_name` enabled, started together with `persistence_service`, and every card at its cap.
 
-    A cap that somebody set by hand is put right. The host fails before the unit runs where the cap
-    lies outside a card's own limits, and after it where a card has another one all the same.
+    A cap that somebody set by hand is put right. The host fails before the unit runs where a cap
+    lies outside a card's own limits or belongs to no card, and after it where a card has another
+    one all the same.
     """
-    outside = [
-        f"GPU {gpu.index} takes {gpu.power_limit_minimum} to {gpu.power_limit_maximum} W"
-        for gpu in state.gpus
-        if not gpu.takes(power_limit)
-    ]
-    if outside:
-        yield failing(f"power_limit is {power_limit} W; {'; '.join(outside)}")
+    limit = settings.power_limit
+    problems = list(cap_problems(host.name, settings, state))
+    if problems:
+        yield failing("; ".join(str(problem) for problem in problems))
         return
-    commands = unit_commands(state, unit_name, current=_at(state, power_limit))
+    commands = unit_commands(state, unit_name, current=not uncapped(state, limit))
+    # A unit that an earlier release of this project enabled comes back at boot alone.
+    if persistence_service not in state.unit(unit_name, "WantedBy").split():
+        commands.insert(
+            0, f"systemctl daemon-reload && systemctl reenable --quiet {shlex.quote(unit_name)}"
+        )
     if not commands:
-        host.noop(f"every card is capped at {power_limit} W")
+        host.noop(f"{caps_in_words(limit)}, set by {unit_name}")
         return
     yield from commands
-    yield FunctionCommand(_require_cap, (power_limit,), {})
+    yield FunctionCommand(_require_caps, (limit,), {})
 
 
-def _at(state: HostState, power_limit: int) -> bool:
-    return bool(state.gpus) and all(gpu.power_limit == power_limit for gpu in state.gpus)
-
-
-def _require_cap(state: State, host: Host, power_limit: int) -> bool:
+def _require_caps(state: State, host: Host, limit: PowerLimit) -> bool:
     now = current_state(host)
-    if _at(now, power_limit):
+    wrong = uncapped(now, limit)
+    if not wrong:
         return True
-    found = ", ".join(f"GPU {gpu.index} {gpu.power_limit} W" for gpu in now.gpus)
     say_failed(
         host,
-        f"the cap is {found or 'on no card'}; expected {power_limit} W on each. "
-        f"nvidia-smi says: {now.gpu_error or 'nothing'}",
+        f"{'; '.join(wrong)}. Somebody or something sets another cap: look at `journalctl -u "
+        f"fortyninety-power-limit` and for other tools that manage the cards. nvidia-smi says: "
+        f"{now.gpu_error or 'nothing'}",
     )
     return False

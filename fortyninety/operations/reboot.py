@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,11 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from fortyninety.current_state import current_state, forget_state
+from fortyninety.driver_in_memory import boot_obstacle, foreign_libraries, lost_cards, why_reboot
 from fortyninety.facts.survey import HostState
+from fortyninety.host_shell import HostLost, attempt
 from fortyninety.operations.converging import Command, converging, failing, say_failed
-from fortyninety.plan import installed_driver
+from fortyninety.plan import SERVICE, installed_driver
 
 # Seconds between attempts to reach a host that is on its way down or up.
 RETRY_INTERVAL = 0.5
@@ -32,48 +35,70 @@ def into_driver(
     """Reboot until the driver in memory is the version of `driver_package`, and go on after it.
 
     `timeout` is in seconds, for the whole way down and up. The host fails alone when the kernel
-    that boots next has no module for that version, when it does not come back in time, when the
-    driver does not answer afterwards, and when a reboot is needed and not `allowed`.
+    that boots next has no module for that version or may not load it, when it does not come back
+    in time or without a card it had, when the driver does not answer afterwards, and when a reboot
+    is needed and not `allowed`.
     """
     version = installed_driver(state, driver_package)
-    if version is not None and state.loaded_driver == version and not state.nouveau_loaded:
-        host.noop(f"driver {version} is in memory")
+    reason = why_reboot(state, version)
+    obstacle = boot_obstacle(host.name, state, version) or foreign_libraries(state, version)
+    if reason is None:
+        if obstacle is not None:
+            # It serves now, and would not after its next reboot, whoever makes that.
+            yield failing(obstacle)
+        elif state.gpu_error is not None:
+            yield failing(
+                f"driver {version} is in memory and answers nothing; expected its cards. "
+                f"nvidia-smi says: {state.gpu_error}. Not rebooting for that: look at `dmesg | "
+                "grep -i -E 'nvrm|xid'` first"
+            )
+        else:
+            host.noop(f"driver {version} is in memory")
         return
-    kernel = state.next_kernel
-    built = state.kernels.get(kernel) if kernel else None
-    if built != version:
-        yield failing(
-            f"the kernel that boots next, {kernel}, has NVIDIA module {built or 'none'}; expected "
-            f"{version}. Not rebooting: see `dkms status` and /var/lib/dkms/*/*/build/make.log"
-        )
+    if obstacle is not None:
+        yield failing(f"{reason}, and a reboot is needed. Not rebooting: {obstacle}")
         return
     if not allowed:
         yield failing(
-            f"driver {version} is installed and {state.loaded_driver or 'none'} is in memory: a "
-            "reboot is pending, and allow_reboot is False. Reboot it and run this again"
+            f"{reason}: a reboot is pending, and allow_reboot is False. Reboot it and run this "
+            "again"
         )
         return
-    yield FunctionCommand(reboot_and_reconnect, (), {"timeout": timeout})
-    yield FunctionCommand(_require_driver, (version,), {})
+    if state.unit(SERVICE, "ActiveState") in ("active", "activating", "reloading"):
+        # In its own time, which is not counted as the reboot's.
+        yield f"systemctl stop {shlex.quote(SERVICE)}"
+    yield FunctionCommand(reboot_and_reconnect, (reason,), {"timeout": timeout})
+    yield FunctionCommand(_require_driver, (version, state), {})
 
 
-def reboot_and_reconnect(state: State, host: Host, timeout: int) -> bool:
+def reboot_and_reconnect(state: State, host: Host, reason: str, timeout: int) -> bool:
     """Reboot `host`, wait up to `timeout` seconds until it is up with another boot id.
 
     False, with the reason logged, where it does not come back in time.
     """
     before = current_state(host).boot_id
     deadline = time.monotonic() + timeout
-    logger.info(f"{host.print_prefix}Rebooting, up to {timeout} s")
-    # Detached, so that the command returns before the connection goes away.
-    host.run_shell_command("systemd-run --quiet --on-active=1 systemctl reboot")
+    logger.info(f"{host.print_prefix}Rebooting, up to {timeout} s: {reason}")
+    try:
+        # Detached, so that the command returns before the connection goes away.
+        begun, output = attempt(host, "systemd-run --quiet --on-active=1 systemctl reboot")
+    except HostLost as lost:
+        say_failed(host, f"cannot be rebooted: {lost}")
+        return False
+    if not begun:
+        say_failed(host, f"cannot be rebooted: {output.stderr.strip()}")
+        return False
     with _quiet_transport():
         while time.monotonic() < deadline:
             time.sleep(RETRY_INTERVAL)
             if _boot_id(host) not in (None, before):
                 forget_state(host)
                 return True
-    say_failed(host, f"did not come back from a reboot within {timeout} s (reboot_timeout)")
+    say_failed(
+        host,
+        f"did not come back from a reboot within {timeout} s (reboot_timeout); expected another "
+        "boot and an SSH login. Look at its console; when it is up, run this again",
+    )
     return False
 
 
@@ -105,13 +130,18 @@ def _quiet_transport() -> Iterator[None]:
         transport.setLevel(level)
 
 
-def _require_driver(state: State, host: Host, version: str) -> bool:
+def _require_driver(state: State, host: Host, version: str, before: HostState) -> bool:
     now = current_state(host)
-    if now.loaded_driver == version:
+    if (lost := lost_cards(before, now)) is not None:
+        say_failed(host, lost)
+        return False
+    if why_reboot(now, version) is None and now.gpu_error is None:
         return True
     say_failed(
         host,
-        f"after the reboot the driver in memory is {now.loaded_driver or 'none'}; expected "
-        f"{version}. nvidia-smi says: {now.gpu_error or 'nothing'}",
+        f"after the reboot the driver in memory is {now.loaded_driver or 'none'}"
+        f"{', and nouveau has the cards' if now.nouveau_loaded else ''}; expected {version}. "
+        f"nvidia-smi says: {now.gpu_error or 'nothing'}. Look at `dmesg | grep -i -E "
+        "'nvrm|nvidia|nouveau|lockdown'`",
     )
     return False

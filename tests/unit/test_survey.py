@@ -135,6 +135,35 @@ def test_cards_are_read_as_nvidia_smi_prints_them() -> None:
     assert state.user is None
 
 
+def test_cards_come_with_bus_default_memory_check_and_what_holds_them_down() -> None:
+    state = Survey().process(
+        [
+            "os\tdebian\t13\ttrixie\tDebian GNU/Linux 13 (trixie)",
+            "machine\tx86_64",
+            "boot\tone",
+            "gpu\t0, NVIDIA GeForce RTX 4090, GPU-1, 24564, 550.163.01, 400.00, 150.00, 600.00, "
+            "Enabled, 00000000:01:00.0, 450.00, [N/A], 0x0000000000000084",
+            "gpu\t1, NVIDIA H200, GPU-2, 143771, 580.159.04, 700.00, 200.00, 700.00, "
+            "Enabled, 00000000:00:06.0, 700.00, Enabled, 0x0000000000000001",
+            "user\t",
+            "filesystem\text4\t1000",
+        ]
+    )
+    first, second = state.gpus
+    assert (first.bus, first.power_limit_default, first.ecc) == ("0000:01:00.0", 450.0, None)
+    assert first.throttled_by == (
+        "its power cap",
+        "the hardware, for power (a cable, or the power supply)",
+    )
+    assert (second.bus, second.ecc, second.throttled_by) == ("0000:00:06.0", True, ())
+
+
+def test_a_host_without_a_driver_says_so_by_saying_nothing(tmp_path: Path) -> None:
+    state = survey(tmp_path)
+    assert (state.loaded_module, state.libraries, state.dkms) == (None, {}, [])
+    assert (state.secure_boot, state.gpus) == (None, [])
+
+
 def test_units_are_read_block_by_block() -> None:
     state = Survey().process(
         [

@@ -1,0 +1,35 @@
+"""The driver's module for the kernel that boots next, where no package's script built it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from pyinfra import host
+
+from fortyninety.facts.survey import HostState
+from fortyninety.operations.apt import LOCK_TIMEOUT, QUIETLY, apt_command
+from fortyninety.operations.converging import Command, converging
+from fortyninety.plan import installed_driver
+
+
+@converging
+def built(
+    state: HostState, driver_package: str, *, lock_timeout: int = LOCK_TIMEOUT
+) -> Iterator[Command]:
+    """The module of the installed `driver_package` for the kernel that boots next, made by DKMS.
+
+    A kernel whose headers came later than itself, or whose build failed, has none until then.
+    """
+    version, kernel = installed_driver(state, driver_package), state.next_kernel
+    if version is None or kernel is None:
+        host.noop("no driver or no kernel is installed")
+        return
+    if state.kernels[kernel] == version:
+        host.noop(f"kernel {kernel} has the module of driver {version}")
+        return
+    yield apt_command(
+        f"{QUIETLY} dkms autoinstall -k {shlex.quote(kernel)}",
+        f"building the module for kernel {kernel}",
+        lock_timeout,
+    )

@@ -1,0 +1,47 @@
+"""Whether the firmware will let the driver's module into the kernel."""
+
+from __future__ import annotations
+
+from fortyninety.facts.survey import HostState
+from fortyninety.problems import Problem
+
+# Where dkms puts the certificate of the key that it signs with (dkms 3 on Debian).
+DKMS_CERTIFICATE = "/var/lib/dkms/mok.pub"
+
+
+def module_refused(host: str, state: HostState) -> Problem | None:
+    """Why a module that DKMS signs would be refused at boot, and how to have it let in.
+
+    None where Secure Boot is off or the key is enrolled. Nothing here can enrol it: the firmware
+    asks for that at the console, so that no remote root can.
+    """
+    if state.secure_boot in (None, "enrolled"):
+        return None
+    if state.secure_boot == "unknown":
+        return Problem(
+            host,
+            "Secure Boot",
+            "on, and without mokutil it cannot be told which keys the firmware knows",
+            "mokutil on the host, or Secure Boot off",
+            "Run `apt-get install mokutil` and this again",
+        )
+    certificate = DKMS_CERTIFICATE if state.secure_boot == "none" else state.secure_boot
+    make = "apt-get install dkms mokutil && dkms generate_mok && "
+    return Problem(
+        host,
+        "Secure Boot",
+        "on, and the firmware does not know the key that DKMS signs the NVIDIA module with",
+        "that key enrolled, or Secure Boot off: the kernel would refuse the module",
+        f"On the host run `{make if state.secure_boot == 'none' else ''}mokutil --import "
+        f"{certificate}`, reboot, choose Enroll MOK at its console with the password given there, "
+        "and run this again",
+    )
+
+
+def boot_problem(host: str, state: HostState) -> Problem | None:
+    """`module_refused`, for a host that has no driver in memory yet.
+
+    One with a driver has whatever lets that in; what a reboot into another one needs is looked at
+    before that reboot.
+    """
+    return None if state.loaded_driver is not None else module_refused(host, state)

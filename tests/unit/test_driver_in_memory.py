@@ -1,0 +1,119 @@
+"""A reboot only when it helps, and never into a kernel without a driver."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fortyninety.driver_in_memory import boot_obstacle, foreign_libraries, lost_cards, why_reboot
+from fortyninety.facts.survey import DkmsState, HostState
+from fortyninety.preflight import host_problems
+from tests.unit.readings import bare_host, gpu, settings
+
+INSTALLED = "550.163.01"
+KERNEL = "6.12.57+deb13-amd64"
+BUSES = ["0000:01:00.0", "0000:02:00.0"]
+
+
+def with_driver(**changes: Any) -> HostState:
+    """A host whose driver is in memory and whose next boot would find it again."""
+    values: dict[str, Any] = {
+        "kernels": {KERNEL: INSTALLED},
+        "loaded_module": INSTALLED,
+        "libraries": {"libcuda.so": INSTALLED, "libnvidia-ml.so": INSTALLED},
+        "gpus": [gpu(index, bus=bus) for index, bus in enumerate(BUSES)],
+        "pci_addresses": BUSES,
+    }
+    return bare_host(**{**values, **changes})
+
+
+def test_a_host_with_its_driver_in_memory_is_not_rebooted() -> None:
+    state = with_driver()
+    assert why_reboot(state, INSTALLED) is None
+    assert boot_obstacle("box1", state, INSTALLED) is None
+    assert foreign_libraries(state, INSTALLED) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"loaded_module": None, "gpus": []}, "550.163.01 is installed and none is in memory"),
+        ({"loaded_module": "535.54.03"}, "550.163.01 is installed and 535.54.03 is in memory"),
+        ({"nouveau_loaded": True}, "nouveau holds the cards"),
+    ],
+)
+def test_what_only_a_reboot_puts_right_is_a_reason_for_one(
+    changes: dict[str, Any], reason: str
+) -> None:
+    found = why_reboot(with_driver(**changes), INSTALLED)
+    assert found is not None and reason in found
+
+
+def test_the_kernel_says_what_is_in_memory_where_newer_libraries_silence_nvidia_smi() -> None:
+    state = with_driver(loaded_module="535.54.03", gpus=[], gpu_error="version mismatch")
+    assert state.loaded_driver == "535.54.03"
+
+
+def test_libraries_of_another_driver_than_the_module_are_no_reason_for_a_reboot() -> None:
+    state = with_driver(libraries={"libcuda.so": "560.35.03"})
+    assert why_reboot(state, INSTALLED) is None
+    found = foreign_libraries(state, INSTALLED)
+    assert found is not None and "programs load libcuda.so 560.35.03; expected those" in found
+
+
+@pytest.mark.parametrize("built", [None, "535.54.03"])
+def test_a_next_kernel_without_the_module_is_an_obstacle_that_names_dkms_state(
+    built: str | None,
+) -> None:
+    state = with_driver(
+        kernels={"6.12.50": INSTALLED, KERNEL: built},
+        dkms=[DkmsState(INSTALLED, "6.12.50", "installed"), DkmsState(INSTALLED, KERNEL, "failed")],
+    )
+    found = boot_obstacle("box1", state, INSTALLED)
+    assert found is not None
+    assert f"{KERNEL}, has NVIDIA module {built or 'none'}; expected 550.163.01" in found
+    assert "DKMS: 550.163.01 failed." in found
+
+
+def test_secure_boot_without_the_key_is_an_obstacle_that_says_how_to_enrol_it() -> None:
+    certificate = "/var/lib/dkms/mok.pub"
+    state = with_driver(loaded_module=None, gpus=[], secure_boot=certificate)
+    found = boot_obstacle("box1", state, INSTALLED)
+    assert found is not None and f"mokutil --import {certificate}" in found
+    assert boot_obstacle("box1", replace(state, secure_boot="enrolled"), INSTALLED) is None
+
+
+@pytest.mark.parametrize(
+    ("secure_boot", "words"),
+    [
+        ("none", "dkms generate_mok && mokutil --import /var/lib/dkms/mok.pub"),
+        ("unknown", "apt-get install mokutil"),
+        ("/var/lib/shim-signed/mok/MOK.der", "mokutil --import /var/lib/shim-signed/mok/MOK.der"),
+    ],
+)
+def test_secure_boot_is_refused_before_the_first_change(secure_boot: str, words: str) -> None:
+    (problem,) = host_problems("box1", settings(), bare_host(secure_boot=secure_boot))
+    assert str(problem).startswith("box1: Secure Boot is on") and words in str(problem)
+
+
+@pytest.mark.parametrize("changes", [{"secure_boot": "enrolled"}, {"loaded_module": INSTALLED}])
+def test_secure_boot_that_lets_the_driver_in_is_no_problem(changes: dict[str, Any]) -> None:
+    state = bare_host(**{"secure_boot": "/var/lib/dkms/mok.pub", **changes})
+    assert list(host_problems("box1", settings(), state)) == []
+
+
+def test_a_card_that_a_reboot_took_is_named_by_address_and_uuid() -> None:
+    before = with_driver()
+    after = with_driver(pci_addresses=BUSES[:1], gpus=before.gpus[:1])
+    found = lost_cards(before, after)
+    assert found is not None
+    assert "card 0000:02:00.0 (GPU-1) is missing; expected the 2 cards" in found
+    assert lost_cards(before, before) is None
+
+
+def test_a_card_on_the_bus_that_the_driver_does_not_show_is_named() -> None:
+    before = with_driver(gpus=[])
+    found = lost_cards(before, with_driver(gpus=[gpu(0, bus=BUSES[0])]))
+    assert found is not None and "card 0000:02:00.0 is on the bus, and the driver" in found
