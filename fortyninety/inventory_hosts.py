@@ -8,18 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from pathlib import Path
 
 from pyinfra.api.connect import connect_all, disconnect_all
-from pyinfra.api.exceptions import NoGroupError, PyinfraError
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.api.inventory import Inventory
-from pyinfra.api.state import State
+from pyinfra.api.state import BaseStateCallback, State
 from pyinfra.context import ctx_state
 from pyinfra_cli.exceptions import CliError
 from pyinfra_cli.inventory import make_inventory
 
+from fortyninety.inventory_limit import MatchesNothing, limited
 from fortyninety.problems import Problem
 from fortyninety.settings import Settings, parse_settings
 
@@ -41,6 +40,19 @@ class ConnectedHosts:
         disconnect_all(self.state)
 
 
+class _ConnectionErrors(BaseStateCallback):
+    """Why each host could not be connected to, as pyinfra says it."""
+
+    def __init__(self) -> None:
+        self.said: dict[Host, str] = {}
+
+    def host_connect_error(  # type: ignore[override]  # static where pyinfra declares it
+        self, state: State, host: Host, error: Exception
+    ) -> None:
+        """Keep the reason."""
+        self.said[host] = " ".join(str(error).split())
+
+
 def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
     """Connect to the hosts of an inventory file, or to those that match a name or group of `limit`.
 
@@ -55,14 +67,18 @@ def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
             inventory = make_inventory(path, cwd=str(Path.cwd()))
     except (PyinfraError, CliError) as error:
         raise InventoryUnusable(f"{path}: {error}") from error
-    chosen = _chosen(inventory, list(limit))
-    if not chosen:
-        names = ", ".join(host.name for host in inventory)
-        raise InventoryUnusable(f"no host of {path} matches {' '.join(limit)}; it has {names}")
+    if not (everyone := list(inventory)):
+        raise InventoryUnusable(f"{path} has no host")
+    try:
+        chosen = limited(everyone, limit)
+    except MatchesNothing as nothing:
+        raise InventoryUnusable(f"{path}: {nothing}") from nothing
     state.init(inventory, None, initial_limit=chosen)
+    errors = _ConnectionErrors()
+    state.add_callback_handler(errors)  # type: ignore[no-untyped-call]
     connected = ConnectedHosts(state)
     for host in chosen:
-        parsed = parse_settings(host.name, host.data.dict())  # type: ignore[no-untyped-call]
+        parsed = parse_settings(host.name, host.data.dict())
         if isinstance(parsed, list):
             connected.problems += parsed
         else:
@@ -74,19 +90,11 @@ def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
         if not host.connected:
             del connected.settings[host]
             connected.problems.append(
-                Problem(host.name, "connection", "refused or unanswered", "SSH as in a deploy")
+                Problem(
+                    host.name,
+                    "connection",
+                    f"refused or unanswered ({errors.said.get(host, 'no reason given')})",
+                    "SSH as in a deploy",
+                )
             )
     return connected
-
-
-def _chosen(inventory: Inventory, limit: list[str]) -> list[Host]:
-    if not limit:
-        return list(inventory)
-    found: dict[Host, None] = {}
-    for pattern in limit:
-        try:
-            matching = inventory.get_group(pattern)
-        except NoGroupError:
-            matching = [host for host in inventory if fnmatch(host.name, pattern)]
-        found.update(dict.fromkeys(matching))
-    return list(found)

@@ -56,6 +56,11 @@ def current_plan() -> Plan:
     return plans[host]
 
 
+def forget_refusal(state: State) -> None:
+    """Let `current_plan` plan the run anew, for the hosts that it has now."""
+    _runs.pop(state, None)
+
+
 def plans_of(state: State) -> dict[Host, Plan]:
     """The plans of all hosts of a run, once `current_plan` made them."""
     plans: dict[Host, Plan] = _runs[state].get()

@@ -67,6 +67,7 @@ PATTERN_MEANINGS = {
     "snapshot_source": "an absolute path on the hosts, or an address without a final slash",
     "second_copy_directory": "an absolute path of letters, digits, '.', '_', '-' and '/'",
     "peer_address": "a host name or an address",
+    "other_listening_ports": "a list of ports, such as [9100]",
     "cell": "a short name of lower-case letters, digits and '-'",
     "cell_address": "an IPv4 address of the host, or a name that means one",
 }
@@ -125,6 +126,7 @@ class Settings(BaseModel):
     listen_address: Literal["127.0.0.1", "0.0.0.0"]
     port: Annotated[int, Field(ge=1024, le=65535)]
     ready_timeout: Annotated[int, Field(ge=30, le=7200)]
+    other_listening_ports: list[Annotated[int, Field(ge=1, le=65535)]]
 
     # Boxes that serve one model together
     cell: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")] | None

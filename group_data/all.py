@@ -135,6 +135,10 @@ port = 8000
 # How long the first completion may take to come after the service starts. 70B from NVMe: minutes.
 ready_timeout = 1800
 
+# Ports that something besides SSH and the engine may listen on, such as [9100] for a node exporter:
+# `fortyninety check` takes any other for a hole. Nothing is opened by it.
+other_listening_ports = []
+
 # --- Boxes that serve one model together ----------------------------------------------------------
 
 # The name of the cell this box is a member of: boxes with the same one hold a part of the model

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from fortyninety.cli.check import check
+from fortyninety.cli.drift import drift
 from fortyninety.cli.engine import engine
 from fortyninety.cli.fit import fit
 from fortyninety.cli.rollback import rollback
@@ -24,6 +26,8 @@ def main() -> None:
     """
 
 
+main.add_command(check)
+main.add_command(drift)
 main.add_command(engine)
 main.add_command(fit)
 main.add_command(lab)

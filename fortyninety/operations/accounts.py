@@ -9,6 +9,7 @@ from pyinfra import host
 
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.differences import differs
 
 
 @converging
@@ -17,6 +18,7 @@ def service_user(state: HostState, user: str) -> Iterator[Command]:
     if state.user is not None:
         host.noop(f"account {user} exists")
         return
+    differs(f"account {user} is missing")
     yield (
         "useradd --system --user-group --no-create-home --shell /usr/sbin/nologin "
         f"{shlex.quote(user)}"

@@ -9,6 +9,7 @@ from pyinfra import host
 
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.differences import differs
 
 
 @converging
@@ -23,6 +24,11 @@ def firewalled(state: HostState, unit_name: str, *, digest: str) -> Iterator[Com
     if enabled and current and active and state.cell_firewall == digest:
         host.noop(f"the rules {digest} are loaded")
         return
+    if state.cell_firewall != digest:
+        found = state.cell_firewall or "none"
+        differs(f"the rules in the kernel are {found}; expected {digest}")
+    else:
+        differs(f"{unit_name} is not enabled, active and as on disk")
     quoted = shlex.quote(unit_name)
     # Never a restart: what needs the unit would be restarted with it.
     yield (
@@ -38,6 +44,7 @@ def left(state: HostState, unit_name: str, files: Sequence[str]) -> Iterator[Com
     if not there and state.cell_firewall is None:
         host.noop("nothing of a cell is here")
         return
+    differs("rules or files of a cell are here; expected none")
     quoted = shlex.quote(unit_name)
     yield (
         f"{{ systemctl disable --now --quiet {quoted} || true; }} && rm -f {shlex.join(files)} && "

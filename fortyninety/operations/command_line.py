@@ -11,6 +11,7 @@ from pyinfra import host
 from fortyninety.engine_card import EngineCard
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.differences import only_asks
 
 
 @converging
@@ -35,6 +36,9 @@ def accepted(
     if now is not None and now.sha256 == hashlib.sha256(unit_text.encode()).hexdigest():
         host.noop("the unit on disk has this command line")
         return
+    only_asks(
+        "whether the engine takes its command line, which it is asked before the unit changes"
+    )
     variables = [f"{name}={value}" for name, value in environment]
     command = [
         *("env", "-i", "PATH=/usr/bin:/bin", *variables),

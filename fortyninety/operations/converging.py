@@ -16,6 +16,7 @@ from pyinfra.context import ctx_host
 
 from fortyninety.current_state import current_state, forget_state
 from fortyninety.facts.survey import HostState
+from fortyninety.operations.differences import would_fail
 
 Command: TypeAlias = str | StringCommand | FileUploadCommand | FunctionCommand | PyinfraCommand
 P = ParamSpec("P")
@@ -53,6 +54,8 @@ def failing(message: str) -> FunctionCommand:
 
     An exception in an operation would stop every host of the run.
     """
+
+    would_fail(message)
 
     def fail(state: State, host: Host) -> bool:
         say_failed(host, message)

@@ -13,6 +13,7 @@ from pyinfra.api.command import FileUploadCommand
 from fortyninety.engine_card import EngineCard
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.differences import differs
 from fortyninety.plan import PackageSource, complete_marker
 
 
@@ -27,6 +28,7 @@ def host_tools(
     if complete_marker(directory) in state.files:
         host.noop(f"{directory} is whole")
         return
+    differs(f"{directory} is missing, or was cut off midway")
     options = [
         *(["--index-url", source.index] if source.index else []),
         *(["--no-index"] if source.no_index else []),
@@ -53,6 +55,7 @@ def interpreter(
     if path in state.files:
         host.noop(f"{path} is there")
         return
+    differs(f"{path} is missing")
     uv = f"{shlex.quote(tools)}/bin/uv"
     where = f"UV_PYTHON_INSTALL_DIR={shlex.quote(directory)} "
     source = f"UV_PYTHON_INSTALL_MIRROR={shlex.quote(mirror)} " if mirror else ""
@@ -84,6 +87,7 @@ def engine(
     if complete_marker(directory) in state.files:
         host.noop(f"{directory} is whole")
         return
+    differs(f"{directory} is missing, or was cut off midway")
     yield from _upload_lock(directory, card.lock_path, lock_path)
     options = [
         *("--uv", uv, "--python", interpreter, "--lock", lock_path, "--directory", directory),
@@ -106,6 +110,7 @@ def pruned(state: HostState, live: str, *, kept: int) -> Iterator[Command]:
     if not surplus and not units:
         host.noop(f"{len(state.environments)} environments, none too many")
         return
+    differs(*(f"{path} is neither live nor kept" for path in surplus))
     served = f"{live.rpartition('/engines/')[0]}/served"
     records = [f"{served}/{configuration}.service" for configuration in units]
     # The units first: one without its environment must never look like something to go back to.

@@ -10,8 +10,9 @@ from io import BytesIO
 from pyinfra import host
 from pyinfra.api.command import FileUploadCommand
 
-from fortyninety.facts.survey import HostState
+from fortyninety.facts.survey import FileState, HostState
 from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.differences import differs
 
 
 @converging
@@ -57,6 +58,7 @@ def file_commands(
         and (now.mode, now.owner, now.group) == (mode, owner, group)
     ):
         return
+    differs(*_file_differences(path, now, hashlib.sha256(data).hexdigest(), (mode, owner, group)))
     target = shlex.quote(path)
     beside = shlex.quote(f"{path}.fortyninety-new")
     yield f"mkdir -p {shlex.quote(path.rpartition('/')[0] or '/')}"
@@ -74,6 +76,7 @@ def link(state: HostState, path: str, target: str) -> Iterator[Command]:
     if now is not None and now.target == target:
         host.noop(f"{path} points to {target}")
         return
+    differs(f"{path} {_points_to(now)}; expected a link to {target}")
     beside = shlex.quote(f"{path}.fortyninety-new")
     yield f"ln -sfn {shlex.quote(target)} {beside} && mv -fT {beside} {shlex.quote(path)}"
 
@@ -86,3 +89,27 @@ def no_link(state: HostState, path: str, target: str) -> Iterator[Command]:
         host.noop(f"{path} does not point to {target}")
         return
     yield f"rm -f {shlex.quote(path)}"
+
+
+def _file_differences(
+    path: str, now: FileState | None, digest: str, access: tuple[str, str, str]
+) -> Iterator[str]:
+    if now is None:
+        yield f"{path} is missing"
+        return
+    if not now.kind.startswith("regular"):
+        yield f"{path} is a {now.kind}; expected a regular file"
+        return
+    if now.sha256 != digest:
+        yield f"{path} has another content"
+    for what, found, expected in zip(
+        ("mode", "owner", "group"), (now.mode, now.owner, now.group), access, strict=True
+    ):
+        if found != expected:
+            yield f"the {what} of {path} is {found}; expected {expected}"
+
+
+def _points_to(now: FileState | None) -> str:
+    if now is None:
+        return "is missing"
+    return f"points to {now.target}" if now.target is not None else f"is a {now.kind}"

@@ -13,6 +13,7 @@ from fortyninety.facts.completion import Completion
 from fortyninety.facts.kv_cache import EngineLog, KvCache, read_kv_cache
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.differences import differs
 
 
 @converging
@@ -40,6 +41,7 @@ def answers(
     if result.answer is not None:
         host.noop(f"{model} answered with {result.tokens} tokens")
         return
+    differs(f"{model} does not answer on port {port}: {result.error}")
     yield (
         f"python3 {shlex.quote(program)} --port {port} --model {shlex.quote(model)} "
         f"--wait {timeout} --unit {shlex.quote(service)} --restarts {restarts}"
@@ -82,6 +84,7 @@ def remembered(
     if state.served and state.served[0].configuration == configuration:
         host.noop(f"configuration {configuration} is the latest that served")
         return
+    differs(f"configuration {configuration} is not remembered as the latest that served")
     kept = f"{directory}/{configuration}.service"
     beside = shlex.quote(f"{kept}.fortyninety-new")
     yield (

@@ -12,6 +12,14 @@ from pyinfra.api.command import FunctionCommand
 from fortyninety.facts.survey import HostState
 from fortyninety.fleet_snapshot import supply
 from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.differences import differs
+
+# How a snapshot that is not whole is found.
+_IN_WORDS = {
+    None: "is missing",
+    "damaged": "has other files or sizes than its manifest",
+    "touched": "was written to since it was published",
+}
 
 
 @converging
@@ -24,6 +32,7 @@ def published(state: HostState, *, repository: str, revision: str) -> Iterator[C
     if state.snapshot == "whole":
         host.noop(f"{repository} at {revision} is published")
         return
+    differs(f"the snapshot {_IN_WORDS[state.snapshot]}; expected {revision}, whole")
     yield FunctionCommand(supply, (), {})
 
 
@@ -35,6 +44,7 @@ def second_copy(
     if state.second_copy == "whole":
         host.noop(f"{second_copy} is whole")
         return
+    differs(f"the copy in {second_copy} {_IN_WORDS[state.second_copy]}; expected it whole")
     request = json.dumps({"published": published, "second_copy": second_copy})
     yield (
         f"printf %s {shlex.quote(request)} | "
@@ -57,4 +67,5 @@ def pruned(state: HostState, *, published: str, current: str, keep: int) -> Iter
     if not old and not state.leftovers:
         host.noop(f"{len(state.commits)} commits, of {keep} that are kept")
         return
+    differs(*(f"{folder} is not kept" for folder in [*old, *state.leftovers]))
     yield f"rm -rf -- {' '.join(shlex.quote(folder) for folder in [*old, *state.leftovers])}"

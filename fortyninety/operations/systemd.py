@@ -9,6 +9,7 @@ from pyinfra import host
 
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.differences import differs
 
 
 @converging
@@ -21,6 +22,8 @@ def unit(
     died between a change and its restart is put right by the next one.
     """
     current = configuration is None or state.running_configuration == configuration
+    if not current and state.running_configuration is not None:
+        differs(f"{unit_name} runs another configuration than the settings")
     commands = unit_commands(state, unit_name, current=current)
     if not commands:
         host.noop(f"{unit_name} is enabled and active")
@@ -38,6 +41,11 @@ def unit_commands(state: HostState, unit_name: str, *, current: bool) -> list[st
     running = state.unit(unit_name, "ActiveState") == "active" and current and not reload_needed
     quoted = shlex.quote(unit_name)
     commands = []
+    differs(*_unit_differences(state, unit_name))
+    if state.unit(unit_name, "UnitFileState") in ("masked", "masked-runtime"):
+        commands.append(
+            f"systemctl unmask --quiet {quoted} && systemctl unmask --quiet --runtime {quoted}"
+        )
     if not enabled:
         commands.append(f"systemctl daemon-reload && systemctl enable --quiet {quoted}")
     if not running:
@@ -48,3 +56,14 @@ def unit_commands(state: HostState, unit_name: str, *, current: bool) -> list[st
             f"{{ journalctl --unit={quoted} --lines=10 --output=cat >&2; exit 1; }}; }}"
         )
     return commands
+
+
+def _unit_differences(state: HostState, unit_name: str) -> Iterator[str]:
+    enabled = state.unit(unit_name, "UnitFileState") or "missing"
+    active = state.unit(unit_name, "ActiveState") or "unknown"
+    if enabled != "enabled":
+        yield f"{unit_name} is {enabled}; expected enabled"
+    if active != "active":
+        yield f"{unit_name} is {active}; expected active"
+    if state.unit(unit_name, "NeedDaemonReload") == "yes":
+        yield f"{unit_name} changed on disk since systemd read it"

@@ -1,18 +1,55 @@
 """`pytest tests/host --inventory inventory/prod.py [--limit HOST_OR_GROUP]`: is the box right?
 
 Every test reads the host by the host's own means and compares with the settings; none changes it.
+`-n auto` looks at all hosts side by side (`--maxprocesses 8` at eight), `--junitxml FILE` writes a
+report, and `fortyninety check` is the same with less to type.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click import unstyle
 from testinfra.host import Host
 
-from fortyninety.engine_card import EngineCard, load_engine_card
+from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
+from fortyninety.host_report import REACH, Result, table
+from fortyninety.inventory_limit import MatchesNothing, limited
 from fortyninety.settings import Settings, parse_settings
-from tests.host.inventory_bridge import Box, boxes, cell_members, connect, disconnect_all
+from tests.host.inventory_bridge import (
+    Box,
+    boxes,
+    boxes_from_json,
+    boxes_to_json,
+    cell_members,
+    connect,
+    disconnect_all,
+    unreachable,
+)
+from tests.host.live_process import LiveProcess, read_live_process
+
+
+@dataclass
+class Fleet:
+    """Every box of the inventory, those that the limit names, and why some cannot be looked at."""
+
+    everyone: tuple[Box, ...]
+    chosen: list[Box]
+    unreachable: dict[str, str]
+    results: list[Result] = field(default_factory=list)
+
+    @property
+    def reachable(self) -> list[Box]:
+        """The boxes that the tests are for."""
+        return [box for box in self.chosen if box.name not in self.unreachable]
+
+
+FLEET = pytest.StashKey[Fleet]()
+MESSAGE = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,76 +61,239 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help="only this host or group of the inventory (may be repeated)",
     )
+    group.addoption("--results", help="a file that gets each result as a line of JSON")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    _look_around(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """`-n auto` is a worker for each host; one host needs none. This is before pytest_configure."""
+    _look_around(config)
+    hosts = len(config.stash[FLEET].reachable) if FLEET in config.stash else 0
+    if config.option.dist == "no":
+        config.option.dist = "loadgroup"
+    return hosts if hosts > 1 else 0
+
+
+def _look_around(config: pytest.Config) -> None:
+    """Learn, once, which hosts there are and which of them can be looked at."""
+    inventory = config.getoption("--inventory")
+    if not inventory or FLEET in config.stash:
+        return
+    if (given := getattr(config, "workerinput", None)) is not None:
+        everyone = boxes_from_json(given["boxes"])
+        config.stash[FLEET] = Fleet(
+            everyone, limited(everyone, config.getoption("--limit")), given["unreachable"]
+        )
+        return
+    try:
+        everyone = boxes(inventory)
+        chosen = limited(everyone, config.getoption("--limit"))
+    except (RuntimeError, MatchesNothing) as error:
+        raise pytest.UsageError(str(error)) from error
+    wrong = _wrong_settings(chosen)
+    reasons = unreachable([box for box in chosen if box.name not in wrong])
+    config.stash[FLEET] = Fleet(everyone, chosen, wrong | reasons)
+
+
+def _wrong_settings(chosen: list[Box]) -> dict[str, str]:
+    """Why it is not known what a box should be like, by name."""
+    parsed = {box.name: parse_settings(box.name, box.data) for box in chosen}
+    wrong = {
+        name: "\n".join(str(problem) for problem in found)
+        for name, found in parsed.items()
+        if isinstance(found, list)
+    }
+    known = known_releases()
+    for name, found in parsed.items():
+        if isinstance(found, Settings) and found.engine not in known:
+            wrong[name] = f"engine is {found.engine!r}; expected one of {', '.join(known)}"
+    return wrong
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """What is known of the hosts goes to each worker: pyinfra and the hosts are asked once."""
+    fleet = node.config.stash[FLEET]
+    node.workerinput["boxes"] = boxes_to_json(fleet.everyone)
+    node.workerinput["unreachable"] = fleet.unreachable
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Tests of cells are for boxes that are in one: elsewhere there are none, and none skipped."""
-    if collection_path.name != "test_cell.py" or not config.getoption("--inventory"):
+    """Without a host for them there are no tests, and none skipped."""
+    if FLEET not in config.stash or not collection_path.name.startswith("test_"):
         return None
-    found, chosen = _chosen(config)
-    return True if not any(cell_members(box, found) for box in chosen) else None
+    fleet = config.stash[FLEET]
+    if collection_path.name == f"test_{REACH}.py":
+        return None
+    if collection_path.name == "test_cell.py":
+        chosen = [box for box in fleet.reachable if cell_members(box, fleet.everyone)]
+        return None if chosen else True
+    return None if fleet.reachable else True
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "box" not in metafunc.fixturenames:
         return
-    found, chosen = _chosen(metafunc.config)
-    if "members" in metafunc.fixturenames:
-        chosen = [box for box in chosen if cell_members(box, found)]
-    if metafunc.definition.get_closest_marker("asks"):
-        chosen = [box for box in chosen if cell_members(box, found)[:1] in ([], [box])]
-    metafunc.parametrize("box", chosen, ids=[box.name for box in chosen], scope="session")
-
-
-def _chosen(config: pytest.Config) -> tuple[tuple[Box, ...], list[Box]]:
-    """Every box of the inventory, and those that the limit names."""
-    inventory = config.getoption("--inventory")
-    if not inventory:
+    if FLEET not in metafunc.config.stash:
         raise pytest.UsageError("tests/host needs --inventory, such as inventory/prod.py")
-    try:
-        found = boxes(inventory)
-    except RuntimeError as error:
-        raise pytest.UsageError(str(error)) from error
-    limit = config.getoption("--limit")
-    chosen = [box for box in found if box.matches(limit)]
-    if not chosen:
-        raise pytest.UsageError(
-            f"no host of {inventory} matches --limit {' '.join(limit)}; "
-            f"it has {', '.join(box.name for box in found)}"
-        )
-    return found, chosen
+    fleet = metafunc.config.stash[FLEET]
+    chosen = fleet.reachable
+    if metafunc.module.__name__.endswith(f"test_{REACH}"):
+        chosen = fleet.chosen
+    if "members" in metafunc.fixturenames:
+        chosen = [box for box in chosen if cell_members(box, fleet.everyone)]
+    if metafunc.definition.get_closest_marker("asks"):
+        chosen = [box for box in chosen if cell_members(box, fleet.everyone)[:1] in ([], [box])]
+    parameters = [
+        # A host's tests stay together: they share its connection and what was read of it.
+        pytest.param(box, id=box.name, marks=pytest.mark.xdist_group(box.name))
+        for box in chosen
+    ]
+    metafunc.parametrize("box", parameters, scope="session")
 
 
-def pytest_sessionfinish() -> None:
-    disconnect_all()
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What keeps a host's engine busy comes last, so that nothing is read while it is."""
+    order: dict[str, int] = {}
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        box = item.callspec.params["box"].name if hasattr(item, "callspec") else ""
+        first = order.setdefault(box, len(order))
+        return first, item.get_closest_marker("load") is not None
+
+    items.sort(key=place)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("real_card") is None:
+        return
+    box = item.callspec.params["box"]  # type: ignore[attr-defined]
+    engine = str(box.data.get("engine"))
+    if load_engine_card(engine).device == "cpu":
+        pytest.skip(f"engine {engine} computes on the CPU: there is no card to measure")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
+    """A failure says what was found, expected and to be done, and no line of Python."""
+    report = yield
+    if FLEET not in item.config.stash or "box" not in getattr(item, "fixturenames", ()):
+        return report
+    message = ""
+    if call.excinfo is not None and report.outcome == "failed":
+        message = _message(call.excinfo)
+        if isinstance(call.excinfo.value, AssertionError):
+            report.longrepr = f"{message}\n{_meaning(item)}"
+    elif report.outcome == "skipped" and isinstance(report.longrepr, tuple):
+        message = str(report.longrepr[2]).removeprefix("Skipped: ")
+    # A test has several reports, and the last of them goes into JUnit's.
+    item.stash[MESSAGE] = message or item.stash.get(MESSAGE, "")
+    test: Any = item
+    report.user_properties = [
+        ("host", test.callspec.params["box"].name),
+        ("area", Path(item.path).stem.removeprefix("test_")),
+        ("meaning", _meaning(item)),
+        ("message", item.stash[MESSAGE]),
+    ]
+    return report
+
+
+def _meaning(item: Any) -> str:
+    """What goes wrong for the user: the test's own sentence."""
+    return " ".join((item.function.__doc__ or "").split())
+
+
+def _message(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
+    said = str(excinfo.value)
+    if isinstance(excinfo.value, (AssertionError, pytest.fail.Exception)):
+        # pytest adds the expression that was false.
+        return said.partition("\nassert ")[0].strip()
+    return f"the test itself came to no end: {excinfo.typename}: {said}"
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """The controlling process hears of every test, whichever worker ran it."""
+    if _config is None or (report.when != "call" and report.passed):
+        return
+    told = dict(report.user_properties)
+    if "host" not in told:
+        return
+    result = Result(
+        host=str(told["host"]),
+        area=str(told["area"]),
+        test=report.nodeid.rpartition("::")[2].partition("[")[0],
+        outcome=report.outcome,
+        meaning=str(told["meaning"]),
+        message=str(told["message"]),
+        seconds=round(report.duration, 3),
+    )
+    _config.stash[FLEET].results.append(result)
+    if path := _config.getoption("--results"):
+        with Path(path).open("a") as lines:
+            lines.write(result.to_line() + "\n")
+
+
+_config: pytest.Config | None = None
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    global _config  # noqa: PLW0603 (the hook for reports is not told whose they are)
+    is_worker = hasattr(session.config, "workerinput")
+    _config = session.config if FLEET in session.config.stash and not is_worker else None
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The short table per host."""
+    if FLEET in config.stash and (results := config.stash[FLEET].results):
+        terminalreporter.section("hosts")
+        shown = table(results)
+        terminalreporter.write_line(shown if terminalreporter.hasmarkup else unstyle(shown))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if FLEET in config.stash and not hasattr(config, "workerinput"):
+        disconnect_all()
 
 
 @pytest.fixture(scope="session")
 def host(box: Box) -> Host:
     """The host itself."""
-    connected = connect(box)
-    reached = connected.run("true")
-    if reached.rc != 0:
-        pytest.fail(f"{box.name} cannot be reached: {reached.stderr.strip()}", pytrace=False)
-    return connected
+    return connect(box)
+
+
+@pytest.fixture(scope="session")
+def why_not(box: Box, request: pytest.FixtureRequest) -> str | None:
+    """Why the host cannot be looked at, if it cannot."""
+    return request.config.stash[FLEET].unreachable.get(box.name)
 
 
 @pytest.fixture(scope="session")
 def settings(box: Box) -> Settings:
     """What the host should be like."""
     parsed = parse_settings(box.name, box.data)
-    if isinstance(parsed, list):
-        pytest.fail("; ".join(str(problem) for problem in parsed), pytrace=False)
+    assert isinstance(parsed, Settings), "hosts whose settings are wrong have no other tests"
     return parsed
 
 
 @pytest.fixture(scope="session")
 def members(box: Box, request: pytest.FixtureRequest) -> list[Box]:
     """The boxes of the host's cell, the head first."""
-    return cell_members(box, boxes(request.config.getoption("--inventory")))
+    return cell_members(box, request.config.stash[FLEET].everyone)
 
 
 @pytest.fixture(scope="session")
 def card(settings: Settings) -> EngineCard:
     """What the engine release is like."""
     return load_engine_card(settings.engine)
+
+
+@pytest.fixture(scope="session")
+def process(host: Host) -> LiveProcess:
+    """The process that serves."""
+    return read_live_process(host)

@@ -1,26 +1,33 @@
 """The hosts of any pyinfra inventory as Testinfra hosts: one list of hosts, pyinfra's own.
 
 pyinfra is asked in a process of its own, because importing its command line into pytest changes
-the standard library under everybody's feet (gevent).
+the standard library under everybody's feet (gevent). The connection is OpenSSH's, with what the
+inventory says of user, port, key, host keys, jump hosts (`ssh_config_file`) and sudo.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import json
+import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import testinfra
 from testinfra.host import Host
 
 ROOT = Path(__file__).resolve().parents[2]
+
+# How long a host may take to answer at all, in seconds; then once more for the question itself.
+CONNECT_TIMEOUT = 10
 
 
 @dataclass(frozen=True)
@@ -34,21 +41,24 @@ class Box:
     def __hash__(self) -> int:
         return hash(self.name)
 
-    def matches(self, patterns: list[str]) -> bool:
-        """Whether a `--limit` pattern names this host or one of its groups."""
-        return not patterns or any(
-            pattern in self.groups or fnmatch.fnmatch(self.name, pattern) for pattern in patterns
-        )
+    @property
+    def address(self) -> str:
+        """What SSH is given."""
+        return str(self.data.get("ssh_hostname") or self.name)
+
+    @property
+    def user(self) -> str:
+        """Who logs in, in words."""
+        return str(self.data.get("ssh_user") or "the user of your SSH configuration")
 
 
-@cache
 def boxes(inventory: str) -> tuple[Box, ...]:
     """Every host of a pyinfra inventory file, in its order.
 
-    Raises RuntimeError with what pyinfra says where it cannot read the file.
+    Raises RuntimeError with what pyinfra says where it cannot read the file, or finds no host.
     """
     if not Path(inventory).is_file():
-        raise RuntimeError(f"no inventory file {inventory}")
+        raise RuntimeError(f"there is no inventory file {inventory}")
     shown = subprocess.run(
         [sys.executable, "-m", "pyinfra", inventory, "debug-inventory", "--json"],
         capture_output=True,
@@ -58,10 +68,24 @@ def boxes(inventory: str) -> tuple[Box, ...]:
         check=False,
     )
     if shown.returncode != 0 or not shown.stdout.strip():
-        raise RuntimeError(f"pyinfra cannot read {inventory}: {shown.stderr.strip()}")
+        said = re.sub(r"--> (Loading|Disconnecting) .*|--> The full traceback .*", "", shown.stderr)
+        raise RuntimeError(f"pyinfra cannot read {inventory}: {_one_line(said)}")
+    found = boxes_from_json(shown.stdout)
+    if not found:
+        raise RuntimeError(f"{inventory} has no host")
+    return found
+
+
+def boxes_from_json(text: str) -> tuple[Box, ...]:
+    """The hosts, from JSON as pyinfra or `boxes_to_json` writes it."""
     return tuple(
-        Box(each["name"], tuple(each["groups"]), each["data"]) for each in json.loads(shown.stdout)
+        Box(each["name"], tuple(each["groups"]), each["data"]) for each in json.loads(text)
     )
+
+
+def boxes_to_json(found: tuple[Box, ...]) -> str:
+    """The hosts as JSON, for another process."""
+    return json.dumps([asdict(each) for each in found])
 
 
 def cell_members(box: Box, everyone: tuple[Box, ...]) -> list[Box]:
@@ -70,41 +94,156 @@ def cell_members(box: Box, everyone: tuple[Box, ...]) -> list[Box]:
     return [each for each in everyone if cell is not None and each.data.get("cell") == cell]
 
 
-@cache
-def connect(box: Box) -> Host:
-    """A connection to `box` with the user, key, port and host keys of its inventory."""
+def ssh_options(box: Box) -> list[str]:
+    """OpenSSH's options for a box, as pyinfra's own connector takes them from the same data."""
     data = box.data
-    address = data.get("ssh_hostname") or box.name
-    user = quote(data.get("ssh_user") or "root")
-    port = f":{data['ssh_port']}" if data.get("ssh_port") else ""
-    options = ["-o BatchMode=yes", "-o ConnectTimeout=10"]
-    if known_hosts := data.get("ssh_known_hosts_file"):
-        options.append(f"-o UserKnownHostsFile={known_hosts}")
-    if strictness := data.get("ssh_strict_host_key_checking"):
-        options.append(f"-o StrictHostKeyChecking={strictness}")
-    return testinfra.get_host(
-        f"ssh://{user}@{address}{port}",
-        ssh_identity_file=data.get("ssh_key"),
-        ssh_config=data.get("ssh_config_file"),
-        ssh_extra_args=" ".join(options),
+    named = {
+        "BatchMode": "yes",
+        "ConnectTimeout": CONNECT_TIMEOUT,
+        "ServerAliveInterval": 15,
         # One connection for all the commands: a handshake for each would take four times as long.
-        controlpath=str(_control_directory() / f"{box.name}.sock"),
-        sudo=bool(data.get("_sudo")),
+        "ControlMaster": "auto",
+        "ControlPersist": "60s",
+        "ControlPath": control_directory() / f"{box.name}.sock",
+        # pyinfra's default: a host that is not known yet is, one whose key changed is refused.
+        "StrictHostKeyChecking": data.get("ssh_strict_host_key_checking") or "accept-new",
+        "UserKnownHostsFile": data.get("ssh_known_hosts_file"),
+        "User": data.get("ssh_user"),
+        "Port": data.get("ssh_port"),
+    }
+    options = [f"-o{name}={value}" for name, value in named.items() if value is not None]
+    if config := data.get("ssh_config_file"):
+        options += ["-F", str(Path(config).expanduser())]
+    if key := data.get("ssh_key"):
+        options += ["-i", str(Path(key).expanduser()), "-oIdentitiesOnly=yes"]
+    return options
+
+
+def connect(box: Box) -> Host:
+    """Testinfra's view of a box, over the shared connection."""
+    return testinfra.get_host(
+        f"ssh://{box.address}",
+        ssh_extra_args=" ".join(shlex.quote(option) for option in ssh_options(box)),
+        sudo=bool(box.data.get("_sudo")),
+        sudo_user=box.data.get("_sudo_user"),
     )
 
 
+def run_with_input(box: Box, command: str, text: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on a box with `text` on its standard input: what no command line may show."""
+    return subprocess.run(
+        ["ssh", *ssh_options(box), box.address, "--", _elevated(box, command)],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def _elevated(box: Box, command: str) -> str:
+    if not box.data.get("_sudo"):
+        return command
+    user = box.data.get("_sudo_user")
+    as_user = f"-u {shlex.quote(user)} " if user else ""
+    return f"sudo -n {as_user}-- /bin/sh -c {shlex.quote(command)}"
+
+
+def unreachable(found: list[Box]) -> dict[str, str]:
+    """Why each of the boxes that cannot be looked at cannot be, by name; asked side by side."""
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        reasons = pool.map(why_not, found)
+        return {box.name: why for box, why in zip(found, reasons, strict=True) if why}
+
+
+def why_not(box: Box) -> str | None:
+    """Why a box cannot be looked at: found, expected, what to do. None where it can be."""
+    for secret in ("ssh_password", "ssh_key_password", "_sudo_password"):
+        if box.data.get(secret):
+            return (
+                f"{secret} is set; expected a key that needs no password here. Load it into "
+                "ssh-agent, and let sudo ask for none (NOPASSWD)"
+            )
+    if (key := box.data.get("ssh_key")) and not Path(key).expanduser().is_file():
+        return f"there is no key file {key}; expected the ssh_key of the inventory"
+    try:
+        asked = run_with_input(box, "id -u; command -v python3", "")
+    except subprocess.TimeoutExpired:
+        return f"{box.address} took the connection and answers no command. Look at its console"
+    if asked.returncode == 255:
+        return _connection_refused(box, _last_line(asked.stderr))
+    return _not_usable(box, asked.stdout.split(), asked.stderr)
+
+
+def _not_usable(box: Box, found: list[str], said: str) -> str | None:
+    """What a box that answers lacks, from its user id and the path of its python3."""
+    if "password is required" in said or "terminal is required" in said:
+        return (
+            f"sudo asks {box.user} for a password on {box.address}; expected none: put "
+            f"`{box.data.get('ssh_user') or 'USER'} ALL=(ALL) NOPASSWD: ALL` into a file of "
+            "/etc/sudoers.d"
+        )
+    if found[:1] != ["0"]:
+        who = f"run as user id {found[0]}" if found else f"fail ({_last_line(said)})"
+        return (
+            f"commands on {box.address} {who}; expected root. Log in as root, or set "
+            "_sudo = True in the inventory"
+        )
+    if len(found) < 2:
+        return f"{box.address} has no python3; expected one. Install the package python3"
+    return None
+
+
+def _connection_refused(box: Box, said: str) -> str:
+    """OpenSSH's last words, and what to do about them."""
+    key = box.data.get("ssh_key") or "any key of yours"
+    remedies = {
+        "permission denied": f"expected it to take {key} for {box.user}. Put the public key into "
+        "that user's ~/.ssh/authorized_keys, or name another as ssh_key",
+        "host key verification failed": "expected the host key that known_hosts has. If the box "
+        "was reinstalled, compare with what its console shows and replace the line",
+        "could not resolve": "expected a name that means an address. Set ssh_hostname",
+    }
+    remedy = next(
+        (text for words, text in remedies.items() if words in said.lower()),
+        f"expected SSH to answer there. Is the box on? Try `ssh {box.address}`",
+    )
+    return f"{box.address} cannot be reached ({said or 'the connection ended'}); {remedy}"
+
+
+def _one_line(text: str) -> str:
+    """What pyinfra says, up to where it begins to talk of itself."""
+    own, _, _ = text.partition("--> If this is unexpected")
+    return " ".join(own.replace("--> ", "").split())
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+CONTROL_DIRECTORY = "FORTYNINETY_SSH_DIRECTORY"
+
+
 @cache
-def _control_directory() -> Path:
+def control_directory() -> Path:
+    """Where the sockets of the shared connections are, for this process and those it starts."""
+    if given := os.environ.get(CONTROL_DIRECTORY):
+        return Path(given)
     # Short, because a socket's path may have 108 bytes.
-    return Path(tempfile.mkdtemp(prefix="fortyninety-ssh-"))
+    made = tempfile.mkdtemp(prefix="fortyninety-ssh-")
+    os.environ[CONTROL_DIRECTORY] = made
+    return Path(made)
 
 
 def disconnect_all() -> None:
     """End every shared connection, and leave no socket behind."""
-    for socket in _control_directory().glob("*.sock"):
+    for socket in control_directory().glob("*.sock"):
         subprocess.run(
             ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "none"],
             capture_output=True,
             check=False,
         )
-    _control_directory().rmdir()
+    shutil.rmtree(control_directory(), ignore_errors=True)
+    os.environ.pop(CONTROL_DIRECTORY, None)
+    control_directory.cache_clear()

@@ -1,32 +1,88 @@
-"""The process that serves, as the kernel shows it."""
+"""The process that serves, as systemd and the kernel show it."""
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
 from testinfra.host import Host
+
+from tests.host.on_host import read
 
 SERVICE = "vllm.service"
 
 
-def main_pid(host: Host) -> int:
-    """The process id of the service, which must be running."""
-    pid = int(host.check_output(f"systemctl show --property=MainPID --value {SERVICE}"))
-    assert pid > 0, f"{SERVICE} has no process. Look at `journalctl -u {SERVICE}`"
-    return pid
+@dataclass(frozen=True)
+class LiveProcess:
+    """The service: its unit's properties as systemd has them loaded, and its processes.
+
+    The first process is the main one; the others are what it started.
+    """
+
+    unit: dict[str, str]
+    processes: tuple[dict[str, Any], ...]
+
+    @property
+    def main(self) -> dict[str, Any]:
+        """The main process, which must be running."""
+        state = self.unit.get("ActiveState"), self.unit.get("SubState")
+        assert self.processes and self.unit.get("MainPID", "0") != "0", (
+            f"{SERVICE} has no process: it is {'/'.join(map(str, state))} "
+            f"({self.unit.get('LoadState')}); expected it to run. Look at "
+            f"`systemctl status {SERVICE}` and `journalctl -u {SERVICE}`, then deploy again"
+        )
+        return self.processes[0]
+
+    @property
+    def pids(self) -> set[int]:
+        """Every process of the service."""
+        return {each["pid"] for each in self.processes}
+
+    @property
+    def arguments(self) -> list[str]:
+        """The engine's own argument list: in a cell, what follows the program that runs it."""
+        whole: list[str] = self.main["arguments"]
+        if "--cell" in whole and "--" in whole:
+            return whole[whole.index("--") + 1 :]
+        return whole
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables of the main process."""
+        variables: dict[str, str] = self.main["environment"]
+        return variables
+
+    @property
+    def directory(self) -> str:
+        """The folder of the Python environment that the process runs from."""
+        program = next((word for word in self.arguments if "/bin/" in word), "")
+        assert program, f"the process is {' '.join(self.arguments)}; expected a program of bin/"
+        return program.rpartition("/bin/")[0]
+
+    def values(self, flag: str) -> list[str]:
+        """What follows `flag`, each time that it is on the command line."""
+        found = []
+        for word, after in zip(self.arguments, [*self.arguments[1:], ""], strict=True):
+            if word == flag:
+                found.append(after)
+            elif word.startswith(f"{flag}="):
+                found.append(word.partition("=")[2])
+        return found
+
+    def argument(self, flag: str) -> str | None:
+        """The value of `flag`, or None without it; the last counts, as for the engine itself."""
+        return (self.values(flag) or [None])[-1]
+
+    @property
+    def exec_start(self) -> list[str]:
+        """The command line that systemd would start now, word by word."""
+        shown = self.unit.get("ExecStart", "")
+        words = shown.partition("argv[]=")[2].partition(" ; ignore_errors=")[0]
+        return shlex.split(words) if words.count('"') % 2 == 0 else words.split()
 
 
-def arguments(host: Host) -> list[str]:
-    """The running process's whole argument list."""
-    shown = host.check_output(f"tr '\\0' '\\n' < /proc/{main_pid(host)}/cmdline")
-    return str(shown).splitlines()
-
-
-def argument(host: Host, flag: str) -> str | None:
-    """The value after `flag` on the running process's command line, or None without it."""
-    found = arguments(host)
-    return found[found.index(flag) + 1] if flag in found else None
-
-
-def environment_directory(host: Host) -> str:
-    """The folder of the Python environment that the process runs from."""
-    program = next(word for word in arguments(host) if "/bin/" in word)
-    return program.rpartition("/bin/")[0]
+def read_live_process(host: Host) -> LiveProcess:
+    """The service as it is now."""
+    found = read(host, "service_processes", SERVICE)
+    return LiveProcess(found["unit"], tuple(found["processes"]))

@@ -1,25 +1,172 @@
-"""The engine's environment."""
+"""The engine's environment: what was locked, as its packages brought it, and live."""
 
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import pytest
 from testinfra.host import Host
 
 from fortyninety.engine_card import EngineCard
-from tests.host.live_process import environment_directory
+from fortyninety.settings import Settings
+from tests.host.inventory_bridge import ROOT
+from tests.host.live_process import LiveProcess
+from tests.host.on_host import read
 
 
-def test_the_engine_is_at_its_pinned_version(host: Host, card: EngineCard) -> None:
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.fixture(scope="session")
+def installed(host: Host, process: LiveProcess) -> dict[str, str]:
+    """The version of every package of the environment that runs."""
+    found = read(host, "environment_files", process.directory, "--versions")
+    return {_plain(name): version for name, version in found["versions"].items()}
+
+
+def test_the_engine_is_at_its_pinned_version(
+    installed: dict[str, str], process: LiveProcess, card: EngineCard
+) -> None:
     """Flags, metrics and memory needs change between releases: another is not what was planned."""
-    version = host.check_output(
-        f"{environment_directory(host)}/bin/python -c "
-        f"'import importlib.metadata; print(importlib.metadata.version(\"{card.distribution}\"))'"
-    )
+    version = installed.get(_plain(card.distribution))
     assert version == card.version, (
-        f"{card.distribution} is at {version}; expected {card.version}. Deploy again"
+        f"{card.distribution} in {process.directory} is at {version}; expected {card.version}. "
+        "Deploy again"
     )
 
 
-def test_the_link_to_the_live_engine_names_what_runs(host: Host) -> None:
+def test_every_package_is_at_its_locked_version(
+    installed: dict[str, str], process: LiveProcess, card: EngineCard
+) -> None:
+    """A package that was installed or upgraded by hand is one that nobody tried the engine with."""
+    lines = card.lock_path.read_text().splitlines()
+    pairs = (re.match(r"([A-Za-z0-9._-]+)={2,3}([^\s;\\]+)", line) for line in lines)
+    locked = {_plain(pair[1]): pair[2] for pair in pairs if pair}
+    wrong = [
+        f"{name} is at {installed.get(name, 'none')}, locked at {locked.get(name, 'none')}"
+        for name in sorted({*locked, *installed})
+        if installed.get(name) != locked.get(name)
+    ]
+    assert not wrong, (
+        f"{'; '.join(wrong[:10])} in {process.directory}; expected exactly the lock of "
+        f"{card.release}. Remove the folder and deploy again"
+    )
+
+
+@pytest.mark.slow
+def test_the_environments_files_are_those_of_its_packages(host: Host, process: LiveProcess) -> None:
+    """A line changed by hand in site-packages is in nobody's lock, and gone at the next deploy."""
+    found: dict[str, Any] = read(host, "environment_files", process.directory)
+    more = f"\nand {found['more']} more" if found["more"] else ""
+    listed = "\n".join(found["wrong"])
+    assert not found["wrong"], (
+        f"of {found['files']} files, not as their packages brought them:\n{listed}{more}\n"
+        f"expected none. Remove {process.directory} and deploy again"
+    )
+
+
+def test_nobody_but_root_can_change_what_runs(host: Host, settings: Settings) -> None:
+    """Who can write there runs code as the service, or as root at the next deploy."""
+    found = host.check_output(
+        f"find -P {settings.install_directory} \\( ! -user root -o ! -group root -o "
+        "-perm -o+w -o -perm -g+w \\) ! -type l -printf '%M %u:%g %p\\n' | head -n 10"
+    )
+    assert not found, (
+        f"others than root can write below {settings.install_directory}:\n{found}\nexpected root "
+        "alone. `chown root:root` and `chmod go-w` them"
+    )
+
+
+def test_the_way_there_is_roots_alone(host: Host, settings: Settings, process: LiveProcess) -> None:
+    """Who can rename a folder on the way puts his own in its place."""
+    model = process.argument("--model") or settings.models_directory
+    for path in (process.directory, model):
+        shown = host.check_output(f"namei --long --owners {path} || true").splitlines()
+        wrong = [
+            line
+            for line in shown
+            if line.lstrip()[:1] == "d" and (line.split()[1] != "root" or line.split()[0][8] == "w")
+        ]
+        assert not wrong, (
+            f"on the way to {path}: {'; '.join(each.strip() for each in wrong)}; expected folders "
+            "of root that nobody else may write to. `chown root` and `chmod o-w` them"
+        )
+
+
+def test_the_link_to_the_live_engine_names_what_runs(
+    host: Host, settings: Settings, process: LiveProcess
+) -> None:
     """Whoever looks there, a person or a rollback, must find the environment that serves."""
-    live = environment_directory(host)
-    link = f"{live.rpartition('/')[0]}/current"
-    target = host.file(link).linked_to
-    assert target == live, f"{link} points to {target}; the process runs from {live}"
+    link = f"{settings.install_directory}/engines/current"
+    target = host.run(f"readlink {link}").stdout.strip()
+    assert target == process.directory, (
+        f"{link} points to {target or 'nothing'}; the process runs from {process.directory}. "
+        "Deploy again"
+    )
+
+
+def test_no_link_leads_nowhere(host: Host, settings: Settings) -> None:
+    """A link to what was removed is found by whoever follows it at the worst moment."""
+    folders = f"{settings.install_directory} {settings.models_directory}"
+    found = host.check_output(f"find {folders} -xtype l -printf '%p -> %l\\n' | head -n 10")
+    assert not found, f"links lead nowhere: {found}; expected none. Deploy again, or remove them"
+
+
+def test_the_environment_is_marked_as_whole(host: Host, process: LiveProcess) -> None:
+    """One without its mark is removed by the next deploy that builds another, while it serves."""
+    mark = f"{process.directory}/.fortyninety-complete"
+    assert host.file(mark).exists, (
+        f"there is no {mark}; expected the mark of an environment that was tried. Deploy again"
+    )
+
+
+def test_nothing_that_was_removed_is_still_running(
+    process: LiveProcess, settings: Settings
+) -> None:
+    """An engine that outlived its own files cannot start again as it is."""
+    folders = (settings.install_directory, settings.models_directory)
+    for each in process.processes:
+        files = [each["executable"], *each["mapped"]]
+        gone = [
+            file
+            for file in files
+            if file.endswith(" (deleted)") and (file.startswith(folders) or "nvidia" in file)
+        ]
+        assert not gone, (
+            f"process {each['pid']} runs from {gone[0]} and {len(gone) - 1} more; expected files "
+            "that are there. Deploy again, or restart vllm.service"
+        )
+
+
+def test_the_engine_loads_nothing_from_elsewhere(process: LiveProcess, settings: Settings) -> None:
+    """Code in the engine's memory that is of no package was put there by somebody."""
+    expected = (settings.install_directory, "/usr/lib", "/usr/bin", "/lib", "/usr/share")
+    for each in process.processes:
+        strangers = [
+            file
+            for file in each["mapped"]
+            if ".so" in file and not file.startswith((*expected, "/var/cache/vllm/", "/tmp/"))
+        ]
+        assert not strangers, (
+            f"process {each['pid']} has {', '.join(strangers)} loaded; expected libraries of its "
+            f"environment and of the system. Look at its LD_ variables and /etc/ld.so.conf.d"
+        )
+
+
+def test_the_programs_that_a_deploy_left_are_this_projects(host: Host, settings: Settings) -> None:
+    """They run as root at every deploy, so a changed one is everybody's way in."""
+    found = read(host, "digests", f"{settings.install_directory}/bin")["files"]
+    own = {path.stem.replace("_", "-"): path for path in (ROOT / "fortyninety/host").glob("*.py")}
+    for name, entry in found.items():
+        assert name in own, (
+            f"{settings.install_directory}/bin/{name} is none of this project's programs; expected "
+            f"{', '.join(sorted(own))}. Remove it"
+        )
+        digest = hashlib.sha256(own[name].read_bytes()).hexdigest()
+        assert entry["sha256"] == digest, (
+            f"{settings.install_directory}/bin/{name} is not this project's program of that name. "
+            "Deploy again"
+        )

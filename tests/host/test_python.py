@@ -1,26 +1,107 @@
 """The interpreter that the engine runs on."""
 
+from __future__ import annotations
+
+import shlex
+
+import pytest
 from testinfra.host import Host
 
 from fortyninety.engine_card import EngineCard
-from tests.host.live_process import environment_directory
+from fortyninety.settings import Settings
+from tests.host import packages
+from tests.host.live_process import LiveProcess
 
 
-def test_the_engine_runs_on_the_python_of_its_card(host: Host, card: EngineCard) -> None:
+@pytest.fixture(scope="session")
+def interpreter(host: Host, process: LiveProcess) -> str:
+    """The file that the environment's `python` is in the end, for the next start."""
+    return str(host.check_output(f"realpath {shlex.quote(process.directory)}/bin/python"))
+
+
+def test_the_engine_runs_on_the_python_of_its_card(
+    host: Host, process: LiveProcess, card: EngineCard
+) -> None:
     """Its lock was resolved for that Python: with another one, wheels are missing."""
-    version = host.check_output(f"{environment_directory(host)}/bin/python --version")
+    version = host.run(f"{process.directory}/bin/python --version").stdout.strip()
     assert version.startswith(f"Python {card.python}."), (
-        f"the engine's interpreter is {version}; expected Python {card.python}. Deploy again"
+        f"the engine's interpreter is {version or 'gone'}; expected Python {card.python}. Deploy "
+        "again; if that does not help, remove the environment's folder first"
     )
 
 
-def test_kernels_can_be_compiled_at_run_time(host: Host, card: EngineCard) -> None:
+def test_the_running_interpreter_is_the_environments(
+    process: LiveProcess, interpreter: str
+) -> None:
+    """What was changed or removed under a running engine shows at its next start."""
+    running = process.main["executable"]
+    assert running == interpreter, (
+        f"the process runs {running}, its environment's python is {interpreter}; expected the "
+        "same. Deploy again, or restart vllm.service"
+    )
+
+
+def test_the_interpreter_is_its_packages_own(
+    host: Host, settings: Settings, card: EngineCard, interpreter: str
+) -> None:
+    """An interpreter that was swapped can do anything, in the engine's name."""
+    if interpreter.startswith(f"{settings.install_directory}/pythons/"):
+        return  # uv's build, which is of no package.
+    owner = packages.owner(host, interpreter)
+    assert owner and owner.startswith(f"python{card.python}"), (
+        f"the engine's interpreter is {interpreter}, of {owner or 'no package'}; expected "
+        f"python{card.python}. Deploy again"
+    )
+    names = [owner, *(f"libpython{card.python}-{part}" for part in ("minimal", "stdlib"))]
+    changed = packages.changed_files(host, names)
+    assert not changed, (
+        f"files of Python are not as their packages brought them:\n{changed}\n"
+        f"Run `apt-get install --reinstall {' '.join(names)}`"
+    )
+
+
+def test_the_environment_sees_its_own_packages_alone(host: Host, process: LiveProcess) -> None:
+    """With the system's packages or somebody's folder in reach, another torch may be imported."""
+    script = "import sys; print(*sys.path, sep=chr(10))"
+    # As the service imports: with its variables, and not with those of this login.
+    own = {
+        name: value
+        for name, value in process.environment.items()
+        if name.startswith(("PYTHON", "LD_")) or name == "HOME"
+    }
+    words = " ".join(f"{name}={shlex.quote(value)}" for name, value in own.items())
+    python = f"{process.directory}/bin/python"
+    asked = host.run(f"cd / && env --ignore-environment {words} {python} -c {shlex.quote(script)}")
+    folders = [line for line in asked.stdout.splitlines() if line]
+    base = host.run(f"sed -n 's/^home = //p' {process.directory}/pyvenv.cfg").stdout.strip()
+    prefix = base.removesuffix("/bin")
+    strangers = [
+        folder
+        for folder in folders
+        if not folder.startswith(f"{process.directory}/")
+        and not (folder.startswith(f"{prefix}/lib/python") and "packages" not in folder)
+    ]
+    assert folders and not strangers, (
+        f"the engine imports from {', '.join(strangers) or 'nowhere'} as well; expected its "
+        f"environment {process.directory} and Python's own library alone. Look at its pyvenv.cfg, "
+        "its .pth files and PYTHONPATH"
+    )
+
+
+def test_kernels_can_be_compiled_at_run_time(
+    host: Host, process: LiveProcess, card: EngineCard
+) -> None:
     """Triton and torch compile at the first request, and fail there without compiler or headers."""
-    include = host.check_output(
-        f"{environment_directory(host)}/bin/python -c "
+    include = host.run(
+        f"{process.directory}/bin/python -c "
         "'import sysconfig; print(sysconfig.get_path(\"include\"))'"
+    ).stdout.strip()
+    compiled = host.run(
+        "printf '#include <Python.h>\\nint main(void) { return 0; }' | "
+        f"cc -x c -fsyntax-only -I {shlex.quote(include)} -"
     )
-    assert host.file(f"{include}/Python.h").exists, (
-        f"no {include}/Python.h; expected the package python{card.python}-dev"
+    assert compiled.rc == 0, (
+        f"no C program with {include}/Python.h compiles: "
+        f"{compiled.stderr.strip().splitlines()[0]}; expected gcc, libc6-dev and "
+        f"python{card.python}-dev. Deploy again"
     )
-    assert host.run("cc --version").rc == 0, "no C compiler; expected the package gcc"

@@ -1,69 +1,408 @@
-"""The service as it runs now, not as its file reads."""
+"""The service as it runs now and as it would start next, not as its file reads."""
 
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
 from testinfra.host import Host
 
 from fortyninety.engine_card import EngineCard
 from fortyninety.settings import Settings
-from tests.host.live_process import SERVICE, argument, arguments, main_pid
+from tests.host.live_process import SERVICE, LiveProcess
+
+# systemd's own score of what a service could do after a break-in, from 0 (nothing) to 10. The unit
+# of this project is at 2.6 to 2.9 with systemd 252 and 257.
+HIGHEST_EXPOSURE = 3.5
+
+# What the unit promises, and must have been loaded with.
+PROMISED = {
+    "Restart": "always",
+    "KillMode": "mixed",
+    "NoNewPrivileges": "yes",
+    "ProtectSystem": "strict",
+    "ProtectHome": "yes",
+    "PrivateTmp": "yes",
+    "ProtectKernelModules": "yes",
+    "CapabilityBoundingSet": "",
+    "UMask": "0077",
+}
 
 
-def test_the_service_runs_and_starts_at_boot(host: Host) -> None:
+@pytest.fixture(scope="session")
+def log(host: Host, process: LiveProcess) -> list[tuple[float, str]]:
+    """When the engine that runs now logged what, as it started."""
+    shown = host.check_output(
+        f"journalctl --quiet --no-pager --output=json --output-fields=MESSAGE "
+        f"_SYSTEMD_INVOCATION_ID={process.unit['InvocationID']} 2>/dev/null | head -n 2000"
+    )
+    entries = (json.loads(line) for line in shown.splitlines())
+    return [
+        (int(entry["__REALTIME_TIMESTAMP"]) / 1e6, _text(entry.get("MESSAGE"))) for entry in entries
+    ]
+
+
+def _text(message: Any) -> str:
+    # What is not plain text comes as numbers.
+    return bytes(message).decode(errors="replace") if isinstance(message, list) else str(message)
+
+
+def test_the_service_runs_and_starts_at_boot(process: LiveProcess) -> None:
     """A service that is only running is gone after the next power cut."""
-    unit = host.service(SERVICE)
-    assert unit.is_running, f"{SERVICE} is not active. Look at `journalctl -u {SERVICE}`"
-    assert unit.is_enabled, f"{SERVICE} does not start at boot. Deploy again"
+    unit = process.unit
+    assert unit["ActiveState"] == "active", (
+        f"{SERVICE} is {unit['ActiveState']} ({unit['LoadState']}, {unit['Result']}); expected "
+        f"active. Look at `journalctl -u {SERVICE}`, then deploy again"
+    )
+    assert unit["UnitFileState"] == "enabled", (
+        f"{SERVICE} is {unit['UnitFileState'] or unit['LoadState']}; expected enabled, or it does "
+        "not start at boot. Deploy again"
+    )
 
 
-def test_the_running_process_is_of_the_unit_on_disk(host: Host) -> None:
-    """A unit that was changed and not restarted shows its faults at the next reboot."""
-    pending = host.check_output(f"systemctl show --property=NeedDaemonReload --value {SERVICE}")
-    assert pending == "no", f"{SERVICE} changed on disk since systemd read it. Deploy again"
-    wanted = host.check_output(
-        f"systemctl show --property=Environment --value {SERVICE} | tr ' ' '\\n' | "
-        "sed -n 's/^FORTYNINETY_CONFIGURATION=//p'"
+def test_systemd_has_the_unit_that_is_on_disk(process: LiveProcess) -> None:
+    """A unit that was changed and not loaded shows its faults at the next reboot."""
+    unit = process.unit
+    assert unit["NeedDaemonReload"] == "no", (
+        f"{SERVICE} or a drop-in of it changed on disk since systemd read it; expected what is "
+        "loaded. Deploy again"
     )
-    running = host.check_output(
-        f"tr '\\0' '\\n' < /proc/{main_pid(host)}/environ | "
-        "sed -n 's/^FORTYNINETY_CONFIGURATION=//p'"
+    path = unit["FragmentPath"]
+    assert path == f"/etc/systemd/system/{SERVICE}", (
+        f"{SERVICE} is loaded from {path or 'nowhere'}; expected /etc/systemd/system. Remove it, "
+        "or unmask the service, and deploy again"
     )
-    assert running == wanted, (
-        f"the process was started with configuration {running}, the unit says {wanted}. "
+    lost = [each for each in unit["DropInPaths"].split() if each.startswith("/run/")]
+    assert not lost, (
+        f"{', '.join(lost)} changes {SERVICE} until the next boot; expected no such file. "
+        f"`systemctl revert {SERVICE}`, or move it to /etc"
+    )
+
+
+def test_the_process_is_what_systemd_would_start_now(process: LiveProcess) -> None:
+    """What differs takes effect at the next start: after a crash, in the middle of the night."""
+    running, next_start = process.main["arguments"], process.exec_start
+    if " ".join(running).split() != " ".join(next_start).split():
+        other = sorted(set(next_start) ^ set(running)) or ["the order"]
+        pytest.fail(
+            f"the process and the unit differ in {' '.join(other)}: running is "
+            f"`{' '.join(running)}`, the next start would be `{' '.join(next_start)}`; expected "
+            f"the same. Look at `systemctl cat {SERVICE}`; deploy again, or `systemctl restart "
+            f"{SERVICE}`",
+            pytrace=False,
+        )
+    # What is in quotes has blanks; the variables of this project have none.
+    wanted = dict(word.split("=", 1) for word in process.unit["Environment"].split() if "=" in word)
+    found = process.environment
+    wrong = [
+        f"{name} (running: {found.get(name)}, next: {value})"
+        for name, value in wanted.items()
+        if found.get(name) != value and '"' not in value
+    ]
+    assert not wrong, (
+        f"the process was started with another {'; '.join(wrong)}; expected what the unit says. "
         f"Run `systemctl restart {SERVICE}`"
     )
 
 
-def test_the_live_process_has_every_flag(host: Host, settings: Settings, card: EngineCard) -> None:
-    """A missing flag is a smaller context, a slower kernel, or a card that runs out of memory."""
-    expected = {
+def expected_flags(settings: Settings, card: EngineCard, cards: int) -> dict[str, str | None]:
+    """Each flag that must be on the command line with its value; None is a flag without one."""
+    tensor_parallel = settings.tensor_parallel_size
+    size = cards if tensor_parallel == "all" else int(tensor_parallel)
+    spelled = card.values.get("quantization", {})
+    values: dict[str, str | None] = {
         "served_model_name": settings.model_name,
+        "quantization": spelled.get(settings.quantization, settings.quantization),
         "kv_cache_dtype": settings.kv_cache_dtype,
         "max_model_len": str(settings.max_model_len),
         "max_num_seqs": str(settings.max_num_seqs),
         "gpu_memory_utilization": str(settings.gpu_memory_utilization),
+        "tensor_parallel_size": str(size),
+        "host": settings.listen_address,
         "port": str(settings.port),
-        "quantization": card.values.get("quantization", {}).get(
-            settings.quantization, settings.quantization
-        ),
     }
-    if settings.tensor_parallel_size == "all":
-        cards = host.check_output("nvidia-smi --list-gpus").splitlines()
-        expected["tensor_parallel_size"] = str(len(cards))
-    else:
-        expected["tensor_parallel_size"] = str(settings.tensor_parallel_size)
-    for key, value in expected.items():
-        flag = card.flags[key]
-        assert flag is not None, f"engine {card.release} has no flag for {key}"
-        found = argument(host, flag)
-        assert found == value, f"the process runs with {flag} {found}; expected {value}"
-    prefix_caching = card.flags["enable_prefix_caching"]
-    assert (prefix_caching in arguments(host)) == settings.enable_prefix_caching, (
-        f"{prefix_caching} is{' not' * settings.enable_prefix_caching} on the command line"
+    if settings.enable_prefix_caching:
+        values["enable_prefix_caching"] = None
+    if settings.max_num_batched_tokens is not None:
+        values["max_num_batched_tokens"] = str(settings.max_num_batched_tokens)
+        if settings.max_num_batched_tokens < settings.max_model_len:
+            values["enable_chunked_prefill"] = None
+    values["disable_log_requests"] = None
+    flags = {flag: value for key, value in values.items() if (flag := card.flags.get(key))}
+    choice = card.attention_backend
+    backend = settings.attention_backend or (
+        choice.for_fp8_kv_cache if settings.kv_cache_dtype.startswith("fp8") else None
+    )
+    if choice.flag and backend:
+        flags[choice.flag] = backend
+    if size > 1 and "RTX 4090" in settings.gpu_model:
+        flags |= dict.fromkeys(card.without_peer_to_peer.arguments)
+    return flags
+
+
+def _flags_in(words: list[str]) -> set[str]:
+    return {word.partition("=")[0] for word in words if re.match(r"--?[A-Za-z]", word)}
+
+
+def test_the_live_process_has_every_flag(
+    host: Host, process: LiveProcess, settings: Settings, card: EngineCard
+) -> None:
+    """A missing flag is a smaller context, a slower kernel, or a card that runs out of memory."""
+    cards = len(host.run("nvidia-smi --list-gpus").stdout.splitlines())
+    words = process.arguments
+    for flag, value in expected_flags(settings, card, cards).items():
+        if value is None:
+            assert flag in words, f"{flag} is not on the command line; expected it. Deploy again"
+            continue
+        given = process.values(flag)
+        if len(given) > 1 and flag not in settings.engine_arguments:
+            pytest.fail(
+                f"{flag} is on the command line {len(given)} times, {' and '.join(given)}; the "
+                f"last counts, expected {value} alone. Look at `systemctl cat {SERVICE}`",
+                pytrace=False,
+            )
+        assert given == [value] or flag in settings.engine_arguments, (
+            f"the process runs with {flag} {given[0] if given else '(absent)'}; expected {value}. "
+            f"Look at `systemctl cat {SERVICE}`, and deploy again"
+        )
+
+
+def test_the_live_process_has_no_other_flag(
+    process: LiveProcess, settings: Settings, card: EngineCard
+) -> None:
+    """A flag that nobody set in the settings came by hand, and goes by the next deploy."""
+    node = card.multi_node
+    extra = [*card.extra_arguments, *(node.extra_arguments or () if node else ())]
+    known = {
+        *expected_flags(settings, card, 2),
+        card.model_argument,
+        *_flags_in([*card.entry, *extra, *settings.engine_arguments]),
+        *card.without_peer_to_peer.arguments,
+    }
+    if settings.cell and node:
+        known |= {*node.flags.values(), *_flags_in(list(node.headless_entry or ()))}
+    others = sorted(_flags_in(process.arguments[1:]) - known)
+    assert not others, (
+        f"{', '.join(others)} on the command line; expected no flag beyond the settings'. Put it "
+        f"into engine_arguments, or look at `systemctl cat {SERVICE}`; deploy again"
     )
 
 
-def test_the_service_runs_as_its_own_user(host: Host, settings: Settings) -> None:
+def test_the_live_process_has_its_variables(
+    host: Host, process: LiveProcess, settings: Settings, card: EngineCard
+) -> None:
+    """Without them the engine asks the hub at its start, sends reports, or hangs in NCCL."""
+    expected = dict(card.environment)
+    several = settings.tensor_parallel_size
+    if several == "all":
+        several = len(host.run("nvidia-smi --list-gpus").stdout.splitlines())
+    if int(several) > 1 and "RTX 4090" in settings.gpu_model:
+        expected |= card.without_peer_to_peer.environment
+    choice = card.attention_backend
+    if choice.environment and settings.kv_cache_dtype.startswith("fp8") and choice.for_fp8_kv_cache:
+        expected[choice.environment] = settings.attention_backend or choice.for_fp8_kv_cache
+    wrong = [
+        f"{name}={process.environment.get(name)} (expected {value})"
+        for name, value in expected.items()
+        if process.environment.get(name) != value
+    ]
+    assert not wrong, f"the process runs with {', '.join(wrong)}. Deploy again"
+    loaders = [
+        each
+        for each in ("LD_PRELOAD", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME")
+        if process.environment.get(each)
+    ]
+    assert not loaders, (
+        f"{', '.join(loaders)} is set for the process, and loads code into it; expected it unset. "
+        f"Look at `systemctl cat {SERVICE}`"
+    )
+
+
+def test_the_service_runs_as_its_own_user(process: LiveProcess, settings: Settings) -> None:
     """Code from a model repository, or a hole in the engine, must not run as root."""
-    user = host.check_output(f"stat --format=%U /proc/{main_pid(host)}")
+    for each in process.processes:
+        ids = set(each["status"].get("Uid", "").split())
+        assert "0" not in ids, (
+            f"process {each['pid']} of the service runs as root; expected {settings.service_user}. "
+            f"Look at `systemctl cat {SERVICE}`, and deploy again"
+        )
+    assert process.unit["User"] == settings.service_user, (
+        f"the next start runs as {process.unit['User'] or 'root'}; expected "
+        f"{settings.service_user}. Look at `systemctl cat {SERVICE}`, and deploy again"
+    )
+
+
+def test_the_process_belongs_to_the_user_of_the_settings(
+    host: Host, process: LiveProcess, settings: Settings
+) -> None:
+    """Another account may read what the service's may not."""
+    user = host.check_output(f"stat --format=%U /proc/{process.main['pid']}")
     assert user == settings.service_user, (
-        f"the process runs as {user}; expected {settings.service_user}"
+        f"the process runs as {user}; expected {settings.service_user}. Deploy again"
+    )
+
+
+def test_the_account_can_do_nothing_but_serve(host: Host, settings: Settings) -> None:
+    """An account that can log in or use sudo turns a hole in the engine into one in the host."""
+    name = settings.service_user
+    entry = host.run(f"getent passwd {name}").stdout.strip().split(":")
+    assert len(entry) == 7, f"there is no account {name}; expected the service's own. Deploy again"
+    assert entry[2] != "0", f"{name} has user id 0: it is root. Remove the account; deploy again"
+    assert entry[6].rpartition("/")[2] in ("nologin", "false"), (
+        f"{name} logs in with {entry[6]}; expected nologin. `usermod -s /usr/sbin/nologin {name}`"
+    )
+    password = host.check_output(f"getent shadow {name}").split(":")[1]
+    assert password[:1] in ("!", "*"), (
+        f"{name} has a password; expected none. `passwd --lock {name}`"
+    )
+    groups = set(host.check_output(f"id --name --groups {name}").split())
+    allowed = {name, "video", "render"}
+    assert groups <= allowed, (
+        f"{name} is in {', '.join(sorted(groups - allowed))}; expected its own group alone. "
+        f"`gpasswd --delete {name} GROUP`"
+    )
+    others = host.check_output(f"getent group {name}").rpartition(":")[2]
+    assert others in ("", name), (
+        f"{others} are in the group {name} and may read what is the service's; expected nobody. "
+        f"`gpasswd --delete USER {name}`"
+    )
+    sudo = host.run(f"sudo -n -l -U {name}").stdout
+    assert "may run the following" not in sudo, (
+        f"{name} may use sudo: {sudo.strip().splitlines()[-1].strip()}; expected nothing. Remove "
+        "it from /etc/sudoers.d"
+    )
+
+
+def test_the_process_has_no_privileges(process: LiveProcess) -> None:
+    """What the engine may not do, whoever breaks into it may not do either."""
+    for each in process.processes:
+        status = each["status"]
+        found = {
+            "NoNewPrivs": status.get("NoNewPrivs"),
+            "CapEff": status.get("CapEff", "").strip("0"),
+            "CapBnd": status.get("CapBnd", "").strip("0"),
+            "Seccomp": status.get("Seccomp"),
+        }
+        wanted = {"NoNewPrivs": "1", "CapEff": "", "CapBnd": "", "Seccomp": "2"}
+        assert found == wanted, (
+            f"process {each['pid']} has {found}; expected {wanted}. Look at `systemctl cat "
+            f"{SERVICE}`, and deploy again"
+        )
+
+
+def test_the_unit_is_hardened(host: Host, process: LiveProcess) -> None:
+    """One line removed from the unit opens the host to whoever breaks into the engine."""
+    wrong = [
+        f"{name}={(process.unit.get(name) or '')[:40]} (expected {value or 'empty'})"
+        for name, value in PROMISED.items()
+        if process.unit.get(name) != value
+    ]
+    assert not wrong, (
+        f"{SERVICE} is loaded with {', '.join(wrong)}. Look at `systemctl cat {SERVICE}`, and "
+        "deploy again"
+    )
+    shown = host.run(f"systemd-analyze security --no-pager {SERVICE}").stdout
+    score = re.search(r"exposure level for \S+: ([\d.]+)", shown)
+    assert score and float(score[1]) <= HIGHEST_EXPOSURE, (
+        f"systemd gives {SERVICE} an exposure of {score[1] if score else 'nothing'}; expected at "
+        f"most {HIGHEST_EXPOSURE}. `systemd-analyze security {SERVICE}` says why; deploy again"
+    )
+
+
+def test_the_cards_are_capped_before_the_service_starts(process: LiveProcess) -> None:
+    """A model that loads at full power trips the breaker that the cap is there for."""
+    after = process.unit["After"].split()
+    assert "fortyninety-power-limit.service" in after, (
+        f"{SERVICE} does not wait for fortyninety-power-limit.service; expected After=. Deploy "
+        "again"
+    )
+
+
+def test_the_service_does_not_keep_restarting(
+    host: Host, process: LiveProcess, settings: Settings
+) -> None:
+    """An engine that dies every few minutes answers whenever one looks, and nobody else."""
+    restarts = int(process.unit["NRestarts"])
+    started = int(process.unit["ExecMainStartTimestampMonotonic"]) / 1e6
+    running = float(host.check_output("cut -d ' ' -f 1 /proc/uptime")) - started
+    assert restarts == 0 or settings.cell or running > 3600, (
+        f"{SERVICE} was restarted {restarts} times by systemd, the last {running:.0f} s ago; "
+        f"expected none. Look at `journalctl -u {SERVICE}`"
+    )
+
+
+def test_the_engine_was_ready_in_time(
+    process: LiveProcess, settings: Settings, card: EngineCard, log: list[tuple[float, str]]
+) -> None:
+    """After a power cut the box is of no use for as long as the engine takes to start."""
+    if settings.cell:
+        return  # A member waits for the others, whenever they come.
+    ready = [when for when, line in log if card.log_lines["ready"] in line]
+    if not ready:
+        # A journal forgets; an engine that answers (test_serving.py) was ready once.
+        active = process.unit["ActiveState"]
+        assert active == "active", f"the engine never was ready: {SERVICE} is {active}"
+        pytest.skip(f"the journal no longer has the start of {SERVICE}")
+    took = ready[0] - log[0][0]
+    assert took <= settings.ready_timeout, (
+        f"the engine took {took:.0f} s from its first line to {card.log_lines['ready']!r}; "
+        f"expected at most {settings.ready_timeout} s. Look at the disk's speed"
+    )
+
+
+@pytest.mark.parametrize("line", ["quantization", "kv_cache_dtype"])
+def test_the_engine_says_that_it_took_its_flags(
+    line: str,
+    settings: Settings,
+    card: EngineCard,
+    log: list[tuple[float, str]],
+) -> None:
+    """A flag on the command line is a wish: some releases fall back and only their log says so."""
+    wished = {
+        "quantization": settings.quantization == "awq_marlin",
+        "kv_cache_dtype": settings.kv_cache_dtype == "fp8",
+    }
+    if not wished[line]:
+        pytest.skip(f"the card of {card.release} has no line for {line} as it is set")
+    if not any(card.log_lines["ready"] in text for _, text in log):
+        pytest.skip(f"the journal no longer has the start of {SERVICE}")
+    missing = [each for each in card.log_lines[line] if not any(each in text for _, text in log)]
+    assert not missing, (
+        f"the engine never logged {missing[0]!r}; expected it of {card.release} with {line} "
+        f"{getattr(settings, line)}. Look at `journalctl -u {SERVICE}` for what it says instead"
+    )
+
+
+def test_what_serves_can_be_gone_back_to(
+    host: Host, process: LiveProcess, settings: Settings
+) -> None:
+    """Without its record there is no way back to what serves today."""
+    digest = process.environment.get("FORTYNINETY_CONFIGURATION", "")
+    record = f"{settings.install_directory}/served/{digest}.service"
+    assert digest and host.file(record).exists, (
+        f"there is no {record}; expected the unit that passed the gate. Deploy again"
+    )
+
+
+def test_no_memory_of_the_engine_is_on_disk(process: LiveProcess) -> None:
+    """An engine that is swapped out answers in minutes instead of seconds."""
+    swapped = sum(
+        int(each["status"].get("VmSwap", "0 kB").split()[0]) for each in process.processes
+    )
+    assert swapped < 64 * 1024, (
+        f"{swapped // 1024} MiB of the engine are swapped out; expected none. Give the box more "
+        "memory, or `swapoff -a`"
+    )
+
+
+def test_the_engine_was_never_killed_for_memory(host: Host, process: LiveProcess) -> None:
+    """What the kernel killed once for memory it kills again."""
+    group = process.unit["ControlGroup"]
+    events = host.run(f"cat /sys/fs/cgroup{group}/memory.events").stdout
+    killed = re.search(r"^oom_kill (\d+)$", events, re.MULTILINE)
+    assert not killed or killed[1] == "0", (
+        f"the kernel killed {killed[1] if killed else 0} processes of {SERVICE} for memory; "
+        "expected none. Look at `journalctl --dmesg --grep=oom`"
     )

@@ -1,0 +1,162 @@
+"""The `check` command: are the boxes right?"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from fortyninety.host_report import Result, exit_code, findings, summary, table
+
+PROJECT = Path(__file__).resolve().parents[2]
+SUITE = PROJECT / "tests" / "host"
+# What the suite is run with, by the name of the module.
+NEEDED = ("pytest", "testinfra", "xdist")
+# pytest's exit codes for a run to its end: everything passed, something failed.
+TO_ITS_END = (0, 1)
+
+
+class CouldNotLook(click.ClickException):
+    """Why nothing was looked at."""
+
+    exit_code = 2
+
+
+@click.command()
+@click.argument("inventory")
+@click.option("--limit", multiple=True, metavar="HOST_OR_GROUP", help="Only these; repeatable.")
+@click.option("--quick", is_flag=True, help="Hash nothing large.")
+@click.option("--no-load", is_flag=True, help="Ask the engines nothing that keeps them busy.")
+@click.option("--json", "as_json", is_flag=True, help="Print every result as JSON.")
+@click.option("--junit", metavar="FILE", help="Write a JUnit report as well.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=8,
+    show_default=True,
+    help="How many hosts are looked at side by side.",
+)
+def check(  # noqa: PLR0917 (click gives them by name)
+    inventory: str,
+    limit: tuple[str, ...],
+    quick: bool,
+    no_load: bool,
+    as_json: bool,
+    junit: str | None,
+    jobs: int,
+) -> None:
+    """Look at the hosts of INVENTORY by their own means, and say what is not as it should be.
+
+    Changes nothing. Ends with 0 where everything is right, 1 where something is wrong, 2 where a
+    host or the inventory could not be looked at, whatever the other hosts are like. What is wrong
+    is said with what was found, what was expected and what to do.
+
+    \b
+    Examples:
+      fortyninety check inventory/prod.py
+      fortyninety check inventory/prod.py --limit gpu-box-2 --quick
+      fortyninety check inventory/prod.py --junit report.xml
+      fortyninety check inventory/prod.py --json | jq '.results[] | select(.outcome == "failed")'
+    """
+    refuse_without_suite()
+    left_out = [*(["slow"] if quick else []), *(["load"] if no_load else [])]
+    arguments = [
+        *("--inventory", str(Path(inventory).absolute())),
+        *(f"--limit={each}" for each in limit),
+        *(["-m", " and ".join(f"not {each}" for each in left_out)] if left_out else []),
+        *([f"--junitxml={Path(junit).absolute()}"] if junit else []),
+        *("-n", "auto", "--maxprocesses", str(jobs)),
+    ]
+    results = list(shown(run_suite(arguments)))
+    code = exit_code(results)
+    if as_json:
+        page = {"exit_code": code, "results": [asdict(each) for each in results]}
+        click.echo(json.dumps(page, indent=2))
+    else:
+        click.echo(table(results))
+        if said := findings(results):
+            click.echo(f"\n{said}")
+        click.echo(f"\n{summary(results)}")
+    sys.exit(code)
+
+
+def refuse_without_suite() -> None:
+    """Raise CouldNotLook where the suite, or what it is run with, is not here."""
+    lacking = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise CouldNotLook(
+            f"{', '.join(lacking)} cannot be imported here; expected what "
+            "requirements/controller.txt lists. Run `pip install --require-hashes -r "
+            "requirements/controller.txt`"
+        )
+    if not SUITE.is_dir():
+        raise CouldNotLook(
+            f"there is no {SUITE}; expected the tests beside the library. Run fortyninety from a "
+            "checkout of the project"
+        )
+
+
+def run_suite(arguments: list[str]) -> Iterator[Result]:
+    """Run the suite with pytest's arguments; its results as they come.
+
+    In a process of its own: pytest takes over output, signals and the import of modules. Raises
+    CouldNotLook where it comes to no end.
+    """
+    reading, writing = os.pipe()
+    with tempfile.TemporaryFile("w+") as output, os.fdopen(reading) as lines:
+        suite = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "pytest", str(SUITE), "-q", "-p", "no:cacheprovider"),
+                *(f"--results=/dev/fd/{writing}", *arguments),
+            ],
+            cwd=PROJECT,
+            pass_fds=(writing,),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        os.close(writing)
+        try:
+            for line in lines:
+                yield Result.from_line(line)
+        finally:
+            # Interrupted, it is left to end its connections by itself: the terminal told it too.
+            code = suite.wait()
+        if code not in TO_ITS_END:
+            output.seek(0)
+            raise CouldNotLook(_reason(output.read()))
+
+
+def _reason(output: str) -> str:
+    """Why pytest came to no end, in its own words."""
+    said: list[str] = re.findall(r"^(?:ERROR: |E  +|INTERNALERROR> +)(.+)$", output, re.MULTILINE)
+    if output.startswith("ERROR: ") and said:
+        return said[0]
+    return said[-1] if said else " ".join(output.split())[-500:]
+
+
+def shown(results: Iterable[Result]) -> Iterator[Result]:
+    """The results, with how far it is on a terminal's last line."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield from results
+        return
+    ended: Counter[str] = Counter()
+    with console.status("asking the hosts ...") as status:
+        for each in results:
+            ended[each.outcome] += 1
+            status.update(
+                f"{each.host}: {each.area} ({ended['passed']} passed, {ended['failed']} failed)"
+            )
+            yield each

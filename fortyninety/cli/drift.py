@@ -1,0 +1,98 @@
+"""`fortyninety drift`: what a deploy would change now."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from fortyninety.problems import Problem, problem_lines
+
+if TYPE_CHECKING:
+    from fortyninety.drift import Drift, HostDrift
+
+
+@click.command()
+@click.argument("inventory")
+@click.option("--limit", multiple=True, metavar="HOST_OR_GROUP", help="Only these; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def drift(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
+    """Say what a deploy would change now on the hosts of INVENTORY, and why, changing nothing.
+
+    The engine is asked for one completion, as in a deploy; nothing else happens on a host. What
+    follows from a change (a restart, a reboot) shows when a deploy makes it.
+
+    Ends with 0 where a deploy would change nothing, 3 where it would change something, and 2 where
+    a host could not be looked at: out of reach, refused by preflight, sudo that wants a password.
+
+    \b
+    Examples:
+      fortyninety drift inventory/prod.py
+      fortyninety drift inventory/prod.py --limit gpu-box-2
+      fortyninety drift inventory/prod.py --json | jq -r '.hosts[] | select(.changes != []).name'
+    """
+    # Here, and not above: pyinfra changes the standard library as it is imported.
+    from fortyninety.drift import look  # noqa: PLC0415
+    from fortyninety.inventory_hosts import InventoryUnusable  # noqa: PLC0415
+
+    try:
+        with Console(stderr=True).status(f"looking at the hosts of {inventory}"):
+            found = look(inventory, limit)
+    except InventoryUnusable as unusable:
+        raise click.UsageError(str(unusable)) from unusable
+    if as_json:
+        click.echo(json.dumps(as_page(found), indent=2))
+    else:
+        _print(found, inventory)
+    sys.exit(found.exit_code)
+
+
+def as_page(found: Drift) -> dict[str, object]:
+    """What `--json` prints."""
+    return {
+        "hosts": [asdict(host) for host in found.hosts],
+        "problems": [_problem(problem) for problem in found.problems],
+    }
+
+
+def _problem(problem: Problem) -> dict[str, str]:
+    return {
+        "host": problem.host,
+        "subject": problem.subject,
+        "found": problem.found,
+        "expected": problem.allowed,
+        "remedy": problem.remedy,
+    }
+
+
+def _print(found: Drift, inventory: str) -> None:
+    for host in found.hosts:
+        _print_host(host)
+    for line in problem_lines(found.problems):
+        click.secho(line.removeprefix("    - "), fg="red", err=True)
+    if any(host.changes for host in found.hosts):
+        click.echo(
+            f"A deploy would make these changes: pyinfra {inventory} deploy.py\n"
+            "What follows from them, such as a restart or a reboot, shows when it does."
+        )
+
+
+def _print_host(host: HostDrift) -> None:
+    count = len(host.changes)
+    if count == 0:
+        click.echo(f"{host.name}: {click.style('as a deploy leaves it', fg='green')}")
+    else:
+        would = "one operation" if count == 1 else f"{count} operations"
+        click.echo(f"{host.name}: {click.style(f'{would} would change it', fg='yellow')}")
+    for change in host.changes:
+        click.echo(f"  {change.stage} | {change.operation}")
+        for difference in change.differences:
+            click.echo(f"    {difference}")
+        if change.failure is not None:
+            click.echo(f"    {click.style('would fail', fg='red')}: {change.failure}")
+    for each in host.not_looked_at:
+        click.echo(f"  not looked at: {each}")

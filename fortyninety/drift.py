@@ -1,0 +1,229 @@
+"""What a deploy would change now, found by the deploy's own operations and carried out by none.
+
+Only for a command to import when it runs: pyinfra changes the standard library as it is imported.
+
+In this process and not by `pyinfra --dry --json` in another: a host that does not answer shows
+there in an exit code alone, a host that is refused stops the look at all the others, and why an
+operation would change something is not in what it prints.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# First of all: only as its command line does pyinfra give an operation the place of its line.
+import pyinfra_cli.main  # noqa: F401
+from pyinfra import logger
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.state import State, StateStage
+from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
+from pyinfra_cli.exceptions import CliError
+from pyinfra_cli.util import load_deploy_file
+
+from fortyninety.inventory_hosts import ConnectedHosts, InventoryUnusable, connect_hosts
+from fortyninety.operations.differences import reasons_of
+from fortyninety.problems import Problem
+from fortyninety.refused import Refused
+from fortyninety.run import current_plan, forget_refusal
+
+DEPLOY_FILE = "deploy.py"
+
+# Says nothing where commands run as root, or can; without a terminal to ask for a password at.
+ROOT_PROBE = '[ "$(id -u)" = 0 ] || { echo "$(id -un)"; sudo -n true 2>&1; }'
+
+
+@dataclass(frozen=True)
+class Change:
+    """An operation that a deploy would carry out, and why: sentences of found and expected.
+
+    `failure` is why the deploy would fail there instead, if it would.
+    """
+
+    stage: str
+    operation: str
+    differences: tuple[str, ...] = ()
+    failure: str | None = None
+
+
+@dataclass
+class HostDrift:
+    """What a deploy would change on a host, and what it alone would find out."""
+
+    name: str
+    changes: list[Change] = field(default_factory=list)
+    not_looked_at: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Drift:
+    """The hosts that were looked at, and why others could not be."""
+
+    hosts: list[HostDrift]
+    problems: list[Problem]
+
+    @property
+    def exit_code(self) -> int:
+        """2 where a host could not be looked at, 3 where a deploy would change one, or 0."""
+        if self.problems:
+            return 2
+        return 3 if any(host.changes for host in self.hosts) else 0
+
+
+def look(inventory: str, limit: Iterable[str]) -> Drift:
+    """Compare the hosts of an inventory with what a deploy from this folder would make of them.
+
+    A host that cannot be looked at is a problem of its own, and the others are looked at. Raises
+    InventoryUnusable.
+    """
+    if not Path(DEPLOY_FILE).is_file():
+        raise InventoryUnusable(f"there is no {DEPLOY_FILE} here: run this where it is")
+    with _errors_alone():
+        connected = connect_hosts(inventory, limit)
+        try:
+            return _look(connected)
+        finally:
+            connected.disconnect()
+
+
+def _look(connected: ConnectedHosts) -> Drift:
+    state, problems = connected.state, list(connected.problems)
+    with ctx_state.use(state), ctx_inventory.use(state.inventory), ctx_config.use(state.config):
+        problems += _without_root(connected)
+        named = {problem.host for problem in problems}
+        left = [host for host in connected.settings if host.name not in named]
+        left, refused = _planned(state, left)
+        problems += refused
+        if left:
+            _only(state, left)
+            state.cwd = str(Path.cwd())
+            if state.cwd not in sys.path:
+                sys.path.append(state.cwd)
+            state.set_stage(StateStage.Prepare)
+            try:
+                load_deploy_file(state, DEPLOY_FILE)
+            except (PyinfraError, CliError) as error:
+                lost = [host for host in left if host in state.failed_hosts]
+                problems += [_not_looked_at(host, str(error)) for host in lost or left]
+            else:
+                problems += [
+                    _not_looked_at(host, "a question it did not answer")
+                    for host in left
+                    if host in state.failed_hosts
+                ]
+        failed = {problem.host for problem in problems}
+        found = [_drift_of(state, host) for host in left if host.name not in failed]
+    order = {host.name: index for index, host in enumerate(state.inventory)}
+    return Drift(found, sorted(problems, key=lambda problem: order.get(problem.host, 0)))
+
+
+def _planned(state: State, hosts: list[Host]) -> tuple[list[Host], list[Problem]]:
+    """The hosts that have a plan, and the problems of the others.
+
+    A deploy refuses all for one of them; here those without a problem are gone on with.
+    """
+    problems: list[Problem] = []
+    left = hosts
+    while left:
+        _only(state, left)
+        try:
+            with ctx_host.use(left[0]):
+                current_plan()
+            break
+        except Refused as refused:
+            forget_refusal(state)
+            problems += refused.problems
+            named = {problem.host for problem in refused.problems}
+            # A reason that lies with a host outside of the limit is everybody's.
+            left = [host for host in left if host.name not in named] if named & _names(left) else []
+    return left, problems
+
+
+def _names(hosts: Iterable[Host]) -> set[str]:
+    return {host.name for host in hosts}
+
+
+def _only(state: State, hosts: list[Host]) -> None:
+    """Make the run one of these hosts."""
+    state.limit_hosts = hosts
+    state.active_hosts = set(hosts)
+
+
+def _without_root(connected: ConnectedHosts) -> list[Problem]:
+    """A problem for each host on which the survey could not read everything."""
+    pool = connected.state.fact_pool
+    waiting = {host: pool.spawn(_root_problem, host) for host in connected.settings}
+    return [problem for each in waiting.values() if (problem := each.get()) is not None]
+
+
+def _root_problem(host: Host) -> Problem | None:
+    data = host.data
+    if data.get("_sudo_password") or data.get("_su_user"):
+        return None
+    try:
+        succeeded, output = host.run_shell_command(f"sh -c {shlex.quote(ROOT_PROBE)}")
+    except (PyinfraError, OSError, EOFError) as error:
+        return Problem(host.name, "connection", f"lost: {error}", "an answer")
+    if not output.stdout_lines and succeeded:
+        return None
+    user, *said = [*output.stdout_lines, ""]
+    if succeeded and data.get("_sudo"):
+        return None
+    if not data.get("_sudo"):
+        return Problem(
+            host.name,
+            "user",
+            repr(user),
+            "root, or a user with sudo",
+            "Set ssh_user to root, or _sudo = True in the inventory",
+        )
+    return Problem(
+        host.name,
+        f"sudo of user {user!r}",
+        f"refused ({' '.join(said).strip() or 'it said nothing'})",
+        "sudo without a password",
+        f"Allow it on the host: `{user} ALL=(ALL) NOPASSWD: ALL` in /etc/sudoers.d",
+    )
+
+
+def _not_looked_at(host: Host, why: str) -> Problem:
+    return Problem(
+        host.name, "look", f"cut short by {why}", "an answer to every question", "Try again"
+    )
+
+
+def _drift_of(state: State, host: Host) -> HostDrift:
+    found = HostDrift(host.name)
+    for operation_hash in host.op_hash_order:
+        operation = state.ops[host][operation_hash]
+        if not operation.operation_meta.will_change:
+            continue
+        # Named alike on every host, but for what the host's own settings put into the name.
+        names = state.get_op_meta(operation_hash).names
+        stage, _, name = sorted(names)[0].partition(" | ")
+        reasons = reasons_of(host, operation_hash)
+        if reasons.only_asks is not None:
+            found.not_looked_at.append(reasons.only_asks)
+        elif reasons.failure is not None and found.changes:
+            # As the host is now; what comes before it in a deploy may put it right.
+            found.not_looked_at.append(f"{stage} | {name}: as it is now, {reasons.failure}")
+        else:
+            found.changes.append(Change(stage, name, tuple(reasons.differences), reasons.failure))
+    return found
+
+
+@contextmanager
+def _errors_alone() -> Iterator[None]:
+    """Without what pyinfra says of a run on its way, which a look is not."""
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,103 @@
+"""A Python environment against its packages' own records: what is missing, other, or nobody's.
+
+Every file is compared with the SHA-256 in the RECORD of the package that it is of. A compiled file
+has none; it must say that it was made from the source that lies beside it. With `--versions` no
+file is looked at but the packages' names.
+"""
+
+import base64
+import csv
+import hashlib
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+# Written by who installs, and not by a package: uv's and pip's own marks.
+INSTALLERS = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"}
+SHOWN = 20
+
+
+def digest_of(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1024 * 1024):
+            digest.update(block)
+    return base64.urlsafe_b64encode(digest.digest()).decode().rstrip("=")
+
+
+def compare(entry: tuple[str, str, str]) -> str | None:
+    path, expected, size = entry
+    try:
+        found = os.stat(path).st_size
+    except OSError:
+        return f"{path} is missing"
+    if size and found != int(size):
+        return f"{path} has {found} bytes, its package says {size}"
+    if expected and digest_of(path) != expected.partition("=")[2]:
+        return f"{path} is not the file of its package"
+    return None
+
+
+def compiled_from_another(path: str) -> bool:
+    """Whether a compiled file does not belong to the source beside it, by the header it carries."""
+    folder, name = os.path.split(path)
+    source = os.path.join(os.path.dirname(folder), name.split(".")[0] + ".py")
+    try:
+        state = os.stat(source)
+        with open(path, "rb") as file:
+            header = file.read(16)
+    except OSError:
+        return True
+    flags, modified, size = (int.from_bytes(header[at : at + 4], "little") for at in (4, 8, 12))
+    # Flags mean that it is told by a hash, or believed unasked.
+    return (
+        flags != 0
+        or modified != int(state.st_mtime) & 0xFFFFFFFF
+        or size != state.st_size & 0xFFFFFFFF
+    )
+
+
+def main() -> None:
+    environment = Path(sys.argv[1]).resolve()
+    (packages,) = environment.glob("lib/python*/site-packages")
+    known, versions, entries = set(), {}, []
+    if "--versions" in sys.argv:
+        for folder in packages.glob("*.dist-info"):
+            name, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
+            versions[name] = version
+        print(json.dumps({"versions": versions}))
+        return
+    for record in packages.glob("*.dist-info/RECORD"):
+        name, _, version = record.parent.name.removesuffix(".dist-info").rpartition("-")
+        versions[name] = version
+        with open(record, newline="") as lines:
+            for path, digest, size in csv.reader(lines):
+                whole = os.path.normpath(packages / path)
+                known.add(whole)
+                if not path.endswith(".pyc") and os.path.basename(path) not in INSTALLERS:
+                    entries.append((whole, digest, size))
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        wrong = [said for said in pool.map(compare, entries, chunksize=200) if said]
+    for where, _, names in os.walk(packages):
+        for name in names:
+            path = os.path.join(where, name)
+            if name.endswith(".pyc") and os.path.basename(where) == "__pycache__":
+                if compiled_from_another(path):
+                    wrong.append(f"{path} was compiled from another source")
+            elif path not in known and name not in INSTALLERS:
+                wrong.append(f"{path} is of no package")
+    print(
+        json.dumps(
+            {
+                "versions": versions,
+                "files": len(entries),
+                "wrong": wrong[:SHOWN],
+                "more": max(0, len(wrong) - SHOWN),
+            }
+        )
+    )
+
+
+main()

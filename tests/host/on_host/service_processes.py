@@ -1,0 +1,57 @@
+"""A unit as systemd has it loaded, and its processes as the kernel has them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def text(path: str) -> str:
+    """A file of /proc, empty where its process has ended."""
+    try:
+        return Path(path).read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def process(pid: str) -> dict[str, object]:
+    folder = f"/proc/{pid}"
+    status = dict(
+        (key, value.strip())
+        for key, _, value in (line.partition(":") for line in text(f"{folder}/status").splitlines())
+    )
+    try:
+        executable = os.readlink(f"{folder}/exe")
+    except OSError:
+        executable = ""
+    mapped = {line.split(None, 5)[-1] for line in text(f"{folder}/maps").splitlines()}
+    environment = (each.partition("=") for each in text(f"{folder}/environ").split("\0") if each)
+    return {
+        "pid": int(pid),
+        "arguments": text(f"{folder}/cmdline").rstrip("\0").split("\0"),
+        "environment": {name: value for name, _, value in environment},
+        "executable": executable,
+        "status": status,
+        "mapped": sorted(each for each in mapped if each.startswith("/")),
+    }
+
+
+def main() -> None:
+    unit = sys.argv[1]
+    shown = subprocess.run(
+        ["systemctl", "show", "--all", unit], capture_output=True, text=True, check=False
+    ).stdout
+    properties = dict(line.partition("=")[::2] for line in shown.splitlines() if "=" in line)
+    group = properties.get("ControlGroup", "")
+    pids = []
+    if group:
+        for folder, _, files in os.walk(f"/sys/fs/cgroup{group}"):
+            if "cgroup.procs" in files:
+                pids += text(f"{folder}/cgroup.procs").split()
+    main_pid = properties.get("MainPID", "0")
+    pids.sort(key=lambda pid: (pid != main_pid, int(pid)))
+    print(json.dumps({"unit": properties, "processes": [process(pid) for pid in pids]}))
+
+
+main()

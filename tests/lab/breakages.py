@@ -1,0 +1,528 @@
+"""What goes wrong on a box that was right: every way that the host tests are held to.
+
+What people, their cron jobs, other people's tools and worn parts do to a host, as shell commands
+run on it as root. Each says what a failing host test must name as the cause, what `fortyninety
+drift` must show, and whether a deploy puts it right; where it does not, why not, and what does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lab import gpu
+from lab.gpu import Call
+
+ENGINE = "$(readlink -f /opt/fortyninety/engines/current)"
+PACKAGES = f"{ENGINE}/lib/python3.11/site-packages"
+SNAPSHOT = "$(readlink -f /srv/models/*/current)"
+UNIT = "/etc/systemd/system/vllm.service"
+POWER_UNIT = "/etc/systemd/system/fortyninety-power-limit.service"
+RESTART = "systemctl daemon-reload; systemctl restart vllm.service"
+LIBRARY = "$(readlink -f /usr/lib/x86_64-linux-gnu/libnvidia-ptxjitcompiler.so.1)"
+
+
+@dataclass(frozen=True)
+class Breakage:
+    """One thing that goes wrong on a converged host.
+
+    `says` is a regular expression that the message of a failing host test must match, and
+    `drift_says` one that a difference must match which drift shows; None where drift shows nothing.
+    `undo` puts right what a deploy does not, and `why_not` says why it does not; where a deploy
+    does, both are empty. `restarts` where the engine has to come up again before anybody looks.
+    Breakages of one `batch` can be there together without hiding each other.
+    """
+
+    name: str
+    batch: str
+    how: str
+    says: str
+    drift_says: str | None = None
+    undo: str = ""
+    why_not: str = ""
+    restarts: bool = False
+    from_outside: Callable[[str], None] | None = None
+    undo_from_outside: Callable[[str], None] | None = None
+
+    @property
+    def mended(self) -> bool:
+        """Whether a deploy puts it right."""
+        return not self.undo and self.undo_from_outside is None
+
+
+def _drop_in(unit: str, text: str) -> str:
+    folder = f"/etc/systemd/system/{unit}.d"
+    return f"mkdir -p {folder}; printf '[Service]\\n{text}\\n' > {folder}/zz-by-hand.conf"
+
+
+def _no_drop_in(unit: str) -> str:
+    return f"rm -rf /etc/systemd/system/{unit}.d; systemctl daemon-reload"
+
+
+OVERRIDES = "a drop-in is the operator's own, and respected"
+NOT_OWNED = "a deploy owns its own files and packages, and not what others add to the host"
+UNSEEN = "a deploy believes an environment that carries its mark; hashing it takes the host tests"
+
+BREAKAGES = (
+    # --- Files and packages: nothing restarts, and all of it can be wrong at once.
+    Breakage(
+        "driver packages not held",
+        "files",
+        "apt-mark unhold nvidia-kernel-dkms libcuda1 libnvidia-ml1 nvidia-smi",
+        r"nvidia-kernel-dkms.*expected (it|each) to be held",
+        r"nvidia-kernel-dkms is not held",
+    ),
+    Breakage(
+        "CUDA toolkit not held",
+        "files",
+        "apt-mark unhold nvidia-cuda-toolkit",
+        r"nvidia-cuda-toolkit.*expected (it|each) to be held",
+        r"nvidia-cuda-toolkit is not held",
+    ),
+    Breakage(
+        "driver library swapped",
+        "files",
+        f"cp {LIBRARY} /root/library; cp /usr/bin/true {LIBRARY}",
+        r"files of the driver are not as their packages.*ptxjitcompiler",
+        undo=f"cp /root/library {LIBRARY}; rm /root/library",
+        why_not="dpkg says that the package is installed; its files are hashed by the host tests",
+    ),
+    Breakage(
+        "another libcuda first in the linker's path",
+        "files",
+        "mkdir -p /opt/cuda-by-hand; cp /usr/lib/x86_64-linux-gnu/libz.so.1 "
+        "/opt/cuda-by-hand/libcuda.so.1; patch=/etc/ld.so.conf.d/000-by-hand.conf; "
+        "echo /opt/cuda-by-hand > $patch; cp "
+        "$(ldconfig -p | sed -n 's/.*libcuda.so.1 .* => //p' | head -1) "
+        "/opt/cuda-by-hand/libcuda.so.1; ldconfig",
+        r"first libcuda\.so\.1 is /opt/cuda-by-hand",
+        undo="rm -r /opt/cuda-by-hand /etc/ld.so.conf.d/000-by-hand.conf; ldconfig",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
+        "a library preloaded into every program",
+        "files",
+        "echo /usr/lib/x86_64-linux-gnu/libz.so.1 > /etc/ld.so.preload",
+        r"/etc/ld\.so\.preload names",
+        undo="rm /etc/ld.so.preload",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
+        "another nvcc first on the path",
+        "files",
+        "printf '#!/bin/sh\\necho Cuda compilation tools, release 11.8, V11.8.89\\n' "
+        "> /usr/local/bin/nvcc; chmod 755 /usr/local/bin/nvcc",
+        r"nvcc says.*release 11\.8",
+        undo="rm /usr/local/bin/nvcc",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
+        "nouveau's blacklist removed",
+        "files",
+        "rm /etc/modprobe.d/fortyninety-nouveau.conf",
+        r"does not blacklist nouveau",
+        r"fortyninety-nouveau\.conf is missing",
+    ),
+    Breakage(
+        "nouveau loaded at boot by a line of somebody's",
+        "files",
+        "echo nouveau > /etc/modules-load.d/display.conf",
+        r"display\.conf loads nouveau at boot",
+        undo="rm /etc/modules-load.d/display.conf",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
+        "the driver's module gone for the kernel that boots next",
+        "files",
+        "for f in /lib/modules/*/updates/dkms/nvidia-current.ko*; do mv $f /root/; done",
+        r"boots next and has no NVIDIA module",
+        r"NVIDIA module",
+        undo="mv /root/nvidia-current.ko* /lib/modules/*/updates/dkms/",
+        why_not="UNKNOWN",
+    ),
+    Breakage(
+        "kernel headers removed",
+        "files",
+        "mv /lib/modules/$(ls /lib/modules | sort -V | tail -1)/build /root/build-link",
+        r"has no headers to build a module with",
+        undo="mv /root/build-link /lib/modules/$(ls /lib/modules | sort -V | tail -1)/build",
+        why_not="dpkg says that the package is installed",
+    ),
+    Breakage(
+        "a card's cap changed by hand",
+        "files",
+        "nvidia-smi --id=0 --power-limit=300",
+        r"GPU 0 is capped at 300\.00 W",
+        r"GPU 0.*300",
+    ),
+    Breakage(
+        "the unit of the cap disabled",
+        "files",
+        "systemctl disable --quiet fortyninety-power-limit.service",
+        r"cap.*(disabled|not enabled)|fortyninety-power-limit.* (disabled|not enabled)",
+        r"fortyninety-power-limit\.service is disabled; expected enabled",
+    ),
+    Breakage(
+        "the cap overridden for the next boot",
+        "files",
+        _drop_in(
+            "fortyninety-power-limit.service",
+            "ExecStart=\\nExecStart=/usr/bin/nvidia-smi --power-limit=450",
+        )
+        + "; systemctl daemon-reload",
+        r"(450|zz-by-hand)",
+        undo=_no_drop_in("fortyninety-power-limit.service"),
+        why_not=OVERRIDES,
+    ),
+    Breakage(
+        "persistence mode off",
+        "files",
+        "nvidia-smi --persistence-mode=0",
+        r"[Pp]ersistence mode.*(Disabled|off)|persistence",
+        r"persistence",
+    ),
+    Breakage(
+        "the persistence daemon masked",
+        "files",
+        "systemctl mask --now --quiet nvidia-persistenced.service",
+        r"nvidia-persistenced\.service is (masked|inactive)",
+        r"nvidia-persistenced\.service is masked; expected enabled",
+    ),
+    Breakage(
+        "a byte flipped in a shard, its time put back",
+        "files",
+        f"f={SNAPSHOT}/model-00003-of-00006.safetensors; touch -r $f /root/time; "
+        "cp $f /root/shard; printf X | dd of=$f bs=1 seek=500000 conv=notrunc status=none; "
+        "touch -r /root/time $f",
+        r"model-00003.*digest",
+        undo=f"cp /root/shard {SNAPSHOT}/model-00003-of-00006.safetensors; "
+        f"touch -r /root/time {SNAPSHOT}/model-00003-of-00006.safetensors",
+        why_not="sizes and times are right: only hashing shows it (fortyninety snapshot verify)",
+    ),
+    Breakage(
+        "a folder of the snapshot's closed to the service",
+        "files",
+        "chmod 700 /srv/models/*/",
+        r"vllm cannot read",
+        undo="chmod 755 /srv/models/*/",
+        why_not="UNKNOWN",
+    ),
+    Breakage(
+        "a line changed in the engine's code",
+        "files",
+        f"cp -a {PACKAGES}/vllm/version.py /root/version.py; "
+        f"echo '# by hand' >> {PACKAGES}/vllm/version.py",
+        r"vllm/version\.py",
+        undo=f"cp -a /root/version.py {PACKAGES}/vllm/version.py",
+        why_not=UNSEEN,
+    ),
+    Breakage(
+        "a start-up hook in the environment",
+        "files",
+        f"echo 'import os' > {PACKAGES}/zz_by_hand.pth",
+        r"zz_by_hand\.pth",
+        undo=f"rm {PACKAGES}/zz_by_hand.pth",
+        why_not=UNSEEN,
+    ),
+    Breakage(
+        "a package installed into the environment by hand",
+        "files",
+        f"mkdir {PACKAGES}/by_hand-1.0.dist-info; printf 'Name: by-hand\\nVersion: 1.0\\n' "
+        f"> {PACKAGES}/by_hand-1.0.dist-info/METADATA",
+        r"by-hand is at 1\.0, locked at none",
+        undo=f"rm -r {PACKAGES}/by_hand-1.0.dist-info",
+        why_not=UNSEEN,
+    ),
+    Breakage(
+        "the link to the live engine dangling",
+        "files",
+        "ln -sfn /opt/fortyninety/engines/gone /opt/fortyninety/engines/current.new && "
+        "cp -P /opt/fortyninety/engines/current /root/ && "
+        "mv -fT /opt/fortyninety/engines/current.new /opt/fortyninety/engines/current",
+        r"engines/current points to /opt/fortyninety/engines/gone",
+        r"engines/current points to /opt/fortyninety/engines/gone",
+    ),
+    Breakage(
+        "a program of the project's changed",
+        "files",
+        "echo '# by hand' >> /opt/fortyninety/bin/complete",
+        r"bin/complete is not this project's program",
+        r"bin/complete has another content",
+    ),
+    Breakage(
+        "a program of the project's writable by all",
+        "files",
+        "chmod 777 /opt/fortyninety/bin/snapshot",
+        r"others than root can write.*bin/snapshot",
+        r"the mode of /opt/fortyninety/bin/snapshot is 777; expected 755",
+    ),
+    Breakage(
+        "the unit writable by all",
+        "files",
+        f"chmod 666 {UNIT}",
+        r"others than root can write what root runs.*vllm\.service",
+        rf"the mode of {UNIT} is 666; expected 644",
+    ),
+    Breakage(
+        "the service disabled",
+        "files",
+        "systemctl disable --quiet vllm.service",
+        r"vllm\.service is disabled",
+        r"vllm\.service is disabled; expected enabled",
+    ),
+    Breakage(
+        "apt's sources of the driver removed",
+        "files",
+        "rm /etc/apt/sources.list.d/fortyninety.sources",
+        r"fortyninety\.sources|non-free",
+        r"fortyninety\.sources is missing",
+    ),
+    Breakage(
+        "a package half configured",
+        "files",
+        "sed -i '/^Package: hostname$/,/^$/s/^Status:.*/Status: install ok half-configured/' "
+        "/var/lib/dpkg/status",
+        r"dpkg --audit says.*hostname",
+        r"dpkg",
+    ),
+    # --- The host around it, which a deploy leaves alone.
+    Breakage(
+        "apt's lock held by a hung process",
+        "host",
+        "systemd-run --quiet --unit=hung-apt python3 -c 'import fcntl, time; "
+        'f = open("/var/lib/dpkg/lock-frontend", "w"); fcntl.lockf(f, fcntl.LOCK_EX); '
+        "time.sleep(9999)'; sleep 1",
+        r"lock.*expected it free",
+        undo="systemctl stop hung-apt",
+        why_not="who holds it may be at work; a deploy that needs it waits, and says for whom",
+    ),
+    Breakage(
+        "a failed unit",
+        "host",
+        "systemd-run --quiet --unit=backup-of-somebody false; sleep 1",
+        r"backup-of-somebody\.service failed",
+        undo="systemctl reset-failed",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
+        "a disk nearly full",
+        "host",
+        "mkdir -p /srv/models/scratch; mount -t tmpfs -o size=8M tmpfs /srv/models/scratch; "
+        "head -c 8200000 /dev/zero > /srv/models/scratch/fill",
+        r"/srv/models/scratch has \d+ of 8 MiB free",
+        undo="umount /srv/models/scratch; rmdir /srv/models/scratch",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
+        "a port open to the world",
+        "host",
+        "systemd-run --quiet --unit=share-of-somebody --working-directory=/srv "
+        "python3 -m http.server 9999; sleep 1",
+        r"9999",
+        undo="systemctl stop share-of-somebody",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
+        "a key file that everybody can read",
+        "host",
+        "mkdir -p /root/.cache/huggingface; echo hf_abcdefghijklmnopqrstuvwxyz012345 "
+        "> /root/.cache/huggingface/token; chmod 644 /root/.cache/huggingface/token; "
+        "chmod 755 /root /root/.cache /root/.cache/huggingface",
+        r"huggingface/token.*mode 644",
+        undo="rm -r /root/.cache/huggingface; chmod 700 /root",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
+        "a secret on a command line",
+        "host",
+        "systemd-run --quiet --unit=client-of-somebody python3 -c 'import time; time.sleep(9999)' "
+        "--api-key sk-abcdefghijklmnopqrstuvwxyz0123456789; sleep 1",
+        r"(--api-key|sk-).*expected no secret",
+        undo="systemctl stop client-of-somebody",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
+        "the account can log in",
+        "host",
+        "usermod --shell /bin/bash vllm",
+        r"vllm logs in with /bin/bash",
+        undo="usermod --shell /usr/sbin/nologin vllm",
+        why_not="an account that exists is left as it is",
+    ),
+    Breakage(
+        "the account may use sudo",
+        "host",
+        "echo 'vllm ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/zz-by-hand; "
+        "chmod 440 /etc/sudoers.d/zz-by-hand",
+        r"vllm may use sudo",
+        undo="rm /etc/sudoers.d/zz-by-hand",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
+        "a second root",
+        "host",
+        "useradd --non-unique --uid 0 --no-create-home toor",
+        r"toor have user id 0",
+        undo="sed -i /^toor:/d /etc/passwd /etc/shadow; groupdel toor",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
+        "the host boots into rescue mode",
+        "host",
+        "systemctl set-default --quiet rescue.target",
+        r"boots into rescue\.target",
+        undo="systemctl set-default --quiet multi-user.target",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
+        "the environment's Python is another",
+        "host",
+        f"ln -sfn /usr/bin/python3.13 {ENGINE}/bin/python",
+        r"the engine's interpreter is (Python 3\.13|.*python3\.13)",
+        undo=f"ln -sfn /usr/bin/python3.11 {ENGINE}/bin/python",
+        why_not=UNSEEN,
+    ),
+    Breakage(
+        "a shell in the interpreter's place that is root's for everybody",
+        "host",
+        "cp /bin/bash /opt/fortyninety/bash; chmod 4755 /opt/fortyninety/bash",
+        r"/opt/fortyninety/bash",
+        undo="rm /opt/fortyninety/bash",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
+        "code in the system's sitecustomize",
+        "host",
+        "cp /etc/python3.11/sitecustomize.py /root/; "
+        "echo 'import os' >> /etc/python3.11/sitecustomize.py",
+        r"sitecustomize",
+        undo="cp /root/sitecustomize.py /etc/python3.11/sitecustomize.py",
+        why_not="a configuration file of a package is the administrator's",
+    ),
+    # --- The unit, and the engine that was started with it.
+    Breakage(
+        "a flag removed from the unit",
+        "unit",
+        f"sed -i '/^--max-num-seqs/,+1d' {UNIT}; {RESTART}",
+        r"--max-num-seqs \(absent\); expected 4",
+        r"vllm\.service has another content",
+        restarts=True,
+    ),
+    Breakage(
+        "the service answers under another name",
+        "unit",
+        f"sed -i '/^--served-model-name/{{n;s|.*|by-hand \\\\\\\\|}}' {UNIT}; {RESTART}",
+        r"serves \['by-hand'\]|--served-model-name by-hand",
+        r"vllm\.service has another content",
+        restarts=True,
+    ),
+    Breakage(
+        "the engine open to the world",
+        "unit",
+        f"sed -i 's/^127.0.0.1 /0.0.0.0 /' {UNIT}; {RESTART}",
+        r"0\.0\.0\.0",
+        r"vllm\.service has another content",
+        restarts=True,
+    ),
+    Breakage(
+        "the service runs as root",
+        "unit",
+        f"sed -i 's/^User=.*/User=root/; s/^Group=.*/Group=root/' {UNIT}; {RESTART}",
+        r"runs as root",
+        r"vllm\.service has another content",
+        restarts=True,
+    ),
+    Breakage(
+        "a key in the unit",
+        "unit",
+        f"sed -i 's/^User=/Environment=VLLM_API_KEY=sk-abcdefghijklmnopqrstuvwxyz\\n&/' {UNIT}; "
+        "systemctl daemon-reload",
+        r"vllm\.service.*expected no secret",
+        r"vllm\.service has another content",
+    ),
+    Breakage(
+        "hardening taken out of the unit",
+        "unit",
+        f"sed -i '/^NoNewPrivileges/d; /^ProtectSystem/d' {UNIT}; {RESTART}",
+        r"NoNewPrivileges=no",
+        r"vllm\.service has another content",
+        restarts=True,
+    ),
+    Breakage(
+        "a shard missing",
+        "unit",
+        f"rm {SNAPSHOT}/model-00002-of-00006.safetensors",
+        r"model-00002-of-00006\.safetensors is missing",
+        r"the snapshot has other files or sizes than its manifest",
+    ),
+    Breakage(
+        "the model's configuration edited",
+        "unit",
+        f"sed -i 's/16384/32768/' {SNAPSHOT}/config.json; echo >> {SNAPSHOT}/config.json",
+        r"config\.json has (\d+ bytes|digest)",
+        r"the snapshot",
+    ),
+    # --- Drop-ins, respected by a deploy and not by the host tests.
+    Breakage(
+        "a drop-in changes a flag",
+        "drop-in",
+        _drop_in("vllm.service", "ExecStart=")
+        + f"; sed -n '/^ExecStart=/,/[^\\\\]$/p' {UNIT} | sed 's/^16384 /8192 /' >> "
+        "/etc/systemd/system/vllm.service.d/zz-by-hand.conf; " + RESTART,
+        r"--max-model-len 8192; expected 16384",
+        undo=f"{_no_drop_in('vllm.service')}; systemctl restart vllm.service",
+        why_not=OVERRIDES,
+        restarts=True,
+    ),
+    Breakage(
+        "a drop-in until the next boot, not loaded",
+        "drop-in",
+        "mkdir -p /run/systemd/system/vllm.service.d; printf '[Service]\\nRestart=no\\n' > "
+        "/run/systemd/system/vllm.service.d/zz.conf",
+        r"(changed on disk since systemd read it|/run/systemd)",
+        r"vllm\.service changed on disk since systemd read it",
+        undo="rm -r /run/systemd/system/vllm.service.d; systemctl daemon-reload",
+        why_not=OVERRIDES,
+    ),
+    # --- The service gone, or there in name only: each alone.
+    Breakage(
+        "the service stopped",
+        "stopped",
+        "systemctl stop vllm.service",
+        r"vllm\.service is inactive",
+        r"vllm\.service is inactive; expected active",
+    ),
+    Breakage(
+        "the service masked",
+        "masked",
+        f"systemctl stop vllm.service; ln -sf /dev/null {UNIT}; systemctl daemon-reload",
+        r"masked",
+        r"vllm\.service is (masked|a symbolic link)",
+    ),
+    Breakage(
+        "the engine hung, /health still well",
+        "hung",
+        "kill -STOP $(pgrep -f VLLM::EngineCore) $(pgrep -f VLLM::Worker)",
+        r"(completion|does not answer|timed out)",
+        r"does not answer",
+        undo="systemctl kill --signal=KILL vllm.service; systemctl restart vllm.service",
+        why_not="the gate waits for an engine that may be starting, and fails in the end",
+    ),
+    Breakage(
+        "a card that fell off the bus",
+        "card",
+        "true",
+        r"GPU is lost|answers no question|nvidia-smi",
+        None,
+        from_outside=lambda name: gpu.fail(name, Call.INITIALISE, gpu.GPU_IS_LOST),
+        undo_from_outside=gpu.repair,
+        why_not="a card has to be put back by hand, and the host rebooted",
+    ),
+    Breakage(
+        "nouveau in memory",
+        "nouveau",
+        "mkdir -p /run/modules/nouveau; mount --bind /run/modules /sys/module",
+        r"nouveau is loaded",
+        r"nouveau is in memory",
+    ),
+)

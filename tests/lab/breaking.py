@@ -1,0 +1,137 @@
+"""Breaking a lab host, and reading what the host tests, drift and a deploy make of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from lab import stages
+from lab.hosts import LabHost
+from lab.stages import PROJECT
+from tests.lab.breakages import Breakage
+
+INVENTORY = "inventory/lab.py"
+WAIT = (
+    "port=8000; model=$(sed -n 's/^Description=vLLM serving //p' "
+    "/etc/systemd/system/vllm.service); for i in $(seq 90); do ss -Hltn 'sport = :8000' | "
+    "grep -q . && break; sleep 1; done; sleep 1"
+)
+
+
+@dataclass
+class Verdict:
+    """What became of one breakage: the tests that named its cause, and who saw and mended it."""
+
+    breakage: str
+    caught_by: list[str] = field(default_factory=list)
+    others_failed: list[str] = field(default_factory=list)
+    shown_by_drift: list[str] = field(default_factory=list)
+    mended_by_deploy: bool = False
+    green_afterwards: bool = False
+    expected: bool = False
+    why_not_mended: str = ""
+    still_failing: list[str] = field(default_factory=list)
+
+
+def break_host(host: LabHost, *breakages: Breakage) -> None:
+    """Do all of them to the host, and wait where the engine had to start again."""
+    for each in breakages:
+        if each.from_outside is not None:
+            each.from_outside(host.name)
+        host.ssh(each.how, check=True)
+    if any(each.restarts for each in breakages):
+        host.ssh(WAIT, check=True)
+
+
+def undo(host: LabHost, *breakages: Breakage) -> None:
+    """Put right what a deploy does not."""
+    for each in breakages:
+        if each.undo_from_outside is not None:
+            each.undo_from_outside(host.name)
+        if each.undo:
+            host.ssh(each.undo, check=True)
+
+
+def failing_tests(host: LabHost) -> dict[str, str]:
+    """Run the host tests; the message of each that failed, by its name."""
+    with tempfile.TemporaryDirectory() as directory:
+        report = Path(directory) / "report.xml"
+        ran = stages.host_tests(INVENTORY, "--limit", host.name, f"--junitxml={report}")
+        assert report.exists(), ran.stdout + ran.stderr
+        cases = ElementTree.parse(report).getroot().iter("testcase")
+        return {
+            case.attrib["name"].partition("[")[0]: f"{fault.get('message')}\n{fault.text}"
+            for case in cases
+            for fault in case
+            if fault.tag in ("failure", "error")
+        }
+
+
+def drift(host: LabHost) -> tuple[int, list[str]]:
+    """Run `fortyninety drift --json`; its exit code, and a line for each difference it shows."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "fortyninety", "drift", INVENTORY, "--limit", host.name, "--json"],
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode in (0, 2, 3), ran.stdout + ran.stderr
+    page: dict[str, Any] = json.loads(ran.stdout)
+    lines = [
+        f"{change['stage']} | {change['operation']}: {said}"
+        for each in page["hosts"]
+        for change in each["changes"]
+        for said in [*change["differences"], change["failure"] or ""]
+    ]
+    return ran.returncode, [*lines, *(f"not looked at: {each}" for each in page["problems"])]
+
+
+def matching(pattern: str, messages: dict[str, str]) -> list[str]:
+    """The tests whose message names the cause."""
+    found = re.compile(pattern, re.DOTALL)
+    return sorted(name for name, message in messages.items() if found.search(message))
+
+
+def verdict(host: LabHost, breakage: Breakage) -> Verdict:
+    """Break a host that is right, see who says so, deploy, and see whether that put it right.
+
+    What a deploy does not put right is undone, and the host ends as it began.
+    """
+    result = Verdict(breakage.name, why_not_mended=breakage.why_not)
+    break_host(host, breakage)
+    messages = failing_tests(host)
+    result.caught_by = matching(breakage.says, messages)
+    result.others_failed = sorted(set(messages) - set(result.caught_by))
+    _, shown = drift(host)
+    if breakage.drift_says is None:
+        result.shown_by_drift = shown
+    else:
+        result.shown_by_drift = [line for line in shown if re.search(breakage.drift_says, line)]
+    if breakage.name == "the engine hung, /health still well":
+        undo(host, breakage)  # The gate would wait for half an hour.
+    ran = stages.deploy(INVENTORY, "--limit", host.name)
+    left = failing_tests(host)
+    result.mended_by_deploy = breakage.mended and not left
+    if not breakage.mended:
+        result.mended_by_deploy = ran.exit_code == 0 and not left
+        undo(host, breakage)
+        stages.deploy(INVENTORY, "--limit", host.name)
+        left = failing_tests(host)
+    result.green_afterwards = not left
+    result.still_failing = [f"{name}: {message[:300]}" for name, message in left.items()]
+    result.expected = (
+        bool(result.caught_by)
+        and bool(result.shown_by_drift) == (breakage.drift_says is not None)
+        and result.mended_by_deploy == breakage.mended
+        and result.green_afterwards
+    )
+    return result
