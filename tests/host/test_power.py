@@ -101,5 +101,6 @@ def test_the_persistence_daemon_runs_and_starts_at_boot(host: Host) -> None:
         f"{PERSISTENCE_UNIT}`"
     )
     assert unit.get("UnitFileState", "") in ("enabled", "static"), (
-        f"{PERSISTENCE_UNIT} is {unit.get('UnitFileState', 'missing')}; expected enabled. Deploy again"
+        f"{PERSISTENCE_UNIT} is {unit.get('UnitFileState', 'missing')}; expected enabled. "
+        "Deploy again"
     )
