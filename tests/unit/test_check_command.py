@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import socket
-import xml.etree.ElementTree as ElementTree
+import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner, Result
 
-from fortyninety.cli import check as check_module
 from fortyninety.cli import main
 
 
@@ -94,7 +94,8 @@ def test_what_is_not_installed_is_named_with_how_to_install_it(
 def test_without_the_suite_it_says_where_it_looked(
     inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check_module, "SUITE", tmp_path / "nowhere")
+    # By the module's name: the package has the command under it.
+    monkeypatch.setattr(sys.modules["fortyninety.cli.check"], "SUITE", tmp_path / "nowhere")
     ran = check(str(inventory))
     assert ran.exit_code == 2 and "nowhere" in ran.output
 
