@@ -26,14 +26,19 @@ def without_driver(state: HostState, wanted: Sequence[Package]) -> Iterator[Comm
         host.noop("the toolkit is installed")
         return
     yield f"{APT_GET} update"
+    names = " ".join(each.name for each in missing)
     yield f"""
-planned=$({APT_GET} --simulate install {transaction(missing, ())}) || exit 1
+if ! planned=$({APT_GET} --simulate install {transaction(missing, ())}); then
+  echo "apt finds no way to install {names} and keep the driver; nothing was installed." \\
+    "Choose another cuda_version, or the driver_branch that it came with" >&2
+  exit 1
+fi
 driver=$(printf '%s\\n' "$planned" | awk '$1 == "Inst" || $1 == "Remv" {{ print $2 }}' |
   grep -Ex {shlex.quote(DRIVER_PARTS)} | tr '\\n' ' ')
 if [ -n "$driver" ]; then
-  echo "{" ".join(each.name for each in missing)} would install or remove $driver;" \\
-    "expected no part of a driver. Nothing of the toolkit was installed: choose another" \\
-    "cuda_version, or look at \\`apt-get --simulate install\\` on the host" >&2
+  echo "{names} would install or remove $driver; expected no part of a driver." \\
+    "Nothing of the toolkit was installed: choose another cuda_version, or look at" \\
+    "\\`apt-get --simulate install\\` on the host" >&2
   exit 1
 fi
 """.strip()
