@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 
 from fortyninety import nvidia_repository
-from fortyninety.driver_pins import MODULE_PACKAGE, DriverPins, is_driver_name
-from fortyninety.facts.survey import HostState
+from fortyninety.driver_pins import MODULE_PACKAGE, DriverPins, Pin, is_driver_name
+from fortyninety.facts.survey import DRIVER_NAMES, HostState
 from fortyninety.nvidia_repository import Repository
 from fortyninety.operations.apt import Package
 from fortyninety.settings import Settings
@@ -64,6 +64,13 @@ class DriverPlan:
     def nvcc(self) -> str | None:
         """The compiler of a toolkit that is beside others, or None where /usr/bin has it."""
         return f"{self.cuda_directory}/bin/nvcc" if self.cuda_directory else None
+
+    @property
+    def never_taken(self) -> tuple[Pin, ...]:
+        """What keeps a repository that is there for its toolkit from bringing a driver."""
+        if self.source != "present" or self.repository is None:
+            return ()
+        return (Pin(DRIVER_NAMES, f"release o={nvidia_repository.ORIGIN}", -1),)
 
     @property
     def tools(self) -> tuple[Package, ...]:

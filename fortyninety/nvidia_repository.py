@@ -14,6 +14,9 @@ from fortyninety.settings import Settings
 # installation guide for Linux). `nvidia_repository` puts a mirror of this folder in its place.
 PUBLIC_ADDRESS = "https://developer.download.nvidia.com/compute/cuda/repos"
 
+# What the repositories call their origin (apt's own lists of them, in public listings).
+ORIGIN = "NVIDIA"
+
 # The folder of each distribution (NVIDIA's installation guide).
 FOLDERS = {
     ("debian", "12"): "debian12",

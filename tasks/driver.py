@@ -55,6 +55,12 @@ def sources(plan: Plan) -> None:
             fingerprint=plan.driver.repository.fingerprint,
             name="Fetch the repository's key and trust it if it is the expected one",
         )
+    if plan.driver.never_taken:
+        files.file(
+            DRIVER_PREFERENCES,
+            render("fortyninety-driver.preferences.j2", pins=plan.driver.never_taken),
+            name="Take no driver from the toolkit's repository",
+        )
     files.file(
         ARCHIVE_SOURCES,
         render(

@@ -20,7 +20,15 @@ from fortyninety.facts.throttling import throttle_reasons
 SCRIPT = (Path(__file__).parent / "survey.sh").read_text()
 
 # Names that packages of a driver have, of any source and branch; dpkg's and apt's patterns alike.
-DRIVER_NAMES = ("*nvidia*", "libcuda1", "libcudadebugger1", "libnv*", "cuda-drivers*")
+# Narrow: libnvjitlink-12-4, for one, is of a toolkit.
+DRIVER_NAMES = (
+    "*nvidia*",
+    "libcuda1",
+    "libcudadebugger1",
+    "libnvcuvid1",
+    "libnvoptix1",
+    "cuda-drivers*",
+)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from fortyninety.facts.survey import HostState
 from fortyninety.host_shell import HostLost, attempt
 from fortyninety.operations.apt_lock import wait_for_lock
 from fortyninety.operations.converging import Command, converging, say_failed
+from fortyninety.operations.differences import differs
 
 # Seconds to wait for another process that uses apt, where no setting says otherwise.
 LOCK_TIMEOUT = 600
@@ -91,6 +92,7 @@ def packages(
     if not missing and not removed and not loose and not state.dpkg_interrupted:
         host.noop(f"{', '.join(each.name for each in wanted)}: installed{' and held' * hold}")
         return
+    differs(*_differences(state, missing, removed, loose))
     if state.dpkg_interrupted:
         yield apt_command(REPAIR, "repairing an interrupted dpkg", lock_timeout)
     if missing or removed:
@@ -100,6 +102,20 @@ def packages(
     if loose:
         names = " ".join(shlex.quote(name) for name in loose)
         yield apt_command(f"apt-mark hold {names}", "holding packages", lock_timeout)
+
+
+def _differences(
+    state: HostState, missing: Sequence[Package], removed: Sequence[str], loose: Sequence[str]
+) -> Iterator[str]:
+    if state.dpkg_interrupted:
+        yield "dpkg was interrupted"
+    for package in missing:
+        found = state.installed(package.name) or "not installed"
+        yield f"{package.name} is {found}; expected {package.version or 'it installed'}"
+    for name in removed:
+        yield f"{name} is {state.installed(name)}; expected it gone"
+    known = {package.name for package in missing}
+    yield from (f"{name} is not held" for name in loose if name not in known)
 
 
 def transaction(missing: Sequence[Package], removed: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from pyinfra import host
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.apt import APT_GET, LOCK_TIMEOUT, Package, apt_command, transaction
 from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.differences import only_asks
 
 # What of a driver a toolkit might drag in or take away: its library, its modules, its tools.
 DRIVER_PARTS = (
@@ -27,15 +28,21 @@ def without_driver(
     if not missing:
         host.noop("the toolkit is installed")
         return
+    only_asks("whether the toolkit would bring a driver along, which apt is asked beforehand")
     yield apt_command(f"{APT_GET} update", "fetching package lists", lock_timeout)
+    names = " ".join(each.name for each in missing)
     yield f"""
-planned=$({APT_GET} --simulate install {transaction(missing, ())}) || exit 1
+if ! planned=$({APT_GET} --simulate install {transaction(missing, ())}); then
+  echo "apt finds no way to install {names} and keep the driver; nothing was installed." \\
+    "Choose another cuda_version, or the driver_branch that it came with" >&2
+  exit 1
+fi
 driver=$(printf '%s\\n' "$planned" | awk '$1 == "Inst" || $1 == "Remv" {{ print $2 }}' |
   grep -Ex {shlex.quote(DRIVER_PARTS)} | tr '\\n' ' ')
 if [ -n "$driver" ]; then
-  echo "{" ".join(each.name for each in missing)} would install or remove $driver;" \\
-    "expected no part of a driver. Nothing of the toolkit was installed: choose another" \\
-    "cuda_version, or look at \\`apt-get --simulate install\\` on the host" >&2
+  echo "{names} would install or remove $driver; expected no part of a driver." \\
+    "Nothing of the toolkit was installed: choose another cuda_version, or look at" \\
+    "\\`apt-get --simulate install\\` on the host" >&2
   exit 1
 fi
 """.strip()

@@ -18,6 +18,7 @@ from fortyninety.operations.apt import (
     transaction,
 )
 from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.differences import differs
 from fortyninety.operations.files import file_commands
 from fortyninety.templates import render
 
@@ -69,6 +70,7 @@ def prepared(
     missing = [each for each in wanted if not each.satisfied_by(state.installed(each.name))]
     removed = [name for name in without if state.installed(name) is not None]
     held = [name for name in pins.installed(state) if state.packages[name].held]
+    differs("another driver is installed", *(f"{name} has to go" for name in removed))
     if held:
         release = f"apt-mark unhold {shlex.join(held)} >/dev/null"
         yield apt_command(release, "releasing the driver's holds", lock_timeout)
@@ -94,6 +96,7 @@ def cleared(
     if not names:
         host.noop("nothing of another driver is there")
         return
+    differs(*(f"{name} is of another driver than {pins.version(state)}" for name in names))
     install = f"install {transaction((), ())}"
     script = f"""
 words=
@@ -130,6 +133,8 @@ def held(
     if not loose and not headers:
         host.noop(f"{len(names)} packages of driver {pins.version(state)} are held")
         return
+    differs(*(f"{name} is not held" for name in loose))
+    differs(*(f"{name} is held; expected it free to follow its kernel" for name in headers))
     if headers:
         release = f"apt-mark unhold {shlex.join(headers)} >/dev/null"
         yield apt_command(release, "releasing the headers' holds", lock_timeout)

@@ -88,6 +88,7 @@ def no_link(state: HostState, path: str, target: str) -> Iterator[Command]:
     if now is None or now.target != target:
         host.noop(f"{path} does not point to {target}")
         return
+    differs(f"{path} points to {target}; expected no such link")
     yield f"rm -f {shlex.quote(path)}"
 
 

@@ -13,6 +13,7 @@ from pyinfra.api.state import State
 from fortyninety.current_state import current_state
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging, failing, say_failed
+from fortyninety.operations.differences import differs
 from fortyninety.operations.systemd import unit_commands
 from fortyninety.power_limits import PowerLimit, cap_problems, caps_in_words, uncapped
 from fortyninety.settings import Settings
@@ -33,9 +34,12 @@ def capped(
     if problems:
         yield failing("; ".join(str(problem) for problem in problems))
         return
-    commands = unit_commands(state, unit_name, current=not uncapped(state, limit))
+    wrong = uncapped(state, limit)
+    differs(*wrong)
+    commands = unit_commands(state, unit_name, current=not wrong)
     # A unit that an earlier release of this project enabled comes back at boot alone.
     if persistence_service not in state.unit(unit_name, "WantedBy").split():
+        differs(f"{unit_name} is not started with {persistence_service}")
         commands.insert(
             0, f"systemctl daemon-reload && systemctl reenable --quiet {shlex.quote(unit_name)}"
         )

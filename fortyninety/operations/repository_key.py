@@ -9,6 +9,7 @@ from pyinfra import host
 
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.differences import differs
 
 
 @converging
@@ -22,6 +23,7 @@ def trusted(state: HostState, keyring: str, *, address: str, fingerprint: str) -
     if state.keyring == (fingerprint,):
         host.noop(f"{keyring} holds the key {fingerprint}")
         return
+    differs(f"{keyring} holds {' '.join(state.keyring) or 'no key'}; expected {fingerprint} alone")
     yield _fetch(keyring, address, fingerprint)
 
 

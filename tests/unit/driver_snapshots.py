@@ -18,7 +18,7 @@ from pyinfra.context import ctx_host
 
 from fortyninety.engine_card import load_engine_card
 from fortyninety.facts.survey import AptArchive, HostState, PackageState
-from fortyninety.operations import apt, cuda, driver_change, repository_key
+from fortyninety.operations import apt, cuda, driver_change, files, repository_key
 from fortyninety.plan import (
     ARCHIVE_SOURCES,
     DRIVER_PREFERENCES,
@@ -112,6 +112,7 @@ CASES = {
             "driver_version": "550.163.01",
         },
     ),
+    "ubuntu-24.04-present": Case(*UBUNTU_24_04, {"driver_source": "present"}),
     "ubuntu-22.04-nvidia-550": Case(*UBUNTU_22_04),
     "ubuntu-22.04-nvidia-580": Case(*UBUNTU_22_04, {"driver_branch": 580}),
     "ubuntu-24.04-nvidia-550": Case(*UBUNTU_24_04),
@@ -166,6 +167,9 @@ def _commands(plan: Plan, state: HostState) -> Iterator[str]:
             address=driver.repository.key_address,
             fingerprint=driver.repository.fingerprint,
         )
+    if driver.never_taken:
+        text = render("fortyninety-driver.preferences.j2", pins=driver.never_taken)
+        yield from _ran(files.file, state, DRIVER_PREFERENCES, text)
     if driver.pins is not None:
         yield from _keeping(plan, state)
         yield from _ran(

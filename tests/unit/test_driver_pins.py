@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fortyninety.driver_pins import DriverPins
+from fortyninety.driver_pins import DriverPins, is_driver_name
 from fortyninety.facts.survey import HostState, PackageState
 from tests.unit.readings import bare_host
 
@@ -50,7 +50,8 @@ def test_apt_is_told_the_branch_first_and_afterwards_what_was_installed() -> Non
         "version 535.171.04-1",
     )
     assert driver.pin == "version 550.163.01-2"
-    assert "libnv*" in driver.packages, "libraries that come later are to be of this version too"
+    assert "*nvidia*" in driver.packages, "libraries that come later are to be of this version too"
+    assert not is_driver_name("libnvjitlink-12-4"), "a toolkit's library is not the driver's"
 
 
 def test_a_driver_of_another_branch_is_not_pinned_but_its_successor() -> None:
