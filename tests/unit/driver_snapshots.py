@@ -229,7 +229,9 @@ def _as_text(command: Any) -> str:
         text = command.src.getvalue().decode()
         return f"--- {command.dest}\n{text}---"
     if isinstance(command, FunctionCommand):
-        return f"(in Python) {command.function.__name__}"
+        words = " ".join(each for each in command.args if isinstance(each, str))
+        text = f"(in Python) {command.function.__name__} {words}".rstrip()
+        return text.replace(apt.APT_GET, "apt-get")
     text = f"$ {command}" if isinstance(command, str | StringCommand) else repr(command)
     # Its options are the same everywhere, and nothing of the driver's.
     return text.replace(apt.APT_GET, "apt-get")
