@@ -24,11 +24,11 @@ def trusted(state: HostState, keyring: str, *, address: str, fingerprint: str) -
         host.noop(f"{keyring} holds the key {fingerprint}")
         return
     differs(f"{keyring} holds {' '.join(state.keyring) or 'no key'}; expected {fingerprint} alone")
-    yield _fetch(keyring, address, fingerprint)
+    yield fetching(keyring, address, fingerprint)
 
 
-def _fetch(keyring: str, address: str, fingerprint: str) -> str:
-    """A shell script, in a folder of its own that is removed again."""
+def fetching(keyring: str, address: str, fingerprint: str) -> str:
+    """A shell script that does so, in a folder of its own that is removed again."""
     target, beside = shlex.quote(keyring), shlex.quote(f"{keyring}.fortyninety-new")
     where = shlex.quote(address)
     return f"""
