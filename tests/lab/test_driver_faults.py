@@ -1,8 +1,8 @@
-"""What goes wrong with drivers, apt and power on real boxes: each ends in a clear error, with nothing
-left half done, or in a converged host.
+"""What goes wrong with drivers, apt and power on real boxes.
 
-On one host that a whole deploy left, by a deploy of the driver's, CUDA's and power's stages alone. A
-test leaves the host converged for the next one.
+Each ends in a clear error, with nothing left half done, or in a converged host: on a host that a
+whole deploy left, by a deploy of the driver's, CUDA's and power's stages alone. A test leaves the
+host converged for the next one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,12 @@ DRIVER_DEPLOY = "tests/lab/driver_deploy.py"
 # A small package of the driver's stage, for whatever happens to an installation.
 PACKAGE = "nvidia-modprobe"
 REMOVE_PACKAGE = f"DEBIAN_FRONTEND=noninteractive dpkg --purge --force-depends {PACKAGE}"
-KERNEL = "kernel=$(ls /boot | sed -n 's/^vmlinuz-//p' | sort -V | tail -n 1); "
+BUILD = "Driver | Build its module for the kernel that boots next"
+# What DKMS has of the driver, in the shell's variables.
+MODULE = (
+    "kernel=$(ls /boot | sed -n 's/^vmlinuz-//p' | sort -V | tail -n 1); "
+    "folder=$(echo /var/lib/dkms/nvidia-current/[0-9]*); version=${folder##*/};"
+)
 # Holds dpkg's front end as unattended upgrades do, until it is told to end.
 HOLD_LOCK = (
     "import fcntl, pathlib, time\n"
@@ -90,6 +96,16 @@ def installed(host: LabHost, package: str = PACKAGE) -> bool:
     return found.stdout == "installed"
 
 
+@contextmanager
+def broken(host: LabHost, fault: str, mend: str) -> Iterator[None]:
+    """With a fault on the host, which is mended whatever comes of it."""
+    host.ssh(fault, check=True)
+    try:
+        yield
+    finally:
+        host.ssh(mend, check=True)
+
+
 # --- apt that others use too ----------------------------------------------------------------------
 
 
@@ -111,7 +127,7 @@ def test_a_lock_held_for_too_long_fails_the_host_and_names_its_holder(lock_held:
     ran = failed(lock_held, "--data", "apt_lock_timeout=2")
     process = lock_held.ssh("systemctl show -P MainPID upgrades").stdout.strip()
     assert (
-        f"apt is in use by `python3 /usr/local/bin/unattended-upgrade` (process {process}"
+        f"apt is in use by `/usr/bin/python3 /usr/local/bin/unattended-upgrade` (process {process}"
         in ran.output
     ), ran.output
     assert "expected it free within 2 s (apt_lock_timeout)" in ran.output
@@ -156,38 +172,40 @@ def test_a_dpkg_that_was_interrupted_is_repaired_first(host: LabHost) -> None:
 def test_an_archive_out_of_reach_refuses_the_run_before_any_change(host: LabHost) -> None:
     host.ssh(REMOVE_PACKAGE, check=True)
     dead = "/etc/apt/apt.conf.d/99dead"
-    host.ssh(f"""echo 'Acquire::http::Proxy "http://127.0.0.1:9";' > {dead}""", check=True)
-    ran = failed(host)
-    assert "Refused: nothing was changed on any host" in ran.output
-    assert f"{host.name}: archive " in ran.output and "Could not connect" in ran.output, ran.output
-    assert not installed(host)
-    host.ssh(f"rm {dead}", check=True)
+    proxy = 'Acquire::http::Proxy "http://127.0.0.1:9";'
+    with broken(host, f"echo '{proxy}' > {dead}", f"rm {dead}"):
+        ran = failed(host)
+        assert "Refused: nothing was changed on any host" in ran.output
+        assert f"{host.name}: archive " in ran.output, ran.output
+        assert "Unable to connect to 127.0.0.1:9" in ran.output
+        assert not installed(host)
     repaired(host)
 
 
 def test_an_archive_signed_with_another_key_is_not_installed_from(host: LabHost) -> None:
-    host.ssh(REMOVE_PACKAGE, check=True)
-    host.ssh(
-        "cp -a /etc/apt/sources.list.d/debian.sources /root/kept.sources; rm -rf /var/lib/apt/lists/*; "
-        "sed -i 's#^Signed-By:.*#Signed-By: /usr/share/keyrings/debian-archive-removed-keys.pgp#' "
-        "/etc/apt/sources.list.d/debian.sources",
-        check=True,
-    )
-    ran = failed(host)
-    assert "Missing key" in ran.output, ran.output
-    assert "not signed with a key that its source trusts" in ran.output
-    assert not installed(host)
-    host.ssh("mv /root/kept.sources /etc/apt/sources.list.d/debian.sources", check=True)
+    host.ssh(f"{REMOVE_PACKAGE}; rm -r /var/lib/apt/lists/*", check=True)
+    source = "/etc/apt/sources.list.d/debian.sources"
+    other = "/usr/share/keyrings/debian-archive-removed-keys.pgp"
+    with broken(
+        host,
+        f"cp -a {source} /root/kept; sed -i 's#^Signed-By:.*#Signed-By: {other}#' {source}",
+        f"mv /root/kept {source}",
+    ):
+        ran = failed(host)
+        assert "Missing key" in ran.output, ran.output
+        assert "not signed with a key that its source trusts" in ran.output
+        assert not installed(host)
     repaired(host)
 
 
 def test_a_disk_too_small_is_said_before_anything_is_installed(host: LabHost) -> None:
-    host.ssh(f"{REMOVE_PACKAGE}; mount -t tmpfs -o size=16k t /var/cache/apt/archives", check=True)
-    ran = failed(host)
-    assert "enough free space in /var/cache/apt/archives" in ran.output, ran.output
-    assert "Make room" in ran.output
-    assert not installed(host)
-    host.ssh("umount /var/cache/apt/archives", check=True)
+    host.ssh(REMOVE_PACKAGE, check=True)
+    archives = "/var/cache/apt/archives"
+    with broken(host, f"mount -t tmpfs -o size=16k t {archives}", f"umount {archives}"):
+        ran = failed(host)
+        assert "enough free space in /var/cache/apt/archives" in ran.output, ran.output
+        assert "Make room" in ran.output
+        assert not installed(host)
     repaired(host)
 
 
@@ -196,11 +214,10 @@ def test_a_disk_that_fills_up_during_the_installation_is_said_and_gone_on_from(
 ) -> None:
     folder = f"/usr/share/doc/{PACKAGE}"
     host.ssh(f"{REMOVE_PACKAGE}; mkdir -p {folder}", check=True)
-    host.ssh(f"mount -t tmpfs -o size=4k t {folder}", check=True)
-    ran = failed(host)
-    assert "No space left on device" in ran.output, ran.output
-    assert "Make room" in ran.output and "it goes on where dpkg stopped" in ran.output
-    host.ssh(f"umount {folder}", check=True)
+    with broken(host, f"mount -t tmpfs -o size=4k t {folder}", f"umount {folder}"):
+        ran = failed(host)
+        assert "No space left on device" in ran.output, ran.output
+        assert "Make room" in ran.output and "it goes on where dpkg stopped" in ran.output
     repaired(host)
     assert installed(host)
 
@@ -211,35 +228,32 @@ def test_a_disk_that_fills_up_during_the_installation_is_said_and_gone_on_from(
 def test_a_module_that_does_not_build_fails_the_host_with_the_compilers_words(
     host: LabHost,
 ) -> None:
-    host.ssh(
-        f"{KERNEL} version=$(ls /var/lib/dkms/nvidia-current | grep -E '^[0-9]'); "
-        "dkms uninstall nvidia-current/$version -k $kernel && "
-        "mv /var/lib/dkms/nvidia-current/$version/$kernel /root/built && "
+    with broken(
+        host,
+        f"{MODULE} dkms uninstall nvidia-current/$version -k $kernel && "
+        "mv $folder/$kernel /root/built && "
         """echo 'MAKE[0]="echo fatal error: no such header >&2; false"' """
         "> /etc/dkms/nvidia-current.conf",
-        check=True,
-    )
-    ran = failed(host)
-    assert "Bad return status for module build on kernel" in ran.output, ran.output
-    assert "make.log: fatal error: no such header" in ran.output
-    assert list(ran.failed)[0] == "Driver | Build its module for the kernel that boots next"
-    host.ssh(
-        f"{KERNEL} version=$(ls /var/lib/dkms/nvidia-current | grep -E '^[0-9]'); "
-        "rm -r /etc/dkms/nvidia-current.conf /var/lib/dkms/nvidia-current/$version/build; "
-        "mv /root/built /var/lib/dkms/nvidia-current/$version/$kernel",
-        check=True,
-    )
-    ran = repaired(host)
-    assert "Driver | Build its module for the kernel that boots next" in ran.changed
+        f"{MODULE} rm -rf /etc/dkms/nvidia-current.conf $folder/build; "
+        "mv /root/built $folder/$kernel",
+    ):
+        ran = failed(host)
+        assert "Bad return status for module build on kernel" in ran.output, ran.output
+        assert "make.log: fatal error: no such header" in ran.output
+        assert next(iter(ran.failed)) == BUILD
+    assert BUILD in repaired(host).changed
 
 
 def test_a_next_kernel_without_headers_is_an_error_and_no_reboot(host: LabHost) -> None:
-    host.ssh("touch /boot/vmlinuz-9.9.9-amd64; mkdir /lib/modules/9.9.9-amd64", check=True)
     gpu.load_driver(host.name, "535.54.03")
-    ran = failed(host)
-    assert "linux-headers-9.9.9-amd64" in ran.output, ran.output
-    assert "No archive of the host has headers for the kernel that boots next" in ran.output
-    host.ssh("rm /boot/vmlinuz-9.9.9-amd64; rmdir /lib/modules/9.9.9-amd64", check=True)
+    with broken(
+        host,
+        "touch /boot/vmlinuz-9.9.9-amd64; mkdir /lib/modules/9.9.9-amd64",
+        "rm -r /boot/vmlinuz-9.9.9-amd64 /lib/modules/9.9.9-amd64",
+    ):
+        ran = failed(host)
+        assert "linux-headers-9.9.9-amd64" in ran.output, ran.output
+        assert "No archive of the host has headers for the kernel that boots next" in ran.output
     repaired(host)  # by the reboot that it needed
 
 
@@ -271,16 +285,17 @@ def test_secure_boot_without_the_modules_key_refuses_the_run_and_says_how_to_enr
 ) -> None:
     # The firmware's answers, from outside the product; the question is asked as on a real box.
     host.ssh(
-        "cat > /usr/local/bin/mokutil; chmod 755 /usr/local/bin/mokutil",
+        "cat > /root/mokutil; chmod 755 /root/mokutil",
         input_text='#!/bin/sh\ncase $1 in --sb-state) echo "SecureBoot enabled" ;; '
         '--test-key) echo "$2 is not enrolled" ;; esac\n',
         check=True,
     )
     gpu.load_driver(host.name, "535.54.03")
-    ran = failed(host)
-    assert f"{host.name}: Secure Boot is on, and the firmware does not know" in ran.output
-    assert "mokutil --import /var/lib/dkms/mok.pub" in ran.output
-    host.ssh("rm /usr/local/bin/mokutil", check=True)
+    mokutil = "/usr/local/bin/mokutil"
+    with broken(host, f"mv /root/mokutil {mokutil}", f"rm {mokutil}"):
+        ran = failed(host)
+        assert f"{host.name}: Secure Boot is on, and the firmware does not know" in ran.output
+        assert "mokutil --import /var/lib/dkms/mok.pub" in ran.output
     repaired(host)
 
 
@@ -289,17 +304,18 @@ def test_secure_boot_without_the_modules_key_refuses_the_run_and_says_how_to_enr
 
 def test_a_card_that_is_missing_after_the_reboot_is_named(host: LabHost) -> None:
     uuid = host.ssh("nvidia-smi --id=1 --query-gpu=uuid --format=csv,noheader").stdout.strip()
-    # As a converged run saw them last: with a driver that answers until its libraries go.
     gpu.cards_at_next_boot(host.name, kept=[0])
     gpu.load_nouveau(host.name)
     boots = host.boots
-    ran = run(only=host)
-    assert ran.exit_code != 0
-    assert host.boots == boots + 1
-    assert "after the reboot card 0000:02:00.0" in ran.output, ran.output
-    assert "is missing; expected the 2 cards that were there before" in ran.output
-    gpu.cards_at_next_boot(host.name, kept=[0, 1])
-    host.reboot()
+    try:
+        ran = run(only=host)
+        assert ran.exit_code != 0
+        assert host.boots == boots + 1
+        assert "after the reboot card 0000:02:00.0 is missing" in ran.output, ran.output
+        assert "expected the 2 cards that were there before" in ran.output
+    finally:
+        gpu.cards_at_next_boot(host.name, kept=[0, 1])
+        host.reboot()
     assert uuid in host.ssh("nvidia-smi -L").stdout
     assert_converged(host)
 
