@@ -19,8 +19,8 @@ AREAS = (
 WIDTH = 80
 # Characters of a message that are printed.
 LONGEST = 1500
-_AREA_WIDTH = 10
-_CELL_WIDTH = 10
+_AREA_WIDTH = 12
+_CELL_WIDTH = 11
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +58,9 @@ class LiveProcess:
     def directory(self) -> str:
         """The folder of the Python environment that the process runs from."""
         program = next((word for word in self.arguments if "/bin/" in word), "")
-        assert program, f"the process is {' '.join(self.arguments)}; expected a program of bin/"
+        assert program, (
+            f"the process is {without_secrets(self.arguments)}; expected a program of bin/"
+        )
         return program.rpartition("/bin/")[0]
 
     def values(self, flag: str) -> list[str]:
@@ -80,6 +83,23 @@ class LiveProcess:
         shown = self.unit.get("ExecStart", "")
         words = shown.partition("argv[]=")[2].partition(" ; ignore_errors=")[0]
         return shlex.split(words) if words.count('"') % 2 == 0 else words.split()
+
+
+SECRET = re.compile(r"key|token(?!s)|secret|passw|credential", re.IGNORECASE)
+
+
+def without_secrets(words: list[str]) -> str:
+    """A command line for a message, with nothing in it that follows a secret's name."""
+    shown = []
+    for before, word in zip(["", *words], words, strict=False):
+        name, is_assigned, _ = word.partition("=")
+        if before.startswith("-") and SECRET.search(before) and not word.startswith("-"):
+            shown.append("...")
+        elif is_assigned and SECRET.search(name):
+            shown.append(f"{name}=...")
+        else:
+            shown.append(word)
+    return " ".join(shown)
 
 
 def read_live_process(host: Host) -> LiveProcess:

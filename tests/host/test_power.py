@@ -22,10 +22,10 @@ def wanted_cap(settings: Settings, gpu: dict[str, str]) -> int:
     limit: Any = settings.power_limit
     if isinstance(limit, int):
         return limit
-    if isinstance(limit, (list, tuple)):
-        return int(limit[int(gpu["index"])])
-    known = {gpu["index"], gpu["uuid"], gpu["pci.bus_id"], gpu["pci.bus_id"][-12:].lower()}
-    return int(next((watts for name, watts in limit.items() if str(name) in known), 0))
+    # By UUID or by PCI address, whose domain has four digits for the kernel and eight for NVML.
+    address = gpu["pci.bus_id"].lower()
+    own = {gpu["uuid"].lower(), address, address[-12:]}
+    return int(next((watts for name, watts in limit.items() if name.lower() in own), 0))
 
 
 def test_every_card_is_capped(host: Host, settings: Settings) -> None:
@@ -101,5 +101,6 @@ def test_the_persistence_daemon_runs_and_starts_at_boot(host: Host) -> None:
         f"{PERSISTENCE_UNIT}`"
     )
     assert unit.get("UnitFileState", "") in ("enabled", "static"), (
-        f"{PERSISTENCE_UNIT} is {unit.get('UnitFileState', 'missing')}; expected enabled. Deploy again"
+        f"{PERSISTENCE_UNIT} is {unit.get('UnitFileState', 'missing')}; expected enabled. "
+        "Deploy again"
     )

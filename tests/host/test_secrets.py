@@ -20,7 +20,6 @@ PLACES = (
     "/opt",
     "/root",
     "/home",
-    "/srv",
     "/usr/local",
     "/var/cache/vllm",
     "/var/lib/vllm",

@@ -212,6 +212,7 @@ def test_what_was_asked_is_counted(metrics: dict[str, list[float]], card: Engine
 
 
 @pytest.mark.load
+@pytest.mark.usefixtures("completion")
 def test_as_many_are_served_at_once_as_the_settings_say(host: Host, settings: Settings) -> None:
     """The second client waits for the first, although there is room for both."""
     count = min(4, settings.max_num_seqs)
@@ -237,6 +238,7 @@ def _ceiling(host: Host, settings: Settings) -> float:
 
 @pytest.mark.load
 @pytest.mark.real_card
+@pytest.mark.usefixtures("completion")
 def test_one_reader_gets_the_speed_of_the_shape(host: Host, settings: Settings) -> None:
     """A slow box serves, and nobody knows why its users wait."""
     ceiling = _ceiling(host, settings)
@@ -252,6 +254,7 @@ def test_one_reader_gets_the_speed_of_the_shape(host: Host, settings: Settings) 
 
 @pytest.mark.load
 @pytest.mark.real_card
+@pytest.mark.usefixtures("completion")
 def test_four_readers_get_the_speed_of_the_shape(host: Host, settings: Settings) -> None:
     """Batching is what a box with several users lives of."""
     ceiling = _ceiling(host, settings)
@@ -269,6 +272,7 @@ def test_four_readers_get_the_speed_of_the_shape(host: Host, settings: Settings)
 
 @pytest.mark.load
 @pytest.mark.real_card
+@pytest.mark.usefixtures("completion")
 def test_no_card_exceeds_its_cap_under_load(host: Host, settings: Settings) -> None:
     """The cap is there for the breaker, which knows only what is drawn under load."""
     watch = (

@@ -170,8 +170,8 @@ def test_nobody_but_root_can_change_the_snapshot(host: Host, settings: Settings)
 def test_the_service_can_read_the_snapshot(host: Host, settings: Settings) -> None:
     """A running engine has its weights in memory; the next start needs the files."""
     found = host.run(
-        f"setpriv --reuid={settings.service_user} --regid={settings.service_user} --clear-groups "
-        f"find {_folder(settings)} ! -readable -print"
+        f"cd / && setpriv --reuid={settings.service_user} --regid={settings.service_user} "
+        f"--clear-groups find {_folder(settings)} ! -readable -print"
     )
     said = (found.stdout + found.stderr).strip()
     assert found.rc == 0 and not said, (

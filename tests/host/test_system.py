@@ -31,8 +31,8 @@ def test_every_filesystem_has_room(host: Host, settings: Settings) -> None:
     for found in read(host, "filesystems"):
         free, size = found["free"], found["size"]
         assert free >= min(LEAST_FREE * size, ENOUGH_FREE), (
-            f"{found['path']} has {free / 1024**2:.0f} of {size / 1024**2:.0f} MiB free; expected "
-            f"at least {min(LEAST_FREE * size, ENOUGH_FREE) / 1024**2:.0f}. `du -xh "
+            f"{found['path']} has {free / 1024**2:.1f} of {size / 1024**2:.1f} MiB free; expected "
+            f"at least {min(LEAST_FREE * size, ENOUGH_FREE) / 1024**2:.1f}. `du -xh "
             f"{found['path']} | sort -h` says what takes it; journalctl --vacuum-size, apt-get "
             "clean and snapshots_kept give some back"
         )

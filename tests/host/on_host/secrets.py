@@ -13,9 +13,11 @@ import sys
 
 NAME = r"[A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIALS?)"
 # Variables that say where a secret is, or how many of something there are.
-HARMLESS = re.compile(r"(_FILE|_PATH|_DIR|_DIRECTORY|_LIMIT|_COUNT|TOKENS|TOKENIZERS?_\w*)$")
+HARMLESS = re.compile(
+    r"^(?:Load|Import)Credential\w*$|Encrypted$|(_FILE|_PATH|_DIR|_DIRECTORY|_LIMIT|_COUNT|TOKENS|TOKENIZERS?_\w*)$"
+)
 VARIABLE = re.compile(
-    rf"(?<![A-Za-z0-9_])({NAME}[A-Z0-9_]*)=(?![\s\"']*(?:/|$|%|None\b|\*))[\"']?\S", re.I
+    rf"(?<![A-Za-z0-9_])({NAME}[A-Z0-9_]*)=(?![\s\"']*(?:/|$|%|\[|None\b|\*))[\"']?\S", re.I
 )
 OPTION = re.compile(r"(--[a-z-]*(?:api-key|token|password|secret))(?:[= ]|\0)(?!/)\S", re.I)
 FORM = re.compile(

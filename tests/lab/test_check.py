@@ -1,0 +1,150 @@
+"""`fortyninety check` against a converged host, and against those that cannot be looked at."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from lab import ssh
+from lab.hosts import LabHost
+from lab.inventory import inventory
+from lab.stages import PROJECT
+from tests.lab.converged_hosts import start_converged
+from tests.lab.deploys import deploy, host_tests, write_inventory
+
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
+
+
+@pytest.fixture(scope="module")
+def host(lab: None) -> LabHost:
+    """A host that serves."""
+    del lab
+    (started,) = start_converged(1)
+    ran = deploy()
+    assert ran.exit_code == 0, ran.output
+    return started
+
+
+def data_of(host: LabHost, **other: Any) -> tuple[str, dict[str, Any]]:
+    """The host's entry in an inventory, with other data."""
+    return host.name, {**dict(inventory())[host.name], **other}
+
+
+def check(path: str, *arguments: str) -> tuple[int, list[dict[str, Any]], str]:
+    """The exit code, the results, and what was said besides."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "fortyninety", "check", path, "--json", *arguments],
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    results = json.loads(ran.stdout)["results"] if ran.stdout.startswith("{") else []
+    return ran.returncode, results, ran.stderr
+
+
+def failures(results: list[dict[str, Any]]) -> dict[str, str]:
+    """The message of each test that failed."""
+    return {each["test"]: each["message"] for each in results if each["outcome"] == "failed"}
+
+
+def test_a_converged_host_is_right_in_every_area(host: LabHost, tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    path = write_inventory(tmp_path, f"lab = {[data_of(host)]!r}\n")
+    code, results, said = check(path, "--junit", str(report))
+    assert code == 0, failures(results) or said
+    assert {each["area"] for each in results} == {
+        *("reach", "driver", "cuda", "python", "engine", "snapshot", "power"),
+        *("service", "serving", "network", "secrets", "system"),
+    }
+    skipped = {each["test"]: each["message"] for each in results if each["outcome"] == "skipped"}
+    assert all("there is no card to measure" in why for why in skipped.values()), skipped
+    assert len(skipped) == 4
+    assert len(list(ElementTree.parse(report).iter("testcase"))) == len(results)
+
+
+def test_what_is_wrong_is_found_with_what_to_do_and_ends_with_1(
+    host: LabHost, tmp_path: Path
+) -> None:
+    path = write_inventory(tmp_path, f"lab = {[data_of(host)]!r}\n")
+    ssh.execute(host.address, "nvidia-smi --power-limit=300; systemctl disable vllm.service")
+    try:
+        code, results, _ = check(path, "--quick", "--no-load")
+    finally:
+        ssh.execute(host.address, "nvidia-smi --power-limit=400; systemctl enable vllm.service")
+    assert code == 1
+    found = failures(results)
+    assert "is capped at 300.00 W; expected 400 W" in found["test_every_card_is_capped"]
+    assert "is disabled; expected enabled" in found["test_the_service_runs_and_starts_at_boot"]
+    assert set(found) == {
+        "test_every_card_is_capped",
+        "test_the_service_runs_and_starts_at_boot",
+        "test_the_host_boots_into_its_service",
+    }
+
+
+def test_the_published_manifest_says_what_is_right_where_the_hub_is_silent(
+    host: LabHost, tmp_path: Path
+) -> None:
+    entry = data_of(host, hub_endpoint="http://127.0.0.1:9")
+    path = write_inventory(tmp_path, f"lab = {[entry]!r}\n")
+    shard = f"$(ls /srv/models/*/{entry[1]['model_revision']}/*00003*.safetensors)"
+    ssh.execute(host.address, f"cp -a {shard} /root/shard; printf x | dd of={shard} conv=notrunc")
+    try:
+        ran = host_tests("-k", "test_every_file_has_the_hash", inventory=path)
+    finally:
+        ssh.execute(host.address, f"mv /root/shard {shard}")
+    assert ran.exit_code == 1
+    assert "00003-of-00006.safetensors has SHA-256" in ran.output
+    assert "the manifest that was published with it" in ran.output
+
+
+def test_who_cannot_be_looked_at_is_said_and_the_others_are_looked_at(
+    host: LabHost, tmp_path: Path
+) -> None:
+    """One run over one host under several names: also by sudo, which may not ask."""
+    ssh.make_key(tmp_path / "other", comment="nobody")
+    entries = {
+        "by-sudo": {"ssh_user": "keeper", "_sudo": True},
+        "sudo-asks": {"ssh_user": "doorman", "_sudo": True},
+        "not-root": {"ssh_user": "doorman"},
+        "wrong-key": {"ssh_key": str(tmp_path / "other")},
+        "away": {"ssh_port": 9},
+        "wrong-setting": {"power_limt": 400},
+    }
+    hosts = [(name, data_of(host, **other)[1]) for name, other in entries.items()]
+    path = write_inventory(tmp_path, f"lab = {hosts!r}\n")
+    make, remove = "", ""
+    for user, rule in (("keeper", "NOPASSWD: ALL"), ("doorman", "ALL")):
+        make += (
+            f"useradd --create-home --shell /bin/bash {user}; cp -r /root/.ssh /home/{user}/; "
+            f"chown -R {user}: /home/{user}/.ssh; echo '{user} ALL=(ALL) {rule}' > "
+            f"/etc/sudoers.d/{user}; chmod 440 /etc/sudoers.d/{user}; "
+        )
+        remove += f"userdel --remove {user}; rm /etc/sudoers.d/{user}; "
+    ssh.execute(host.address, make)
+    try:
+        code, results, said = check(path, "--quick", "--no-load")
+    finally:
+        ssh.execute(host.address, remove)
+    assert code == 2, said
+    failed = {each["host"]: each["message"] for each in results if each["outcome"] == "failed"}
+    expected = {
+        "sudo-asks": ("sudo asks doorman for a password", "NOPASSWD"),
+        "not-root": ("run as user id 100", "_sudo = True"),
+        "wrong-key": ("Permission denied", "authorized_keys"),
+        "away": ("refused", "Is the box on?"),
+        "wrong-setting": ("power_limt", "did you mean power_limit"),
+    }
+    assert set(failed) == set(expected), failed
+    for name, words in expected.items():
+        assert all(word in failed[name] for word in words), failed[name]
+    looked_at = {each["area"] for each in results if each["host"] == "by-sudo"}
+    assert {"driver", "engine", "serving", "secrets"} <= looked_at

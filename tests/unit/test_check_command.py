@@ -1,0 +1,106 @@
+"""`fortyninety check` where there is no host to be right or wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fortyninety.cli import main
+
+
+def check(*arguments: str) -> Result:
+    """The command as an operator runs it."""
+    return CliRunner().invoke(main, ["check", *arguments])
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    """A host whose port is closed, and one whose settings are wrong."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    closed: dict[str, Any] = {"ssh_hostname": "127.0.0.1", "ssh_port": port}
+    path = tmp_path / "fleet.py"
+    path.write_text(f"fleet = {[('closed', closed), ('wrong', {'power_limt': 400})]!r}\n")
+    return path
+
+
+def test_hosts_that_cannot_be_looked_at_end_with_2_and_are_each_said(inventory: Path) -> None:
+    ran = check(str(inventory))
+    assert ran.exit_code == 2
+    assert "127.0.0.1 cannot be reached" in ran.output
+    assert "power_limt" in ran.output and "did you mean power_limit" in ran.output
+    assert "2 hosts: 0 passed, 2 failed" in ran.output
+
+
+def test_the_result_is_also_json_and_junit(inventory: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    ran = check(str(inventory), "--limit", "closed", "--json", "--junit", str(report))
+    page = json.loads(ran.output)
+    assert page["exit_code"] == ran.exit_code == 2
+    (result,) = page["results"]
+    assert (result["host"], result["area"], result["outcome"]) == ("closed", "reach", "failed")
+    (case,) = ElementTree.parse(report).iter("testcase")
+    failure = case.find("failure")
+    assert failure is not None and result["message"] in failure.attrib["message"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, "there is no inventory file"),
+        ("fleet = []\n", "has no host"),
+        ("fleet = [(\n", "was never closed"),
+    ],
+)
+def test_an_inventory_that_cannot_be_used_ends_with_2_in_one_line(
+    text: str | None, expected: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "fleet.py"
+    if text is not None:
+        path.write_text(text)
+    ran = check(str(path))
+    assert ran.exit_code == 2
+    assert expected in ran.output
+    assert len(ran.output.splitlines()) == 1
+
+
+def test_a_limit_that_names_nobody_ends_with_2(inventory: Path) -> None:
+    ran = check(str(inventory), "--limit", "clsoed")
+    assert ran.exit_code == 2
+    assert "no host matches --limit clsoed; there are closed, wrong" in ran.output
+
+
+def test_what_is_not_installed_is_named_with_how_to_install_it(
+    inventory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "xdist" else find(name)
+    )
+    ran = check(str(inventory))
+    assert ran.exit_code == 2
+    assert "xdist" in ran.output and "requirements/controller.txt" in ran.output
+
+
+def test_without_the_suite_it_says_where_it_looked(
+    inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By the module's name: the package has the command under it.
+    monkeypatch.setattr(sys.modules["fortyninety.cli.check"], "SUITE", tmp_path / "nowhere")
+    ran = check(str(inventory))
+    assert ran.exit_code == 2 and "nowhere" in ran.output
+
+
+def test_the_help_has_examples_and_the_exit_codes() -> None:
+    shown = check("--help").output
+    assert "fortyninety check inventory/prod.py" in shown
+    assert all(code in shown for code in ("0 where", "1 where", "2 where"))
