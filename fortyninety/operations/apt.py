@@ -20,6 +20,7 @@ from fortyninety.facts.survey import HostState
 from fortyninety.host_shell import HostLost, attempt
 from fortyninety.operations.apt_lock import wait_for_lock
 from fortyninety.operations.converging import Command, converging, say_failed
+from fortyninety.operations.differences import differs
 
 # Seconds to wait for another process that uses apt, where no setting says otherwise.
 LOCK_TIMEOUT = 600
@@ -91,6 +92,16 @@ def packages(
     if not missing and not removed and not loose and not state.dpkg_interrupted:
         host.noop(f"{', '.join(each.name for each in wanted)}: installed{' and held' * hold}")
         return
+    differs(
+        *(["dpkg was interrupted; expected every package configured"] * state.dpkg_interrupted),
+        *(
+            f"{each.name} is {state.installed(each.name) or 'not installed'}; expected "
+            f"{each.version or 'it'}{'*' * bool(each.version)} installed"
+            for each in missing
+        ),
+        *(f"{name} is installed; expected it gone" for name in removed),
+        *(f"{name} is not held; expected it held" for name in loose),
+    )
     if state.dpkg_interrupted:
         yield apt_command(REPAIR, "repairing an interrupted dpkg", lock_timeout)
     if missing or removed:

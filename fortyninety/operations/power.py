@@ -13,6 +13,7 @@ from pyinfra.api.state import State
 from fortyninety.current_state import current_state
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging, failing, say_failed
+from fortyninety.operations.differences import differs
 from fortyninety.operations.systemd import unit_commands
 from fortyninety.power_limits import PowerLimit, cap_problems, caps_in_words, uncapped
 from fortyninety.settings import Settings
@@ -33,6 +34,7 @@ def capped(
     if problems:
         yield failing("; ".join(str(problem) for problem in problems))
         return
+    differs(*uncapped(state, limit))
     commands = unit_commands(state, unit_name, current=not uncapped(state, limit))
     # A unit that an earlier release of this project enabled comes back at boot alone.
     if persistence_service not in state.unit(unit_name, "WantedBy").split():

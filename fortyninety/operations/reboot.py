@@ -20,6 +20,7 @@ from fortyninety.driver_in_memory import boot_obstacle, foreign_libraries, lost_
 from fortyninety.facts.survey import HostState
 from fortyninety.host_shell import HostLost, attempt
 from fortyninety.operations.converging import Command, converging, failing, say_failed
+from fortyninety.operations.differences import differs
 from fortyninety.plan import SERVICE, installed_driver
 
 # Seconds between attempts to reach a host that is on its way down or up.
@@ -55,6 +56,7 @@ def into_driver(
         else:
             host.noop(f"driver {version} is in memory")
         return
+    differs(reason)
     if obstacle is not None:
         yield failing(f"{reason}, and a reboot is needed. Not rebooting: {obstacle}")
         return
