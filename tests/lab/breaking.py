@@ -90,13 +90,15 @@ def drift(host: LabHost) -> tuple[int, list[str]]:
         f"{change['stage']} | {change['operation']}: {said}"
         for each in page["hosts"]
         for change in each["changes"]
-        for said in [*change["differences"], change["failure"] or ""]
+        for said in [*change["differences"], *filter(None, [change["failure"]])] or [""]
     ]
     return ran.returncode, [*lines, *(f"not looked at: {each}" for each in page["problems"])]
 
 
-def matching(pattern: str, messages: dict[str, str]) -> list[str]:
+def matching(pattern: str | None, messages: dict[str, str]) -> list[str]:
     """The tests whose message names the cause."""
+    if pattern is None:
+        return []
     found = re.compile(pattern, re.DOTALL)
     return sorted(name for name, message in messages.items() if found.search(message))
 
@@ -116,7 +118,7 @@ def verdict(host: LabHost, breakage: Breakage) -> Verdict:
         result.shown_by_drift = shown
     else:
         result.shown_by_drift = [line for line in shown if re.search(breakage.drift_says, line)]
-    if breakage.name == "the engine hung, /health still well":
+    if breakage.batch == "hung":
         undo(host, breakage)  # The gate would wait for half an hour.
     ran = stages.deploy(INVENTORY, "--limit", host.name)
     left = failing_tests(host)
@@ -129,7 +131,7 @@ def verdict(host: LabHost, breakage: Breakage) -> Verdict:
     result.green_afterwards = not left
     result.still_failing = [f"{name}: {message[:300]}" for name, message in left.items()]
     result.expected = (
-        bool(result.caught_by)
+        bool(result.caught_by) == (breakage.says is not None)
         and bool(result.shown_by_drift) == (breakage.drift_says is not None)
         and result.mended_by_deploy == breakage.mended
         and result.green_afterwards

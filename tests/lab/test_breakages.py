@@ -1,0 +1,61 @@
+"""What breaks a box is named by a host test and shown by drift, and a deploy puts it right.
+
+Many breakages at once, in batches that do not hide each other; `bench/breakages` does them one by
+one. One host, converged, in the order of this file.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from lab import stages
+from lab.hosts import LabHost
+from tests.lab.breakages import BREAKAGES
+from tests.lab.breaking import INVENTORY, break_host, drift, failing_tests, matching, undo
+from tests.lab.converged_hosts import start_converged
+from tests.lab.deploys import deploy
+
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
+
+BATCHES = list(dict.fromkeys(each.batch for each in BREAKAGES))
+
+
+@pytest.fixture(scope="module")
+def converged(lab: None) -> LabHost:
+    """A host on which every host test passes and a deploy would change nothing."""
+    del lab
+    (host,) = start_converged(1)
+    assert deploy().exit_code == 0
+    assert failing_tests(host) == {}
+    assert drift(host) == (0, [])
+    return host
+
+
+def test_there_are_enough_of_them_and_each_says_what_it_needs_to() -> None:
+    assert len(BREAKAGES) >= 35
+    assert len({each.name for each in BREAKAGES}) == len(BREAKAGES)
+    for each in BREAKAGES:
+        assert each.mended == (not each.why_not), each.name
+        assert each.says or each.drift_says, each.name
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_what_breaks_is_named_shown_and_put_right(converged: LabHost, batch: str) -> None:
+    breakages = [each for each in BREAKAGES if each.batch == batch]
+    break_host(converged, *breakages)
+    messages = failing_tests(converged)
+    _, shown = drift(converged)
+    undo(converged, *breakages)
+    ran = stages.deploy(INVENTORY)
+    left = failing_tests(converged)
+    unnamed = [each.name for each in breakages if each.says and not matching(each.says, messages)]
+    unseen = [
+        each.name
+        for each in breakages
+        if each.drift_says and not any(re.search(each.drift_says, line) for line in shown)
+    ]
+    assert (unnamed, unseen) == ([], []), (messages, shown)
+    assert ran.exit_code == 0, ran.output
+    assert left == {}, left
