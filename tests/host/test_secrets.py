@@ -38,6 +38,19 @@ LOGGED = (
     r"|api_key['\"]?[=:] ?\[?['\"][^'\"*]"
 )
 
+# Where a text that comes on standard input is: in files, in the journal, in what runs.
+SEARCH = """
+read -r token
+printf '%s\\n' "$token" | grep -rlF --exclude-dir=uv --exclude-dir=pip -f - {places} 2>/dev/null
+journalctl --boot --output=cat --no-pager | grep -qFf /dev/fd/3 3<<END && echo the journal
+$token
+END
+ps -eo args= | grep -qFf /dev/fd/3 3<<END && echo the list of processes
+$token
+END
+true
+"""
+
 
 @pytest.fixture(scope="session")
 def findings(host: Host, settings: Settings) -> dict[str, list[str]]:
@@ -104,15 +117,7 @@ def test_the_hubs_token_is_nowhere_on_the_host(box: Box, host: Host, settings: S
         return
     places = f"{settings.install_directory}/bin /etc/systemd /root /etc/environment /var/log"
     # The token comes on standard input, and stays in the shell: arguments are seen by everybody.
-    searched = run_with_input(
-        box,
-        f"read -r token; printf '%s\\n' \"$token\" | grep -rlF -f - {places} 2>/dev/null; "
-        "journalctl --boot --output=cat --no-pager | "
-        '{ while read -r line; do case $line in *"$token"*) echo the journal; break;; esac; '
-        'done; }; ps -eo args= | while read -r line; do case $line in *"$token"*) '
-        "echo the list of processes; break;; esac; done; true",
-        f"{token}\n",
-    )
+    searched = run_with_input(box, SEARCH.format(places=places), f"{token}\n")
     assert searched.returncode == 0 and not searched.stdout.strip(), (
         f"the hub's token is in {searched.stdout.strip()}; expected it nowhere on the host. "
         "Remove it there, and replace it at the hub"
