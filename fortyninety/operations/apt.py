@@ -235,7 +235,7 @@ def _say_why(host: Host, doing: str, output: str) -> None:
     said = " / ".join(reasons(output))
     if "make.log" in output:
         said = f"{said} / {_build_log(host)}"
-    say_failed(host, f"{doing}: {said}. {remedy(output)}")
+    say_failed(host, f"{doing}: {said.rstrip('.')}. {remedy(output)}")
 
 
 def _build_log(host: Host) -> str:

@@ -239,7 +239,7 @@ def test_a_module_that_does_not_build_fails_the_host_with_the_compilers_words(
     ):
         ran = failed(host)
         assert "Bad return status for module build on kernel" in ran.output, ran.output
-        assert "make.log: fatal error: no such header" in ran.output
+        assert "make.log: " in ran.output and "no such header" in ran.output, ran.output
         assert next(iter(ran.failed)) == BUILD
     assert BUILD in repaired(host).changed
 
@@ -355,7 +355,8 @@ def test_each_card_gets_its_own_cap_and_one_outside_a_cards_limits_changes_none(
             tmp_path,
             "from lab.inventory import inventory\n"
             f"caps = {{'0000:01:00.0': 420, '{uuid}': {second}}}\n"
-            "lab = [(name, {**data, 'power_limit': caps}) for name, data in inventory()]\n",
+            f"own = {{{host.name!r}: {{'power_limit': caps}}}}\n"
+            "lab = [(name, {**data, **own.get(name, {})}) for name, data in inventory()]\n",
         )
         return run(only=host, inventory=inventory)
 
