@@ -23,6 +23,12 @@ def start_converged(count: int, cards: str = "1x24564") -> list[LabHost]:
     return hosts.up(count, cards=cards, saved=SAVED)
 
 
+def save_converged(host: LabHost) -> None:
+    """Keep a host that a whole deploy converged, in the place of an earlier one."""
+    remove_saved()
+    hosts.save(host.name, SAVED)
+
+
 def remove_saved() -> None:
     """Forget the saved host, if there is one."""
     if SAVED in [saved.name for saved in saved_hosts.everything()]:

@@ -16,7 +16,7 @@ from lab import gpu, hosts, hub_process
 from lab.hosts import LabHost
 from lab.question import ask
 from lab.tiny_model import SENTENCE
-from tests.lab.converged_hosts import SAVED, start_converged
+from tests.lab.converged_hosts import save_converged, start_converged
 from tests.lab.deploys import (
     Result,
     deploy,
@@ -305,7 +305,7 @@ def test_an_apt_cut_by_a_power_failure_is_repaired(converged: LabHost) -> None:
 @pytest.fixture(scope="module")
 def pair(converged: LabHost) -> list[LabHost]:
     """Two hosts that start as the converged one is, with one card each so that both fit here."""
-    hosts.save(converged.name, SAVED)
+    save_converged(converged)
     hosts.down()
     return start_converged(2)
 

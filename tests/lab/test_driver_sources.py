@@ -256,6 +256,7 @@ def test_a_present_driver_is_not_touched(host: LabHost) -> None:
 # --- Debian 12, from bare -------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_bare_debian_12_gets_driver_and_toolkit_from_the_repository(
     host: LabHost, tmp_path: Path
 ) -> None:

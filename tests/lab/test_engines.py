@@ -417,7 +417,15 @@ def test_a_build_whose_controller_was_killed_goes_on_and_the_next_run_uses_it(
 # --- All releases ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("release", ["0.6.3.post1", "0.8.5.post1", "0.32.0", "0.32.0-cpu"])
+@pytest.mark.parametrize(
+    "release",
+    [
+        pytest.param("0.6.3.post1", marks=pytest.mark.exhaustive),
+        "0.8.5.post1",
+        pytest.param("0.32.0", marks=pytest.mark.exhaustive),
+        "0.32.0-cpu",
+    ],
+)
 def test_a_release_installs_from_its_lock_and_its_parser_takes_the_70b_in_all_profiles(
     host: LabHost, release: str
 ) -> None:
