@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from bench.alone import refuse_a_lab_that_is_up
 from lab import hosts, saved_hosts
 from lab.errors import LabError
 from lab.stages import PROJECT, deploy
@@ -41,9 +42,8 @@ def main(count: int, runs: int, keep: bool, as_json: bool) -> None:
       bench/converge --hosts 1
       bench/converge --json > before.json
     """
-    if hosts.hosts():
-        # Before anything that ends with a lab's end: this one is somebody's.
-        raise click.ClickException("a lab is up: end it with `fortyninety lab down` first")
+    # Before anything that ends with a lab's end: this one is somebody's.
+    refuse_a_lab_that_is_up()
     try:
         _bring_up(count)
         results = [_measured_run() for _ in range(runs)]

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from bench.alone import refuse_a_lab_that_is_up
 from bench.converged_deploy import SAVED, save_converged_host
 from fortyninety.engine_card import known_releases, load_engine_card
 from lab import hosts
@@ -35,8 +36,7 @@ def main(releases: tuple[str, ...], as_json: bool) -> None:
       bench/engines
       bench/engines --release 0.8.5.post1 --json
     """
-    if hosts.hosts():
-        raise click.ClickException("a lab is up: end it with `fortyninety lab down` first")
+    refuse_a_lab_that_is_up()
     try:
         save_converged_host()
         (host,) = hosts.up(1, cards="1x24564", saved=SAVED)

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from bench.alone import refuse_a_lab_that_is_up
 from bench.converged_deploy import CARDS, INVENTORY, SAVED, save_converged_host
 from lab import hosts
 from lab.errors import LabError
@@ -34,9 +35,8 @@ def main(counts: tuple[int, ...], runs: int, as_json: bool) -> None:
       bench/check --hosts 1
       bench/check --json > before.json
     """
-    if hosts.hosts():
-        # Before anything that ends with a lab's end: this one is somebody's.
-        raise click.ClickException("a lab is up: end it with `fortyninety lab down` first")
+    # Before anything that ends with a lab's end: this one is somebody's.
+    refuse_a_lab_that_is_up()
     try:
         save_converged_host()
         measured = [_measure(count, runs) for count in sorted(counts)]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import click
 
+from bench.alone import refuse_a_lab_that_is_up
 from lab import hosts
 from lab.errors import LabError
 
@@ -22,8 +23,7 @@ def main(as_json: bool) -> None:
       bench/lab
       bench/lab --json > before.json
     """
-    if hosts.hosts():
-        raise click.ClickException("a lab is up: end it with `fortyninety lab down` first")
+    refuse_a_lab_that_is_up()
     try:
         # Whatever has to be built or fetched is not what is measured.
         hosts.up(1)

@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from bench.alone import refuse_a_lab_that_is_up
 from fortyninety.host_programs import SNAPSHOT, program
 from lab import hosts, links, synthetic_model
 from lab.errors import LabError
@@ -52,8 +53,7 @@ def main(counts: str, gigabytes: float, as_json: bool) -> None:
       bench/snapshot --hosts 1,8
       bench/snapshot --json > before.json
     """
-    if hosts.hosts():
-        raise click.ClickException("a lab is up: end it with `fortyninety lab down` first")
+    refuse_a_lab_that_is_up()
     sizes = [int(each) for each in counts.split(",")]
     try:
         report = measure(hosts.up(max(sizes)), sizes, int(gigabytes * 1e9))

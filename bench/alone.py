@@ -1,0 +1,13 @@
+"""A bench has the machine's one lab to itself, and ends no lab of somebody else's."""
+
+from __future__ import annotations
+
+import click
+
+from lab import hosts
+
+
+def refuse_a_lab_that_is_up() -> None:
+    """Raises ClickException where lab hosts are up."""
+    if hosts.hosts():
+        raise click.ClickException("a lab is up: end it with `fortyninety lab down` first")
