@@ -247,18 +247,54 @@ nvmlReturn_t nvmlSystemGetCudaDriverVersion_v2(int *version)
 
 /*
  * Undocumented, and nvidia-smi does not start without it: a table of internal functions whose first
- * word is the table's size. Every other slot answers success and does nothing.
+ * word is the table's size. Slots answer success and do nothing, but for two through which
+ * nvidia-smi 550 finds the card of `--id=0000:01:00.0`: it compares what they give, and would
+ * otherwise compare what happens to lie on its stack.
  */
+#define PARSE_PCI_ADDRESS 12
+#define PCI_ADDRESS_OF_INDEX 75
+
 static int do_nothing(void) { return 0; }
+
+/* 0000:01:00.0 or 00000000:01:00.0 */
+static int parse_pci_address(const char *text, unsigned int *domain, unsigned int *bus,
+                             unsigned int *device, unsigned int *function)
+{
+    const char *after_domain = strchr(text, ':');
+    const char *after_bus = after_domain ? strchr(after_domain + 1, ':') : NULL;
+    const char *after_device = after_bus ? strchr(after_bus + 1, '.') : NULL;
+    if (!after_bus)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    *domain = parse_hexadecimal(text);
+    *bus = parse_hexadecimal(after_domain + 1);
+    *device = parse_hexadecimal(after_bus + 1);
+    *function = after_device ? parse_hexadecimal(after_device + 1) : 0;
+    return NVML_SUCCESS;
+}
+
+static int pci_address_of_index(unsigned int index, unsigned int *domain, unsigned int *bus,
+                                unsigned int *device)
+{
+    char address[TEXT];
+    unsigned int function;
+    if (index >= count_cards())
+        return NVML_ERROR_INVALID_ARGUMENT;
+    nvmlReturn_t result = card_text(&cards[index], "pci_address", address, sizeof address);
+    if (result != NVML_SUCCESS)
+        return result;
+    return parse_pci_address(address, domain, bus, device, &function);
+}
 
 nvmlReturn_t nvmlInternalGetExportTable(const void **table, const void *identifier);
 nvmlReturn_t nvmlInternalGetExportTable(const void **table, const void *identifier)
 {
     static void *slots[256];
-    (void)identifier;
+    (void)identifier; /* nvidia-smi asks for one table */
     slots[0] = (void *)sizeof slots;
     for (size_t i = 1; i < sizeof slots / sizeof *slots; i++)
         slots[i] = (void *)do_nothing;
+    slots[PARSE_PCI_ADDRESS] = (void *)parse_pci_address;
+    slots[PCI_ADDRESS_OF_INDEX] = (void *)pci_address_of_index;
     *table = slots;
     return NVML_SUCCESS;
 }

@@ -283,6 +283,14 @@ def test_nvidia_smi_shows_the_cards_after_the_boot_that_follows_the_drivers_buil
     assert "Product Name" in with_driver.ssh("nvidia-smi -q", check=True).stdout
 
 
+def test_a_card_is_found_by_its_pci_address_every_time(with_driver: LabHost) -> None:
+    # Many times: what nvidia-smi is not told it takes from its stack, which differs between starts.
+    ask = "nvidia-smi --query-gpu=index --format=csv,noheader"
+    asked = with_driver.ssh(f"for i in $(seq 40); do {ask} --id=0000:02:00.0; done")
+    assert asked.stdout.splitlines() == ["1"] * 40
+    assert with_driver.ssh(f"{ask} --id=0000:03:00.0").stdout == "No devices were found\n"
+
+
 def test_the_stand_in_wins_over_the_library_of_nvidias_own_package(with_driver: LabHost) -> None:
     found = with_driver.ssh("ldconfig -p | grep libnvidia-ml.so.1", check=True).stdout.splitlines()
     assert len(found) == 2, "NVIDIA's own library is not there, so nothing was won over"
