@@ -411,7 +411,7 @@ BREAKAGES = (
     Breakage(
         "the service answers under another name",
         "unit",
-        f"sed -i '/^--served-model-name/{{n;s|.*|by-hand \\\\\\\\|}}' {UNIT}; {RESTART}",
+        f"sed -i '/^--served-model-name/{{n;s|.*|by-hand \\\\|}}' {UNIT}; {RESTART}",
         r"serves \['by-hand'\]|--served-model-name by-hand",
         r"vllm\.service has another content",
         restarts=True,
