@@ -67,7 +67,9 @@ def reasons(output: str) -> list[str]:
     """
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     found = list(dict.fromkeys(line for line in lines if _REASONS.match(line)))
-    found.sort(key=lambda line: line.startswith("W: "))
+    errors = [line for line in found if not line.startswith("W: ")]
+    # A warning says what the errors leave out, such as which key is missing.
+    found = [*errors[: _QUOTED - 1], *(line for line in found if line.startswith("W: "))]
     return [
         line if len(line) <= _LENGTH else f"{line[:_LENGTH]}..."
         for line in found[:_QUOTED] or lines[-3:]

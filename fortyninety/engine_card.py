@@ -163,3 +163,10 @@ def load_engine_card(release: str) -> EngineCard:
     if card.release != release:
         raise ValueError(f"{path} says it is the card of {card.release}")
     return card
+
+
+def driver_floor(release: str) -> int:
+    """The least driver branch that `release` runs on; 0 where it needs none or is not known."""
+    if release not in known_releases():
+        return 0
+    return load_engine_card(release).driver_floor or 0

@@ -113,9 +113,10 @@ def _exchange(state: State, plan: Plan) -> tuple[Exchange, list[str]]:
             rate=settings.peer_rate_limit and settings.peer_rate_limit * 10**6 // 1024,
             report=lambda name, line: _say(hosts[name], line),
         )
-        for host, each in alike.items():
-            if settings.snapshot_peers and current_state(host).snapshot == "whole":
-                exchange.add_giver(HostMember(host, each), _settled(each))
+        whole = {host for host in alike if current_state(host).snapshot == "whole"}
+        exchange.expect(host.name for host in alike if host not in whole)
+        for host in whole if settings.snapshot_peers else ():
+            exchange.add_giver(HostMember(host, alike[host]), _settled(alike[host]))
     return exchanges[key], [peer_address(host, each) for host, each in alike.items()]
 
 

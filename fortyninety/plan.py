@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,14 +14,16 @@ from fortyninety.command_line import (
     engine_environment,
     serve_arguments,
 )
+from fortyninety.driver_packages import (
+    REPOSITORY_TOOLS,
+    DriverPlan,
+    plan_driver,
+)
 from fortyninety.engine_card import EngineCard, lock_hash
-from fortyninety.facts.survey import HostState, SurveyRequest
+from fortyninety.facts.survey import DRIVER_NAMES, HostState, SurveyRequest
 from fortyninety.host_programs import CELL_MEMBER, program
 from fortyninety.operations.apt import Package
 from fortyninety.settings import Settings
-
-# The distributions whose own archive carries driver 550 or later.
-SUPPORTED_DISTRIBUTIONS = {("debian", "13"): "Debian 13"}
 
 # Where Python 3.11 comes from unless the settings say otherwise: Debian 12 has it, on Debian 13
 # (whose only one is 3.13) Debian 12's installs beside its own (measured), and elsewhere uv's build.
@@ -35,10 +36,16 @@ SERVICE = "vllm.service"
 POWER_SERVICE = "fortyninety-power-limit.service"
 PERSISTENCE_SERVICE = "nvidia-persistenced.service"
 CELL_FIREWALL_SERVICE = "fortyninety-cell-firewall.service"
-DRIVER_PACKAGE = "nvidia-kernel-dkms"
 
 ARCHIVE_SOURCES = "/etc/apt/sources.list.d/fortyninety.sources"
 PYTHON_PREFERENCES = "/etc/apt/preferences.d/fortyninety-python"
+DRIVER_PREFERENCES = "/etc/apt/preferences.d/fortyninety-driver"
+# After the distribution's own 50unattended-upgrades, whose list it adds to.
+UNATTENDED_UPGRADES = "/etc/apt/apt.conf.d/52fortyninety-driver"
+NVIDIA_KEYRING = "/etc/apt/keyrings/fortyninety-nvidia.gpg"
+NVCC = "/usr/local/bin/nvcc"
+# What NVIDIA's own installer leaves behind, which no package knows of.
+RUN_FILE_UNINSTALLER = "/usr/bin/nvidia-uninstall"
 NOUVEAU_CONFIGURATION = "/etc/modprobe.d/fortyninety-nouveau.conf"
 SERVICE_UNIT = f"/etc/systemd/system/{SERVICE}"
 POWER_UNIT = f"/etc/systemd/system/{POWER_SERVICE}"
@@ -67,6 +74,7 @@ class Paths:
     snapshot_program: str
     complete: str
     cell_member: str
+    nvcc: str
 
     @property
     def surveyed(self) -> tuple[str, ...]:
@@ -74,6 +82,10 @@ class Paths:
         return (
             ARCHIVE_SOURCES,
             PYTHON_PREFERENCES,
+            DRIVER_PREFERENCES,
+            UNATTENDED_UPGRADES,
+            NVCC,
+            RUN_FILE_UNINSTALLER,
             NOUVEAU_CONFIGURATION,
             SERVICE_UNIT,
             POWER_UNIT,
@@ -89,6 +101,7 @@ class Paths:
             self.snapshot_program,
             self.complete,
             self.cell_member,
+            self.nvcc,
         )
 
 
@@ -136,8 +149,7 @@ class Plan:
     card: EngineCard
     paths: Paths
     apt_sources: tuple[AptSource, ...]
-    driver_packages: tuple[Package, ...]
-    cuda_packages: tuple[Package, ...]
+    driver: DriverPlan
     python_packages: tuple[Package, ...]
     python_source: str
     package_source: PackageSource
@@ -217,27 +229,7 @@ def plan_paths(settings: Settings, card: EngineCard) -> Paths:
         snapshot_program=f"{root}/bin/snapshot",
         complete=f"{root}/bin/complete",
         cell_member=f"{root}/bin/cell-member",
-    )
-
-
-def driver_packages(settings: Settings, state: HostState) -> tuple[Package, ...]:
-    """The driver of the branch, and headers for the kernels that it is built for.
-
-    The headers' metapackage follows the image's, so that a kernel never arrives without them.
-    """
-    branch = f"{settings.driver_branch}."
-    flavours = [
-        name.replace("image", "headers", 1)
-        for name, package in sorted(state.packages.items())
-        if package.installed and re.fullmatch(r"linux-image-[a-z-]*amd64", name)
-    ]
-    newest = [f"linux-headers-{state.next_kernel}"] if state.next_kernel else []
-    return (
-        *(Package(name) for name in dict.fromkeys([*flavours, *newest])),
-        Package(DRIVER_PACKAGE, branch),
-        *(Package(name, branch) for name in ("libcuda1", "libnvidia-ml1", "nvidia-smi")),
-        Package("nvidia-modprobe"),
-        Package("nvidia-persistenced"),
+        nvcc=f"{root}/bin/nvcc",
     )
 
 
@@ -259,7 +251,21 @@ def python_packages(card: EngineCard, source: str) -> tuple[Package, ...]:
     return tuple(Package(name) for name in dict.fromkeys(names))
 
 
-def apt_sources(state: HostState, source: str) -> tuple[AptSource, ...]:
+def driver_components(driver: DriverPlan, state: HostState) -> tuple[str, ...]:
+    """The components of the host's own archive that the driver and the toolkit come from.
+
+    NVIDIA's packages for Debian build on some of contrib (NVIDIA's guide); for Ubuntu, on main.
+    """
+    if state.distribution != "debian":
+        return ()
+    if driver.source == "distribution" or driver.cuda_directory is None:
+        return ("contrib", "non-free", "non-free-firmware")
+    return ("contrib",) if driver.source == "nvidia" else ()
+
+
+def apt_sources(
+    state: HostState, source: str, components: tuple[str, ...]
+) -> tuple[AptSource, ...]:
     """The components with the driver, and the suite with Python 3.11, at the host's own archive.
 
     Only what the host's own sources lack: apt warns of a component that is named twice. Empty
@@ -271,16 +277,16 @@ def apt_sources(state: HostState, source: str) -> tuple[AptSource, ...]:
     if address is None:
         return ()
     wanted = (
-        (state.codename, ("contrib", "non-free", "non-free-firmware")),
+        (state.codename, components),
         *(((PYTHON_SUITE, ("main",)),) if source == "debian-12" else ()),
     )
     lacking = (
         AptSource(
             address,
             suite,
-            tuple(each for each in components if (suite, each) not in suites),
+            tuple(each for each in needed if (suite, each) not in suites),
         )
-        for suite, components in wanted
+        for suite, needed in wanted
     )
     return tuple(source for source in lacking if source.components)
 
@@ -297,8 +303,9 @@ def needed_archives(plan: Plan, state: HostState) -> tuple[str, ...]:
     Empty where every package is there: nothing is fetched then, and nobody need answer.
     """
     packages = (
-        *plan.driver_packages,
-        *plan.cuda_packages,
+        *plan.driver.headers,
+        *plan.driver.packages,
+        *plan.driver.cuda_packages,
         *plan.python_packages,
         *plan.cell_packages,
     )
@@ -309,7 +316,9 @@ def needed_archives(plan: Plan, state: HostState) -> tuple[str, ...]:
         for each in state.apt_archives
         if each.suite == state.codename and each.component == "main"
     )
-    added = (f"{each.address} {each.suite}" for each in plan.apt_sources)
+    added = [f"{each.address} {each.suite}" for each in plan.apt_sources]
+    if (repository := plan.driver.repository) is not None:
+        added.append(f"{repository.address} /")
     return tuple(dict.fromkeys([*own, *added]))
 
 
@@ -324,15 +333,15 @@ def survey_request(settings: Settings, card: EngineCard) -> SurveyRequest:
     """What the plan and its operations need to know of the host."""
     paths = plan_paths(settings, card)
     named = (
-        *driver_packages(settings, HostState()),
-        *cuda_packages(settings),
+        *REPOSITORY_TOOLS,
         *python_packages(card, "distribution"),
         *snapshot_packages(settings),
         Package("nftables"),
     )
     return SurveyRequest(
         files=paths.surveyed,
-        packages=tuple(package.name for package in named),
+        # Which names the driver and the toolkit have depends on the host's distribution.
+        packages=(*(package.name for package in named), *DRIVER_NAMES, "cuda-toolkit-*"),
         units=(SERVICE, POWER_SERVICE, PERSISTENCE_SERVICE, CELL_FIREWALL_SERVICE),
         port=settings.port,
         service=SERVICE,
@@ -341,12 +350,8 @@ def survey_request(settings: Settings, card: EngineCard) -> SurveyRequest:
         models_directory=settings.models_directory,
         install_directory=settings.install_directory,
         second_copy=paths.second_copy or "",
+        keyring=NVIDIA_KEYRING,
     )
-
-
-def cuda_packages(settings: Settings) -> tuple[Package, ...]:
-    """The CUDA toolkit of the version in the settings."""
-    return (Package("nvidia-cuda-toolkit", f"{settings.cuda_version}."),)
 
 
 def cell_digest(settings: Settings, card: EngineCard, cell: Membership) -> str:
@@ -386,13 +391,16 @@ def make_plan(
         interface = state.addresses.get(cell.own_address, "")
         environment |= cell_environment(card, cell, interface)
     source = python_source(settings, state)
+    driver = plan_driver(settings, state)
+    if driver.cuda_directory is not None and card.device == "cuda":
+        # Where what compiles kernels at run time looks for a toolkit that is beside others.
+        environment["CUDA_HOME"] = driver.cuda_directory
     return Plan(
         settings=settings,
         card=card,
         paths=paths,
-        apt_sources=apt_sources(state, source),
-        driver_packages=driver_packages(settings, state),
-        cuda_packages=cuda_packages(settings),
+        apt_sources=apt_sources(state, source, driver_components(driver, state)),
+        driver=driver,
         python_packages=python_packages(card, source),
         python_source=source,
         package_source=package_source(settings),

@@ -8,14 +8,21 @@ from collections.abc import Iterator
 from fortyninety.cards import CARDS_BY_PCI_DEVICE, card_named
 from fortyninety.cell import Membership, member_problems
 from fortyninety.command_line import FlagAbsent
+from fortyninety.driver_packages import (
+    DISTRIBUTION_DRIVERS,
+    SUPPORTED_DISTRIBUTIONS,
+    changes_driver,
+    driver_source,
+    wanted_version,
+)
+from fortyninety.driver_pins import installed_module
 from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
 from fortyninety.engine_lock import seal_problem
 from fortyninety.facts.survey import HostState
+from fortyninety.nvidia_repository import OLDEST_BRANCHES, UBUNTU_NAMES_END
 from fortyninety.plan import (
-    DRIVER_PACKAGE,
     PYTHON_SOURCES,
-    SUPPORTED_DISTRIBUTIONS,
-    installed_driver,
+    RUN_FILE_UNINSTALLER,
     make_plan,
     tensor_parallel_size,
 )
@@ -42,6 +49,15 @@ def settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
             "driver_branch",
             str(settings.driver_branch),
             f"{card.driver_floor} or later for engine {card.release}",
+        )
+    version = settings.driver_version
+    if version is not None and int(version.partition(".")[0]) != settings.driver_branch:
+        yield Problem(
+            host,
+            "driver_version",
+            repr(version),
+            f"one of branch {settings.driver_branch}",
+            "Set driver_branch with it",
         )
     if card_named(settings.gpu_model) is None:
         yield Problem(
@@ -129,7 +145,7 @@ def _system_problems(host: str, state: HostState) -> Iterator[Problem]:
             "distribution",
             state.distribution_name,
             " or ".join(SUPPORTED_DISTRIBUTIONS.values()),
-            "Its own archive must carry NVIDIA driver 550 or later",
+            "On another one only a driver that its image brings could be used, and nobody tried",
         )
     elif not any(each.suite == state.codename for each in state.apt_archives):
         yield Problem(
@@ -165,8 +181,30 @@ def _python_problems(host: str, settings: Settings, state: HostState) -> Iterato
 
 
 def _driver_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+    if (state.distribution, state.distribution_version) not in SUPPORTED_DISTRIBUTIONS:
+        return
+    if driver_source(settings, state) == "present":
+        yield from _present_driver_problems(host, settings, state)
+        return
+    yield from _source_problems(host, settings, state)
+    if RUN_FILE_UNINSTALLER in state.files:
+        yield Problem(
+            host,
+            "driver",
+            f"installed by NVIDIA's own installer ({RUN_FILE_UNINSTALLER} is there)",
+            "a driver that came from packages, or none",
+            "Remove it with nvidia-uninstall, or keep it with driver_source = 'present'",
+        )
+    if not settings.allow_reboot and state.loaded_driver and changes_driver(settings, state):
+        yield Problem(
+            host,
+            "driver",
+            f"{state.loaded_driver}, in memory",
+            f"{wanted_version(settings)}*, which takes a reboot, and allow_reboot is False",
+            "Set allow_reboot = True, or leave the driver as it is",
+        )
     floor = load_engine_card(settings.engine).driver_floor
-    installed = installed_driver(state, DRIVER_PACKAGE) or state.loaded_driver
+    installed = installed_module(state) or state.loaded_driver
     if floor is None or installed is None or int(installed.partition(".")[0]) >= floor:
         return
     # A later branch may be on its way: then the driver's stage brings it.
@@ -174,9 +212,69 @@ def _driver_problems(host: str, settings: Settings, state: HostState) -> Iterato
         yield Problem(
             host,
             "driver",
-            installed,
+            installed.partition("-")[0],
             f"{floor} or later for engine {settings.engine}",
             f"Choose another engine, or bring the driver to branch {floor}",
+        )
+
+
+def _present_driver_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+    """What is wrong with a driver that is not to be touched."""
+    remedy = "Put it right in the host's image, or have it installed: driver_source = 'auto'"
+    loaded = state.loaded_driver
+    if loaded is None:
+        yield Problem(
+            host,
+            "driver",
+            f"out of use (nvidia-smi says: {state.gpu_error})"
+            if state.gpu_error
+            else "absent (there is no nvidia-smi, or no card that it shows)",
+            f"{settings.driver_branch} or later, in memory, since driver_source is 'present'",
+            remedy,
+        )
+    elif int(loaded.partition(".")[0]) < settings.driver_branch:
+        yield Problem(
+            host,
+            "driver",
+            loaded,
+            f"{settings.driver_branch} or later, since driver_source is 'present'",
+            remedy,
+        )
+
+
+def _source_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+    """Where the wanted driver or toolkit is not to be had for the host's distribution."""
+    distribution = (state.distribution, state.distribution_version)
+    name, branch = SUPPORTED_DISTRIBUTIONS[distribution], settings.driver_branch
+    source = driver_source(settings, state)
+    own = DISTRIBUTION_DRIVERS.get(distribution)
+    if source == "distribution" and own != branch:
+        yield Problem(
+            host,
+            "driver_source",
+            "'distribution'",
+            f"'auto' or 'nvidia' for branch {branch} on {name}",
+            f"Its own archive has branch {own}" if own else "Its own archive has none from 550 on",
+        )
+    oldest = OLDEST_BRANCHES.get(distribution, 0)
+    fetched = not (installed_module(state) or "").startswith(wanted_version(settings))
+    public = source == "nvidia" and settings.nvidia_repository is None
+    if public and fetched and branch < oldest:
+        yield Problem(
+            host,
+            "driver_branch",
+            str(branch),
+            f"{oldest} or later in NVIDIA's repository for {name}"
+            + (f", or {own} of its own archive" if own else ""),
+            "Or name a repository that has it: nvidia_repository",
+        )
+    if source == "nvidia" and state.distribution == "ubuntu" and branch >= UBUNTU_NAMES_END:
+        yield Problem(
+            host,
+            "driver_branch",
+            str(branch),
+            f"earlier than {UBUNTU_NAMES_END} on {name}",
+            "NVIDIA renamed its packages for Ubuntu there, and these names are not known yet",
         )
 
 

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from pyinfra.api.arguments import all_global_arguments
 from pyinfra.connectors.ssh import ConnectorData
 
+from fortyninety.engine_card import driver_floor
 from fortyninety.problems import Problem
 from fortyninety.profiles import PROFILES, ProfileName
 
@@ -30,6 +31,10 @@ CardKey = Annotated[
     Field(pattern=r"^(GPU-[0-9a-f-]+|([0-9A-Fa-f]{4}){1,2}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])$"),
 ]
 CommitHash = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+
+# Branches of NVIDIA's driver, and the CUDA release that came with each (NVIDIA's table of the
+# drivers that each CUDA release needs, and the names of its installers).
+BRANCH_TOOLKITS = {550: "12.4", 580: "13.0", 590: "13.1"}
 
 # Settings whose value is not shown when it is wrong: somebody may have put the secret itself there.
 SECRET_KEYS = frozenset({"hub_token"})
@@ -50,6 +55,10 @@ PATTERN_MEANINGS = {
     "power_limit": "a whole number of at least 1, or a mapping from each card's UUID or PCI "
     "address to one",
     "cuda_version": "major.minor, as text",
+    "driver_version": "the version of a driver, as text, such as '550.163.01'",
+    "nvidia_repository": "an address that begins with http://, https:// or file:/, without a final "
+    "slash, and holds no user or password",
+    "nvidia_repository_key": "a full fingerprint of 40 hexadecimal digits in capitals",
     "model_revision": "a full commit hash of 40 hexadecimal digits (a branch name moves)",
     "model_repository": "organisation/name",
     "served_model_name": "a name without white space",
@@ -130,7 +139,16 @@ class Settings(BaseModel):
     power_limit: Watts | dict[CardKey, Watts]
 
     # The driver
+    driver_source: Literal["auto", "distribution", "nvidia", "present"]
+    # What the engine's card needs where the data says None: always a number once parsed.
     driver_branch: Annotated[int, Field(ge=550, le=999)]
+    driver_version: Annotated[str, Field(pattern=r"^\d{3}(\.\d+){1,2}$")] | None
+    driver_kernel_modules: Literal["auto", "proprietary", "open"]
+    nvidia_repository: (
+        Annotated[str, Field(pattern=r"^(https?://[^/\s@]+|file:/)(/[^\s@]*[^/\s@])?$")] | None
+    )
+    nvidia_repository_key: Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")] | None
+    # The branch's own toolkit where the data says None: always a version once parsed.
     cuda_version: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
     allow_reboot: bool
     reboot_timeout: Annotated[int, Field(ge=30, le=3600)]
@@ -145,6 +163,21 @@ class Settings(BaseModel):
         for key, value in asdict(profile).items():
             if key in filled and filled[key] is None:
                 filled[key] = value
+        return filled
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_engine(cls, data: dict[str, Any]) -> dict[str, Any]:
+        filled = dict(data)
+        if filled.get("driver_branch", 0) is None:
+            floor = driver_floor(filled.get("engine", ""))
+            filled["driver_branch"] = next(
+                (each for each in BRANCH_TOOLKITS if each >= floor), max(BRANCH_TOOLKITS)
+            )
+        branch = filled.get("driver_branch")
+        if filled.get("cuda_version", "") is None and isinstance(branch, int):
+            known = [each for each in BRANCH_TOOLKITS if each <= branch]
+            filled["cuda_version"] = BRANCH_TOOLKITS[max(known, default=min(BRANCH_TOOLKITS))]
         return filled
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -23,6 +23,8 @@ TWO_AT_ONCE_BELOW = 10**9
 # Seconds for which a host serves its peers when nobody renews it, and between renewals.
 LIFETIME = 180
 RENEWAL = 45
+# Seconds that members who look at what they have wait for one that is to come and does not.
+APPEARANCE = 30
 
 LOCAL, CUT, WRONG_BYTES, REFUSED = 1, 3, 4, 5
 """How a step of `fortyninety/host/snapshot.py` ends when it fails."""
@@ -143,6 +145,8 @@ class Exchange:
         self._whole: dict[str, Member] = {}
         self._verified: dict[str, set[str]] = {}
         self._waiting: set[str] = set()
+        self._expected: set[str] = set()
+        self._expected_until: float | None = None
         self._orders: dict[str, Transfer | Exhausted] = {}
         self._receiving: set[str] = set()
         self._joined: set[str] = set()
@@ -157,6 +161,17 @@ class Exchange:
             if self._distribution is not None:
                 self._distribution.add(member.name, range(len(self._parts)))
 
+    def expect(self, names: Iterable[str]) -> None:
+        """The members that are about to call `supply`.
+
+        Nothing is fetched before they too said what they have: one whose reading took longer may
+        hold what would leave the hub once more. One that does not come is waited for APPEARANCE
+        seconds.
+        """
+        with self._changed:
+            if self._peers:
+                self._expected = set(names) - self._receiving
+
     def supply(self, member: Member, settled: Settled, allow: list[str]) -> int:
         """Bring the snapshot to one member, publish it there, and return its size in bytes.
 
@@ -166,6 +181,7 @@ class Exchange:
         name = member.name
         with self._changed:
             self._receiving.add(name)
+            self._expected.discard(name)
             self._settled[name] = settled
         try:
             self._read_index(member)
@@ -258,6 +274,8 @@ class Exchange:
             ]
             self._members[member.name] = member
             self._joined.add(member.name)
+            if self._expected_until is None:
+                self._expected_until = time.monotonic() + APPEARANCE
             self._distribution.add(member.name, have)
             self._assign()
 
@@ -308,7 +326,7 @@ class Exchange:
         """What is fetched at one go: everything where nobody waits for the first part of it."""
         with self._changed:
             assert self._distribution is not None
-            if transfer.sender == HUB and (len(self._receiving) == 1 or not self._peers):
+            if transfer.sender == HUB and (self._alone() or not self._peers):
                 return sorted(self._distribution.lacks(transfer.receiver))
             return [transfer.part]
 
@@ -320,16 +338,32 @@ class Exchange:
             self._waiting.add(name)
             self._assign()
             while name not in self._orders:
-                self._changed.wait()
+                self._changed.wait(self._patience())
+                self._assign()
             order = self._orders.pop(name)
         if isinstance(order, Exhausted):
             raise order
         return order
 
+    def _alone(self) -> bool:
+        return len(self._receiving | self._expected) == 1
+
+    def _patience(self) -> float | None:
+        """The seconds for which those who are to come are waited for, or None for no longer."""
+        if not self._expected or self._expected_until is None:
+            return None
+        left = self._expected_until - time.monotonic()
+        if left > 0:
+            return left
+        self._expected.clear()
+        return None
+
     def _assign(self) -> None:
         """Give those who wait what they can do now. Called with the lock held."""
         # Not before all of them said what they have: nothing is fetched that one of them can give.
         if self._distribution is None or self._receiving - self._joined:
+            return
+        if self._expected and self._patience() is not None:
             return
         orders = self._distribution.assign(self._waiting)
         self._waiting -= set(orders)
@@ -365,7 +399,7 @@ class Exchange:
                 self._report(member.name, f"it cannot hand on: {failed}")
 
         with self._changed:
-            if not self._peers or len(self._receiving) == 1:
+            if not self._peers or self._alone():
                 return
             self._members[member.name] = member
             thread = threading.Thread(target=start, daemon=True)
@@ -387,6 +421,7 @@ class Exchange:
                     "secret": self._serving.secret,
                     "rate": self.rate,
                     "lifetime": LIFETIME,
+                    "whole": giver.name in self._whole,
                 },
             )
             with self._changed:

@@ -167,12 +167,35 @@ power_limit = 400
 
 # --- The driver ---------------------------------------------------------------------------------
 
-# The branch of the NVIDIA driver, held at the version that was installed. Debian 13 carries
-# 550.163.01 itself.
-driver_branch = 550
+# Where the driver comes from: "distribution" is the host's own archive (Debian 13 carries
+# 550.163.01), "nvidia" is NVIDIA's apt repository for the host's distribution, "present" is the
+# host's image, whose driver is checked and never touched. "auto": the distribution's where it has
+# driver_branch, else NVIDIA's (docs/driver.md).
+driver_source = "auto"
 
-# The CUDA toolkit: Debian 13 carries 12.4.131 itself.
-cuda_version = "12.4"
+# The branch of the NVIDIA driver; None is 550, or 580 where the engine needs that. With
+# driver_source = "present" it is the least branch that is accepted.
+driver_branch = None
+
+# One version of the branch for every host, such as "550.163.01"; None is the latest there is when
+# the driver is first installed. Either way the host is held at what was installed.
+driver_version = None
+
+# NVIDIA's kernel modules: "proprietary" or "open"; the RTX 4090 takes both. "auto": proprietary up
+# to branch 555, open from 560 on, as NVIDIA recommends.
+driver_kernel_modules = "auto"
+
+# A mirror of https://developer.download.nvidia.com/compute/cuda/repos, with a folder for each
+# distribution in it (<address>/debian12/x86_64/); None is NVIDIA's own.
+nvidia_repository = None
+
+# The full fingerprint of the key that the repository is signed with; None is NVIDIA's. The mirror
+# has its key beside its packages, as <last eight digits in lower case>.pub.
+nvidia_repository_key = None
+
+# The CUDA toolkit; None is the one that came with the driver's branch: 12.4 with 550 (Debian 13
+# carries it itself), 13.0 with 580, 13.1 with 590. It stands beside others and brings no driver.
+cuda_version = None
 
 # A new driver needs a reboot before it is in memory. With False the run stops there and says so.
 allow_reboot = True

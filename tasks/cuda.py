@@ -2,16 +2,32 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.operations import apt
-from fortyninety.plan import Plan
+from fortyninety.operations import apt, cuda, files
+from fortyninety.plan import NVCC, Plan
+from fortyninety.templates import render
 
 
 @deploy("CUDA")
 def install(plan: Plan) -> None:
-    """The toolkit of the settings' version, held."""
+    """The toolkit of the settings' version, held, beside others, and its compiler on the path."""
+    cuda.without_driver(
+        plan.driver.cuda_packages,
+        lock_timeout=plan.settings.apt_lock_timeout,
+        name="See that the toolkit brings no driver along",
+    )
     apt.packages(
-        plan.cuda_packages,
+        plan.driver.cuda_packages,
         hold=True,
         lock_timeout=plan.settings.apt_lock_timeout,
         name=f"Install CUDA toolkit {plan.settings.cuda_version}",
     )
+    if plan.driver.nvcc is None:
+        files.no_link(NVCC, plan.paths.nvcc, name="Leave the path to the distribution's compiler")
+        return
+    files.file(
+        plan.paths.nvcc,
+        render("nvcc.j2", nvcc=plan.driver.nvcc),
+        mode="755",
+        name="Say which toolkit's compiler is the host's",
+    )
+    files.link(NVCC, plan.paths.nvcc, name="Put that compiler on everybody's path")

@@ -2,12 +2,22 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.operations import apt, files, kernel_module, reboot
+from fortyninety.operations import (
+    apt,
+    driver_change,
+    files,
+    kernel_module,
+    reboot,
+    repository_key,
+)
 from fortyninety.plan import (
     ARCHIVE_SOURCES,
-    DRIVER_PACKAGE,
+    DRIVER_PREFERENCES,
     NOUVEAU_CONFIGURATION,
+    NVIDIA_KEYRING,
     PYTHON_PREFERENCES,
+    SERVICE,
+    UNATTENDED_UPGRADES,
     Plan,
 )
 from fortyninety.templates import render
@@ -16,6 +26,13 @@ from fortyninety.templates import render
 @deploy("Driver")
 def install(plan: Plan) -> None:
     """Sources, packages, and a reboot where the module in memory is not the installed one."""
+    sources(plan)
+    if plan.driver.pins is not None:  # None: the image brings a driver, which is not touched.
+        change(plan)
+
+
+def sources(plan: Plan) -> None:
+    """What apt fetches from, and whose signature it takes."""
     if plan.python_suite is not None:
         files.file(
             PYTHON_PREFERENCES,
@@ -26,31 +43,88 @@ def install(plan: Plan) -> None:
             ),
             name=f"Keep the suite with Python {plan.card.python} at a low priority",
         )
+    if plan.driver.repository is not None:
+        apt.packages(
+            plan.driver.tools,
+            lock_timeout=plan.settings.apt_lock_timeout,
+            name="Install what a repository's key is read with",
+        )
+        repository_key.trusted(
+            NVIDIA_KEYRING,
+            address=plan.driver.repository.key_address,
+            fingerprint=plan.driver.repository.fingerprint,
+            name="Fetch the repository's key and trust it if it is the expected one",
+        )
+    if plan.driver.never_taken:
+        files.file(
+            DRIVER_PREFERENCES,
+            render("fortyninety-driver.preferences.j2", pins=plan.driver.never_taken),
+            name="Take no driver from the toolkit's repository",
+        )
     files.file(
         ARCHIVE_SOURCES,
-        render("fortyninety.sources.j2", sources=plan.apt_sources),
+        render(
+            "fortyninety.sources.j2",
+            sources=plan.apt_sources,
+            repository=plan.driver.repository,
+            keyring=NVIDIA_KEYRING,
+        ),
         name="Add the archive's components with the driver",
     )
+
+
+def change(plan: Plan) -> None:
+    """The driver of the plan in the place of none or of another, kept, and in memory."""
     files.file(
         NOUVEAU_CONFIGURATION,
         render("fortyninety-nouveau.conf.j2"),
         then="update-initramfs -u",
         name="Keep nouveau from the cards",
     )
+    keep(plan, "Have apt take no other driver")
+    driver_change.prepared(
+        plan.driver.pins,
+        plan.driver.packages,
+        without=plan.driver.obsolete,
+        service=SERVICE,
+        lock_timeout=plan.settings.apt_lock_timeout,
+        name="Make way where there is another driver",
+    )
     apt.packages(
-        plan.driver_packages,
-        hold=True,
+        (*plan.driver.headers, *plan.driver.packages),
+        without=plan.driver.obsolete,
         lock_timeout=plan.settings.apt_lock_timeout,
         name=f"Install driver {plan.settings.driver_branch} and build its module",
     )
     kernel_module.built(
-        DRIVER_PACKAGE,
+        plan.driver.packages[0].name,
         lock_timeout=plan.settings.apt_lock_timeout,
         name="Build its module for the kernel that boots next",
     )
+    driver_change.cleared(
+        plan.driver.pins,
+        lock_timeout=plan.settings.apt_lock_timeout,
+        name="Remove what another driver left behind",
+    )
+    keep(plan, "Pin the driver that was installed")
+    driver_change.held(
+        plan.driver.pins,
+        lock_timeout=plan.settings.apt_lock_timeout,
+        name="Hold every package of the driver",
+    )
     reboot.into_driver(
-        DRIVER_PACKAGE,
+        plan.driver.packages[0].name,
         allowed=plan.settings.allow_reboot,
         timeout=plan.settings.reboot_timeout,
         name="Reboot if the installed driver is not in memory",
+    )
+
+
+def keep(plan: Plan, name: str) -> None:
+    """apt's preferences and unattended upgrades' exceptions for the driver as it is by now."""
+    driver_change.pinned(
+        plan.driver.pins,
+        preferences=DRIVER_PREFERENCES,
+        unattended=UNATTENDED_UPGRADES,
+        name=name,
     )

@@ -16,6 +16,8 @@ RETRIES = 3
 class UnreachableArchives(FactBase[dict[str, str]]):
     """Of archives given as "<address> <suite>", those that do not answer, with what apt says.
 
+    The suite of a repository without suites is "/", and its address ends with one.
+
     apt fetches as it would for an installation, through whatever proxy the host has set up, into a
     folder that is removed again.
     """
@@ -25,10 +27,14 @@ class UnreachableArchives(FactBase[dict[str, str]]):
         return f"""
 folder=$(mktemp -d)
 for archive in {shlex.join(archives)}; do
+  case $archive in
+    *' /') index=${{archive% /}}InRelease ;;
+    *) index=${{archive% *}}/dists/${{archive#* }}/InRelease ;;
+  esac
   said=$(/usr/lib/apt/apt-helper -o Acquire::Retries={RETRIES} \\
     -o Acquire::http::Timeout={TIMEOUT} \\
     -o Acquire::https::Timeout={TIMEOUT} download-file \\
-    "${{archive% *}}/dists/${{archive#* }}/InRelease" "$folder/InRelease" 2>&1) && continue
+    "$index" "$folder/InRelease" 2>&1) && continue
   printf '%s\\t%s\\n' "$archive" "$(printf '%s' "$said" | tail -n 3 | tr '\\n' ' ')"
 done
 rm -rf "$folder"

@@ -19,10 +19,24 @@ from fortyninety.facts.throttling import throttle_reasons
 
 SCRIPT = (Path(__file__).parent / "survey.sh").read_text()
 
+# Names that packages of a driver have, of any source and branch; dpkg's and apt's patterns alike.
+# Narrow: libnvjitlink-12-4, for one, is of a toolkit.
+DRIVER_NAMES = (
+    "*nvidia*",
+    "libcuda1",
+    "libcudadebugger1",
+    "libnvcuvid1",
+    "libnvoptix1",
+    "cuda-drivers*",
+)
+
 
 @dataclass(frozen=True)
 class SurveyRequest:
-    """What to look at on a host beyond what is looked at on every host. Paths have no blanks."""
+    """What to look at on a host beyond what is looked at on every host. Paths have no blanks.
+
+    `packages` may hold patterns; `keyring` is the keyring of a repository.
+    """
 
     files: tuple[str, ...]
     packages: tuple[str, ...]
@@ -34,6 +48,7 @@ class SurveyRequest:
     models_directory: str
     install_directory: str
     second_copy: str = ""
+    keyring: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +144,8 @@ class HostState:
     set to start, where that can be told. `secure_boot` is None where it is off, and else
     "enrolled", "none" before DKMS made a key, "unknown", or the certificate that the firmware does
     not know. `pci_addresses` are those of `pci_cards`. `cell_firewall` is what the table in the
-    kernel was made from.
+    kernel was made from. `keyring` holds the fingerprints of the keys in the keyring that was asked
+    for.
     `snapshot` and `second_copy` are "whole", "touched" where a file was written to since it was
     published, "damaged", or None where there is none. `snapshot_begun` is what there is of it in
     bytes, `commits` are the folders of published commits, oldest first, and `leftovers` those of
@@ -145,6 +161,7 @@ class HostState:
     apt_archives: list[AptArchive] = field(default_factory=list)
     packages: dict[str, PackageState] = field(default_factory=dict)
     dpkg_interrupted: bool = False
+    keyring: tuple[str, ...] = ()
     kernels: dict[str, str | None] = field(default_factory=dict)
     dkms: list[DkmsState] = field(default_factory=list)
     boot_kernel: str | None = None
@@ -218,6 +235,7 @@ class Survey(FactBase[HostState]):
             "models_directory": request.models_directory,
             "install_directory": request.install_directory,
             "second_copy": request.second_copy,
+            "keyring": request.keyring,
         }
         head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
         return f"{head}\n{SCRIPT}"
@@ -251,13 +269,15 @@ def _read(output: list[str]) -> HostState:
     state.boot_id = records["boot"][0][0]
     state.apt_archives = [
         AptArchive(entry.rpartition(":")[0], address, suite, component)
-        for entry, address, suite, component in records["apt"]
+        # A repository without suites has no component either, and a line may lose its end.
+        for entry, address, suite, component in ([*fields, ""][:4] for fields in records["apt"])
     ]
     state.packages = {
         name: PackageState(version if status == "installed" else None, want == "hold")
         for name, version, want, status in records["package"]
     }
     state.dpkg_interrupted = "dpkg-broken" in records
+    state.keyring = tuple(fingerprint for (fingerprint,) in records["keyring"])
     state.kernels = {kernel: version or None for kernel, version in records["kernel"]}
     state.dkms = [DkmsState(version, kernel, mark) for version, kernel, mark in records["dkms"]]
     state.boot_kernel = _read_boot_kernel(records)

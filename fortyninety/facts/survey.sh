@@ -1,6 +1,6 @@
 # Everything a deploy needs to know of a host, read in one round trip and changing nothing.
 # Set before it runs: files, packages, units, ports, snapshot, second_copy, service, user,
-# models_directory, install_directory.
+# models_directory, install_directory, keyring.
 # Prints one record a line: its kind, then its fields, separated by tabs. A missing tool leaves its
 # records out; nothing here may make the whole script fail.
 LC_ALL=C
@@ -15,10 +15,14 @@ read -r boot </proc/sys/kernel/random/boot_id && printf 'boot\t%s\n' "$boot"
 # The archives that apt is set up with, fetched yet or not, and the file that says so.
 apt-get indextargets --no-release-info --format 'apt	$(SOURCESENTRY)	$(REPO_URI)	$(RELEASE)	$(COMPONENT)' \
   'Created-By: Packages' 2>/dev/null | sort -u
+set -f # the patterns are dpkg's, not the shell's
 dpkg-query -W -f 'package\t${Package}\t${Version}\t${db:Status-Want}\t${db:Status-Status}\n' \
   $packages 'linux-image-*' 'linux-headers-*' 2>/dev/null
+set +f
 [ -z "$(dpkg --audit 2>/dev/null)" ] && [ -z "$(ls /var/lib/dpkg/updates 2>/dev/null)" ] ||
   printf 'dpkg-broken\n'
+[ ! -s "$keyring" ] || gpg --show-keys --with-colons "$keyring" 2>/dev/null |
+  awk -F: '$1 == "pub" { key = 1 } $1 == "fpr" && key { print "keyring\t" $10; key = 0 }'
 
 # The kernels that can boot, oldest first, and the NVIDIA module that each has. DKMS says its version
 # in the name of a link; modinfo would unpack 60 MB for it.

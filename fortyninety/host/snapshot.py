@@ -728,7 +728,10 @@ def serve(places: Places, request: dict[str, Any]) -> dict[str, Any]:
     open for longer. Serving again renews it under a new secret.
     """
     stop_serving()
-    source = places.published if places.published.exists() else places.partial
+    # The verified files of a host that is being put right are not in what it has published: that
+    # may be damaged, and is removed in the middle. Of a whole one the other is a leftover.
+    whole = request["whole"] or not places.partial.exists()
+    source = places.published if whole else places.partial
     PEER_FOLDER.mkdir(mode=0o700)
     (PEER_FOLDER / "export").mkdir()
     for name, text in (

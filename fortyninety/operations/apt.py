@@ -92,16 +92,7 @@ def packages(
     if not missing and not removed and not loose and not state.dpkg_interrupted:
         host.noop(f"{', '.join(each.name for each in wanted)}: installed{' and held' * hold}")
         return
-    differs(
-        *(["dpkg was interrupted; expected every package configured"] * state.dpkg_interrupted),
-        *(
-            f"{each.name} is {state.installed(each.name) or 'not installed'}; expected "
-            f"{each.version or 'it'}{'*' * bool(each.version)} installed"
-            for each in missing
-        ),
-        *(f"{name} is installed; expected it gone" for name in removed),
-        *(f"{name} is not held; expected it held" for name in loose),
-    )
+    differs(*_differences(state, missing, removed, loose))
     if state.dpkg_interrupted:
         yield apt_command(REPAIR, "repairing an interrupted dpkg", lock_timeout)
     if missing or removed:
@@ -113,13 +104,27 @@ def packages(
         yield apt_command(f"apt-mark hold {names}", "holding packages", lock_timeout)
 
 
+def _differences(
+    state: HostState, missing: Sequence[Package], removed: Sequence[str], loose: Sequence[str]
+) -> Iterator[str]:
+    if state.dpkg_interrupted:
+        yield "dpkg was interrupted"
+    for package in missing:
+        found = state.installed(package.name) or "not installed"
+        yield f"{package.name} is {found}; expected {package.version or 'it installed'}"
+    for name in removed:
+        yield f"{name} is {state.installed(name)}; expected it gone"
+    known = {package.name for package in missing}
+    yield from (f"{name} is not held" for name in loose if name not in known)
+
+
 def transaction(missing: Sequence[Package], removed: Sequence[str]) -> str:
     """Options and words for apt-get's install that bring `missing` and take `removed` away."""
     words = [*(each.specification for each in missing), *(f"{name}-" for name in removed)]
     return (
         "--no-install-recommends --allow-change-held-packages --allow-downgrades "
         f"{shlex.join(words)}"
-    )
+    ).rstrip()
 
 
 def apt_command(command: str, doing: str, lock_timeout: int = LOCK_TIMEOUT) -> FunctionCommand:
@@ -230,7 +235,7 @@ def _say_why(host: Host, doing: str, output: str) -> None:
     said = " / ".join(reasons(output))
     if "make.log" in output:
         said = f"{said} / {_build_log(host)}"
-    say_failed(host, f"{doing}: {said}. {remedy(output)}")
+    say_failed(host, f"{doing}: {said.rstrip('.')}. {remedy(output)}")
 
 
 def _build_log(host: Host) -> str:

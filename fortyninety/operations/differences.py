@@ -55,7 +55,9 @@ def reasons_of(host: Host, operation_hash: str) -> Reasons:
 
 def _current() -> Reasons | None:
     """The record of the operation at work, or None outside of one and while it is carried out."""
-    if not ctx_host.isset() or ctx_state.get().is_executing:  # type: ignore[no-untyped-call]
+    if not ctx_host.isset() or not ctx_state.isset():  # type: ignore[no-untyped-call]
+        return None
+    if ctx_state.get().is_executing:  # type: ignore[no-untyped-call]
         return None
     host: Host = ctx_host.get()  # type: ignore[no-untyped-call]
     if host.current_op_hash is None:

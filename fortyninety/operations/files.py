@@ -30,6 +30,25 @@ def file(
 
     `path` must be among the survey's files. `then` is a shell command that runs after a change.
     """
+    commands = list(file_commands(state, path, content, mode=mode, owner=owner, group=group))
+    if not commands:
+        host.noop(f"{path} is as it should be")
+        return
+    yield from commands
+    if then is not None:
+        yield then
+
+
+def file_commands(
+    state: HostState,
+    path: str,
+    content: str,
+    *,
+    mode: str = "644",
+    owner: str = "root",
+    group: str = "root",
+) -> Iterator[Command]:
+    """What makes a file of exactly `content`; nothing where it is there."""
     data = content.encode()
     now = state.files.get(path)
     if (
@@ -38,7 +57,6 @@ def file(
         and now.sha256 == hashlib.sha256(data).hexdigest()
         and (now.mode, now.owner, now.group) == (mode, owner, group)
     ):
-        host.noop(f"{path} is as it should be")
         return
     differs(*_file_differences(path, now, hashlib.sha256(data).hexdigest(), (mode, owner, group)))
     target = shlex.quote(path)
@@ -49,8 +67,6 @@ def file(
         f"chown {shlex.quote(owner)}:{shlex.quote(group)} {beside} && "
         f"chmod {mode} {beside} && mv -fT {beside} {target}"
     )
-    if then is not None:
-        yield then
 
 
 @converging
@@ -63,6 +79,17 @@ def link(state: HostState, path: str, target: str) -> Iterator[Command]:
     differs(f"{path} {_points_to(now)}; expected a link to {target}")
     beside = shlex.quote(f"{path}.fortyninety-new")
     yield f"ln -sfn {shlex.quote(target)} {beside} && mv -fT {beside} {shlex.quote(path)}"
+
+
+@converging
+def no_link(state: HostState, path: str, target: str) -> Iterator[Command]:
+    """No symbolic link at `path` to `target`; whatever else is there stays."""
+    now = state.files.get(path)
+    if now is None or now.target != target:
+        host.noop(f"{path} does not point to {target}")
+        return
+    differs(f"{path} points to {target}; expected no such link")
+    yield f"rm -f {shlex.quote(path)}"
 
 
 def _file_differences(

@@ -10,6 +10,7 @@ from pyinfra import host
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.apt import LOCK_TIMEOUT, QUIETLY, apt_command
 from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.differences import differs
 from fortyninety.plan import installed_driver
 
 
@@ -28,6 +29,8 @@ def built(
     if state.kernels[kernel] == version:
         host.noop(f"kernel {kernel} has the module of driver {version}")
         return
+    found = state.kernels[kernel] or "no module"
+    differs(f"kernel {kernel} has {found}; expected that of driver {version}")
     yield apt_command(
         f"{QUIETLY} dkms autoinstall -k {shlex.quote(kernel)}",
         f"building the module for kernel {kernel}",

@@ -34,10 +34,12 @@ def capped(
     if problems:
         yield failing("; ".join(str(problem) for problem in problems))
         return
-    differs(*uncapped(state, limit))
-    commands = unit_commands(state, unit_name, current=not uncapped(state, limit))
+    wrong = uncapped(state, limit)
+    differs(*wrong)
+    commands = unit_commands(state, unit_name, current=not wrong)
     # A unit that an earlier release of this project enabled comes back at boot alone.
     if persistence_service not in state.unit(unit_name, "WantedBy").split():
+        differs(f"{unit_name} is not started with {persistence_service}")
         commands.insert(
             0, f"systemctl daemon-reload && systemctl reenable --quiet {shlex.quote(unit_name)}"
         )

@@ -367,6 +367,8 @@ def test_the_engine_says_that_it_took_its_flags(
     if not wished[line]:
         pytest.skip(f"the card of {card.release} has no line for {line} as it is set")
     if not any(card.log_lines["ready"] in text for _, text in log):
+        if settings.cell:
+            return  # Of a cell only the head says that it is ready, and what it took.
         pytest.skip(f"the journal no longer has the start of {SERVICE}")
     missing = [each for each in card.log_lines[line] if not any(each in text for _, text in log)]
     assert not missing, (

@@ -41,7 +41,6 @@ def test_there_are_enough_of_them_and_each_says_what_it_needs_to() -> None:
         assert each.says or each.drift_says, each.name
 
 
-@pytest.mark.skip(reason="not green yet: run it by hand, or bench/breakages one at a time")
 @pytest.mark.parametrize("batch", BATCHES)
 def test_what_breaks_is_named_shown_and_put_right(converged: LabHost, batch: str) -> None:
     breakages = [each for each in BREAKAGES if each.batch == batch]

@@ -77,7 +77,8 @@ class LocalMember:
         export = folder / "export"
         export.mkdir(parents=True)
         published = self.model / request["revision"]
-        source = published if published.exists() else self.model / f".partial-{published.name}"
+        partial = self.model / f".partial-{published.name}"
+        source = published if request["whole"] or not partial.exists() else partial
         if self.corrupt is None:
             subprocess.run(["mount", "--bind", source, export], check=True)
         else:

@@ -148,7 +148,7 @@ def test_an_inventory_is_read_by_pyinfra_with_its_groups_and_data(tmp_path: Path
     (found,) = boxes(str(inventory))
     assert found.name == "box-1" and {"cellar", "fleet"} <= set(found.groups)
     assert found.data["gpu_count"] == 4
-    assert found.data["driver_branch"]  # of group_data/all.py
+    assert found.data["power_limit"]  # of group_data/all.py
     assert boxes_from_json(boxes_to_json((found,))) == (found,)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 import pytest
 
+from fortyninety.driver_packages import plan_driver
 from fortyninety.engine_card import load_engine_card
 from fortyninety.facts.survey import AptArchive, HostState, PackageState
 from fortyninety.operations.apt import Package
@@ -12,7 +15,6 @@ from fortyninety.plan import (
     ARCHIVE_SOURCES,
     AptSource,
     apt_sources,
-    driver_packages,
     installed_driver,
     make_plan,
     plan_paths,
@@ -23,6 +25,7 @@ from fortyninety.plan import (
 from tests.unit.readings import bare_host, settings
 
 ADDRESS = "http://archive.example/debian"
+COMPONENTS = ("contrib", "non-free", "non-free-firmware")
 
 
 def archives(*entries: tuple[str, str], file: str = "/etc/apt/sources.list") -> list[AptArchive]:
@@ -32,20 +35,20 @@ def archives(*entries: tuple[str, str], file: str = "/etc/apt/sources.list") -> 
 def test_the_driver_comes_with_headers_for_the_kernel_that_boots_next_and_for_its_upgrades() -> (
     None
 ):
-    names = [package.name for package in driver_packages(settings(), bare_host())]
-    assert names[:2] == ["linux-headers-amd64", "linux-headers-6.12.57+deb13-amd64"]
-    assert "nvidia-kernel-dkms" in names
+    names = [package.name for package in plan_driver(settings(), bare_host()).headers]
+    assert names == ["linux-headers-amd64", "linux-headers-6.12.57+deb13-amd64"]
 
 
 def test_the_driver_is_of_the_settings_branch() -> None:
-    wanted = {package.name: package.version for package in driver_packages(settings(), bare_host())}
+    packages = plan_driver(settings(), bare_host()).packages
+    wanted = {package.name: package.version for package in packages}
     assert wanted["nvidia-kernel-dkms"] == "550."
     assert wanted["libcuda1"] == "550."
 
 
 def test_missing_components_are_added_at_the_address_the_host_already_uses() -> None:
     state = bare_host(apt_archives=archives(("trixie", "main"), ("trixie", "non-free-firmware")))
-    assert apt_sources(state, "debian-12") == (
+    assert apt_sources(state, "debian-12", COMPONENTS) == (
         AptSource(ADDRESS, "trixie", ("contrib", "non-free")),
         AptSource(ADDRESS, "bookworm", ("main",)),
     )
@@ -54,14 +57,15 @@ def test_missing_components_are_added_at_the_address_the_host_already_uses() -> 
 def test_what_was_added_does_not_count_as_the_hosts_own_on_the_next_run() -> None:
     own = archives(("trixie", "main"))
     added = archives(("trixie", "contrib"), ("bookworm", "main"), file=ARCHIVE_SOURCES)
-    assert apt_sources(bare_host(apt_archives=own + added), "debian-12") == apt_sources(
-        bare_host(apt_archives=own), "debian-12"
+    with_added, without = bare_host(apt_archives=own + added), bare_host(apt_archives=own)
+    assert apt_sources(with_added, "debian-12", COMPONENTS) == apt_sources(
+        without, "debian-12", COMPONENTS
     )
 
 
 def test_without_an_archive_of_its_release_there_is_no_address_to_take() -> None:
     state = bare_host(apt_archives=archives(("bookworm", "main")))
-    assert apt_sources(state, "debian-12") == ()
+    assert apt_sources(state, "debian-12", COMPONENTS) == ()
 
 
 @pytest.mark.parametrize(
@@ -84,9 +88,15 @@ def test_a_package_is_right_at_a_version_that_begins_with_the_wanted_one(
 
 def test_every_package_that_is_installed_is_also_surveyed() -> None:
     chosen, card = settings(), load_engine_card("0.8.5.post1")
-    surveyed = set(survey_request(chosen, card).packages)
-    wanted = {package.name for package in (*driver_packages(chosen, HostState()),)}
-    assert wanted | {package.name for package in python_packages(card, "distribution")} <= surveyed
+    surveyed = survey_request(chosen, card).packages
+    plan = make_plan(chosen, card, HostState())
+    for package in (
+        *plan_driver(settings(driver_source="nvidia"), bare_host()).packages,
+        *plan.driver.packages,
+        *plan.driver.cuda_packages,
+        *python_packages(card, "distribution"),
+    ):
+        assert any(fnmatchcase(package.name, pattern) for pattern in surveyed), package.name
 
 
 def test_the_engine_lives_in_a_folder_named_by_its_release_and_lock() -> None:

@@ -24,8 +24,9 @@ def test_a_bare_two_card_box_is_accepted() -> None:
     ("changes", "expected"),
     [
         (
-            {"distribution_version": "12", "distribution_name": "Debian GNU/Linux 12 (bookworm)"},
-            "box1: distribution is Debian GNU/Linux 12 (bookworm); expected Debian 13",
+            {"distribution_version": "11", "distribution_name": "Debian GNU/Linux 11 (bullseye)"},
+            "box1: distribution is Debian GNU/Linux 11 (bullseye); expected Debian 12 or Debian 13 "
+            "or Ubuntu 22.04 or Ubuntu 24.04",
         ),
         ({"machine": "aarch64"}, "box1: machine is aarch64; expected x86_64"),
         ({"kernels": {}}, "box1: kernel is not in /boot; expected an installed linux-image"),
@@ -151,7 +152,7 @@ def refused(**changes: Any) -> list[str]:
             "box1: wheel_directory is None; expected a folder of wheels on the host",
         ),
         (
-            {"engine": "0.32.0"},
+            {"engine": "0.32.0", "driver_branch": 550},
             "box1: driver_branch is 550; expected 580 or later for engine 0.32.0",
         ),
     ],
@@ -180,7 +181,11 @@ def test_a_driver_below_the_engines_floor_is_refused_unless_a_later_one_is_on_it
     state = bare_host()
     if installed is not None:
         state.packages["nvidia-kernel-dkms"] = PackageState(installed, held=True)
-    problems = [
-        each for each in found(state, engine=engine, driver_branch=branch) if "driver" in each
-    ]
+    said = found(
+        state,
+        engine=engine,
+        driver_branch=branch,
+        nvidia_repository="http://mirror.example/cuda",
+    )
+    problems = [each for each in said if "driver" in each]
     assert (problems == []) is fine, problems

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -506,6 +507,37 @@ def test_a_host_that_has_it_supplies_the_others_while_the_hub_is_gone(
     assert_published(hub, second)
 
 
+def test_nothing_leaves_the_hub_before_the_host_that_reads_longest_said_what_it_has(
+    hub: Hub, members: MakeMembers
+) -> None:
+    early, holder = members(2)
+    assert supply(exchange_of(hub), holder) == {}
+    before = {path: sent(hub, path) for path in CONTENTS}
+    exchange = exchange_of(hub)
+    exchange.expect([early.name, holder.name])
+    failed: dict[str, str] = {}
+    thread = threading.Thread(target=lambda: failed.update(supply(exchange, early)))
+    thread.start()
+    while thread.is_alive() and not exchange._waiting:
+        time.sleep(0.01)
+    failed |= supply(exchange, holder)
+    thread.join()
+    assert failed == {}
+    assert_published(hub, early)
+    assert {path: sent(hub, path) for path in CONTENTS} == before
+
+
+def test_a_host_that_does_not_come_is_not_waited_for_for_ever(
+    hub: Hub, members: MakeMembers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_exchange, "APPEARANCE", 0.2)
+    (only,) = members(1)
+    exchange = exchange_of(hub)
+    exchange.expect([only.name, "lost"])
+    assert supply(exchange, only) == {}
+    assert_published(hub, only)
+
+
 def test_a_peer_that_serves_wrong_bytes_is_passed_over_for_the_hub(
     hub: Hub, members: MakeMembers
 ) -> None:
@@ -526,7 +558,7 @@ def test_a_member_without_the_secret_gets_nothing(hub: Hub, members: MakeMembers
     assert supply(exchange_of(hub), giver) == {}
     request = {
         **{"directory": str(giver.model), "revision": hub.commit, "port": PEER_PORT},
-        **{"members": ["127.0.0.1"], "secret": "right"},
+        **{"members": ["127.0.0.1"], "secret": "right", "whole": True},
     }
     giver.step("serve", request)
     address = f"rsync://snapshot@{giver.address}:{PEER_PORT}/snapshot/config.json"

@@ -1,0 +1,48 @@
+"""The CUDA toolkit, which must not bring a second driver along."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from pyinfra import host
+
+from fortyninety.facts.survey import HostState
+from fortyninety.operations.apt import APT_GET, LOCK_TIMEOUT, Package, apt_command, transaction
+from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.differences import only_asks
+
+# What of a driver a toolkit might drag in or take away: its library, its modules, its tools.
+DRIVER_PARTS = (
+    "^(libcuda1|libnvidia-ml1|libnvidia-compute(-[0-9]+)?|cuda-drivers(-[0-9]+)?|nvidia-driver.*"
+    "|nvidia-(open-)?kernel-(open-)?dkms|nvidia-open-kernel-dkms|nvidia-dkms(-.*)?)$"
+)
+
+
+@converging
+def without_driver(
+    state: HostState, wanted: Sequence[Package], *, lock_timeout: int = LOCK_TIMEOUT
+) -> Iterator[Command]:
+    """apt, asked beforehand, would neither install nor remove a driver for what is `wanted`."""
+    missing = [each for each in wanted if not each.satisfied_by(state.installed(each.name))]
+    if not missing:
+        host.noop("the toolkit is installed")
+        return
+    only_asks("whether the toolkit would bring a driver along, which apt is asked beforehand")
+    yield apt_command(f"{APT_GET} update", "fetching package lists", lock_timeout)
+    names = " ".join(each.name for each in missing)
+    yield f"""
+if ! planned=$({APT_GET} --simulate install {transaction(missing, ())}); then
+  echo "apt finds no way to install {names} and keep the driver; nothing was installed." \\
+    "Choose another cuda_version, or the driver_branch that it came with" >&2
+  exit 1
+fi
+driver=$(printf '%s\\n' "$planned" | awk '$1 == "Inst" || $1 == "Remv" {{ print $2 }}' |
+  grep -Ex {shlex.quote(DRIVER_PARTS)} | tr '\\n' ' ')
+if [ -n "$driver" ]; then
+  echo "{names} would install or remove $driver; expected no part of a driver." \\
+    "Nothing of the toolkit was installed: choose another cuda_version, or look at" \\
+    "\\`apt-get --simulate install\\` on the host" >&2
+  exit 1
+fi
+""".strip()

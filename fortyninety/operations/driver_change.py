@@ -1,0 +1,159 @@
+"""Making way for another driver, and keeping the one that is there."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from pyinfra import host
+
+from fortyninety.driver_packages import held_headers
+from fortyninety.driver_pins import DriverPins
+from fortyninety.facts.survey import HostState
+from fortyninety.operations.apt import (
+    APT_GET,
+    LOCK_TIMEOUT,
+    Package,
+    apt_command,
+    transaction,
+)
+from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.differences import differs
+from fortyninety.operations.files import file_commands
+from fortyninety.templates import render
+
+
+@converging
+def pinned(
+    state: HostState, pins: DriverPins, *, preferences: str, unattended: str
+) -> Iterator[Command]:
+    """apt's preferences, and what unattended upgrades leave alone, for the driver as it is now.
+
+    Before a driver of the wanted branch is there, apt is told to take that branch alone; a package
+    that names its branch may ask for any later one. Afterwards exactly what is there is pinned.
+    """
+    commands = [
+        *file_commands(
+            state,
+            preferences,
+            render("fortyninety-driver.preferences.j2", pins=pins.pins(state)),
+        ),
+        *file_commands(
+            state,
+            unattended,
+            render("fortyninety-driver.unattended-upgrades.j2", blacklist=pins.blacklist(state)),
+        ),
+    ]
+    if not commands:
+        host.noop(f"driver {pins.version(state)} is pinned")
+    yield from commands
+
+
+@converging
+def prepared(
+    state: HostState,
+    pins: DriverPins,
+    wanted: Sequence[Package],
+    *,
+    without: Sequence[str],
+    service: str,
+    lock_timeout: int = LOCK_TIMEOUT,
+) -> Iterator[Command]:
+    """Where another driver is there: its successor fetched, its holds released, `service` stopped.
+
+    From the moment that its libraries are replaced until the reboot nothing can start on the cards.
+    So everything is fetched, and apt finds its way, while the service still answers.
+    """
+    if not pins.replaces(state):
+        host.noop("no other driver has to make way")
+        return
+    missing = [each for each in wanted if not each.satisfied_by(state.installed(each.name))]
+    removed = [name for name in without if state.installed(name) is not None]
+    held = [name for name in pins.installed(state) if state.packages[name].held]
+    differs("another driver is installed", *(f"{name} has to go" for name in removed))
+    if held:
+        release = f"apt-mark unhold {shlex.join(held)} >/dev/null"
+        yield apt_command(release, "releasing the driver's holds", lock_timeout)
+    yield apt_command(f"{APT_GET} update", "fetching package lists", lock_timeout)
+    yield apt_command(
+        f"{APT_GET} install --download-only {transaction(missing, removed)}",
+        "fetching the driver's packages",
+        lock_timeout,
+    )
+    if state.unit(service, "ActiveState") in ("active", "activating", "reloading"):
+        yield f"systemctl stop {shlex.quote(service)}"
+
+
+@converging
+def cleared(
+    state: HostState, pins: DriverPins, *, lock_timeout: int = LOCK_TIMEOUT
+) -> Iterator[Command]:
+    """Nothing of another version of the driver beside this one: taken along, or else removed.
+
+    The host fails, with nothing changed, where apt would remove something else with it.
+    """
+    names = pins.left_behind(state)
+    if not names:
+        host.noop("nothing of another driver is there")
+        return
+    differs(*(f"{name} is of another driver than {pins.version(state)}" for name in names))
+    install = f"install {transaction((), ())}"
+    script = f"""
+words=
+for name in {shlex.join(names)}; do
+  candidate=$(LC_ALL=C apt-cache policy "$name" | sed -n 's/^  Candidate: //p')
+  case $candidate in
+    {shlex.quote(pins.wanted)}*) words="$words $name=$candidate" ;;
+    *) words="$words $name-" ;;
+  esac
+done
+more=$({APT_GET} --simulate {install} $words | awk '$1 == "Remv" {{ print $2 }}' |
+  grep -Fvx {" ".join(f"-e {shlex.quote(name)}" for name in names)} | tr '\\n' ' ')
+if [ -n "$more" ]; then
+  echo "{" ".join(names)} is of another driver than {pins.version(state)}; expected nothing of" \\
+    "another. To be rid of it apt would remove $more too: see to these on the host" >&2
+  exit 1
+fi
+{APT_GET} {install} $words
+""".strip()
+    yield apt_command(script, "removing another driver", lock_timeout)
+
+
+@converging
+def held(
+    state: HostState, pins: DriverPins, *, lock_timeout: int = LOCK_TIMEOUT
+) -> Iterator[Command]:
+    """Every package of the driver held, and no headers that their kernel would come without.
+
+    After a change apt itself is asked, without the holds' help, whether it would leave the driver.
+    """
+    names = pins.installed(state)
+    loose = [name for name in names if not state.packages[name].held]
+    headers = held_headers(state)
+    if not loose and not headers:
+        host.noop(f"{len(names)} packages of driver {pins.version(state)} are held")
+        return
+    differs(*(f"{name} is not held" for name in loose))
+    differs(*(f"{name} is held; expected it free to follow its kernel" for name in headers))
+    if headers:
+        release = f"apt-mark unhold {shlex.join(headers)} >/dev/null"
+        yield apt_command(release, "releasing the headers' holds", lock_timeout)
+    if loose:
+        hold = f"apt-mark hold {shlex.join(loose)} >/dev/null"
+        yield apt_command(hold, "holding the driver", lock_timeout)
+        yield stays(names)
+
+
+def stays(names: Sequence[str]) -> str:
+    """A shell script that fails where apt would give any of the packages another version."""
+    return f"""
+moved=$(apt-cache policy {shlex.join(names)} | awk '
+  /^[^ ]/ {{ name = substr($1, 1, length($1) - 1) }}
+  $1 == "Installed:" {{ installed = $2 }}
+  $1 == "Candidate:" && $2 != installed {{ print name, installed " to " $2 }}')
+if [ -n "$moved" ]; then
+  echo "apt would change the driver: $moved; expected none of it." \\
+    "See \\`apt-cache policy\\` and the other files of /etc/apt/preferences.d" >&2
+  exit 1
+fi
+""".strip()

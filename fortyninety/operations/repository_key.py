@@ -1,0 +1,57 @@
+"""The key of an apt repository: fetched from it, and trusted only if it is the expected one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from pyinfra import host
+
+from fortyninety.facts.survey import HostState
+from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.differences import differs
+
+
+@converging
+def trusted(state: HostState, keyring: str, *, address: str, fingerprint: str) -> Iterator[Command]:
+    """`keyring`, for Signed-By, with the key of full `fingerprint` and no other.
+
+    Fetched from `address` by apt's own means, through whatever proxy the host has, and read by gpg
+    before it is put in place: a file that holds another key, or another one besides, is refused and
+    nothing is changed.
+    """
+    if state.keyring == (fingerprint,):
+        host.noop(f"{keyring} holds the key {fingerprint}")
+        return
+    differs(f"{keyring} holds {' '.join(state.keyring) or 'no key'}; expected {fingerprint} alone")
+    yield fetching(keyring, address, fingerprint)
+
+
+def fetching(keyring: str, address: str, fingerprint: str) -> str:
+    """A shell script that does so, in a folder of its own that is removed again."""
+    target, beside = shlex.quote(keyring), shlex.quote(f"{keyring}.fortyninety-new")
+    where = shlex.quote(address)
+    return f"""
+folder=$(mktemp -d) && trap 'rm -rf "$folder"' EXIT && export GNUPGHOME="$folder" || exit 1
+if ! /usr/lib/apt/apt-helper download-file {where} "$folder/key" >"$folder/said" 2>&1; then
+  tail -n 3 "$folder/said" >&2
+  echo "the repository's key could not be fetched from "{where} >&2
+  exit 1
+fi
+if grep -q -e '-----BEGIN PGP' "$folder/key"; then
+  gpg --batch --quiet --dearmor --output "$folder/keyring" "$folder/key" || exit 1
+else
+  cp "$folder/key" "$folder/keyring"
+fi
+found=$(gpg --batch --show-keys --with-colons "$folder/keyring" 2>/dev/null |
+  awk -F: '$1 == "pub" {{ key = 1 }} $1 == "fpr" && key {{ print $10; key = 0 }}')
+if [ "$found" != {fingerprint} ]; then
+  echo "the key at "{where}" is ${{found:-none that gpg can read}};" \\
+    "expected {fingerprint} alone. Nothing was changed." \\
+    "Check nvidia_repository; a mirror that signs by itself needs nvidia_repository_key," \\
+    "the full fingerprint of its key" >&2
+  exit 1
+fi
+mkdir -p {shlex.quote(keyring.rpartition("/")[0])} && cp "$folder/keyring" {beside} &&
+  chmod 644 {beside} && mv -fT {beside} {target}
+""".strip()
