@@ -20,7 +20,9 @@ def built(
 ) -> Iterator[Command]:
     """The module of the installed `driver_package` for the kernel that boots next, made by DKMS.
 
-    A kernel whose headers came later than itself, or whose build failed, has none until then.
+    A kernel whose headers came later than itself, or whose build failed, has none until then. Nor
+    has one whose files were removed by hand: DKMS still calls those installed, and its
+    `autoinstall` leaves them, so that what it built is then put in place by force.
     """
     version, kernel = installed_driver(state, driver_package), state.next_kernel
     if version is None or kernel is None:
@@ -31,8 +33,14 @@ def built(
         return
     found = state.kernels[kernel] or "no module"
     differs(f"kernel {kernel} has {found}; expected that of driver {version}")
+    quoted = shlex.quote(kernel)
+    there = (
+        f"find /lib/modules/{quoted} -name 'nvidia.ko*' -o -name 'nvidia-current.ko*' | grep -q ."
+    )
     yield apt_command(
-        f"{QUIETLY} dkms autoinstall -k {shlex.quote(kernel)}",
+        f"{QUIETLY} dkms autoinstall -k {quoted} && {{ {there} || dkms status -k {quoted} | "
+        "sed -n 's/^\\(nvidia[^,]*\\), .*: installed.*/\\1/p' | "
+        f"xargs -r -n 1 dkms install --force -k {quoted}; }}",
         f"building the module for kernel {kernel}",
         lock_timeout,
     )

@@ -57,6 +57,12 @@ def changed_files(host: Host, names: list[str]) -> str:
     return "\n".join(line for line in lines if line[9:12].strip() != "c")
 
 
+def changed_configuration(host: Host, names: list[str]) -> list[str]:
+    """The configuration files of these packages that are not as they were installed."""
+    said = host.run(f"dpkg --verify {' '.join(map(shlex.quote, names))}")
+    return [line[12:].strip() for line in said.stdout.splitlines() if line[9:12].strip() == "c"]
+
+
 # An archive in a temporary folder that offers a newer revision of each named package, as a security
 # update would; apt is asked what it would do with it, in a simulation that writes nothing else.
 # The packages ask for nothing, so that none is kept back for another's sake.

@@ -81,6 +81,19 @@ def test_nobody_but_root_can_change_what_runs(host: Host, settings: Settings) ->
     )
 
 
+def test_no_program_below_lends_its_owners_rights(host: Host, settings: Settings) -> None:
+    """A program that runs as root for whoever starts it makes everybody root, the engine too."""
+    found = host.check_output(
+        f"find -P {settings.install_directory} {settings.models_directory} -type f -perm /6000 "
+        "-printf '%M %u:%g %p\\n' | head -n 10"
+    )
+    assert not found, (
+        f"programs that run with their owner's or group's rights:\n{found}\nexpected none below "
+        f"{settings.install_directory} and {settings.models_directory}. Remove them, and find out "
+        "who put them there"
+    )
+
+
 def test_the_way_there_is_roots_alone(host: Host, settings: Settings, process: LiveProcess) -> None:
     """Who can rename a folder on the way puts his own in its place."""
     model = process.argument("--model") or settings.models_directory

@@ -60,6 +60,23 @@ def test_the_interpreter_is_its_packages_own(
     )
 
 
+def test_the_interpreter_begins_with_nobodys_code(
+    host: Host, settings: Settings, card: EngineCard, interpreter: str
+) -> None:
+    """What sitecustomize.py says runs before the engine's first line, at every start."""
+    if interpreter.startswith(f"{settings.install_directory}/pythons/"):
+        return  # uv's build has no configuration of the host's.
+    changed = packages.changed_configuration(
+        host, [f"libpython{card.python}-{part}" for part in ("minimal", "stdlib")]
+    )
+    assert not changed, (
+        f"{', '.join(changed)} is not as Python's package brought it; expected no code but the "
+        "package's to run at Python's start. Look at what was added, remove the file, and "
+        f"`apt-get install --reinstall -o Dpkg::Options::=--force-confmiss "
+        f"libpython{card.python}-minimal`"
+    )
+
+
 def test_the_environment_sees_its_own_packages_alone(host: Host, process: LiveProcess) -> None:
     """With the system's packages or somebody's folder in reach, another torch may be imported."""
     script = "import sys; print(*sys.path, sep=chr(10))"

@@ -19,7 +19,6 @@ PACKAGES = f"{ENGINE}/lib/python3.11/site-packages"
 SNAPSHOT = "$(ls -d /srv/models/*/[0-9a-f][0-9a-f]*/ | head -n 1)"
 UNIT = "/etc/systemd/system/vllm.service"
 POWER_UNIT = "/etc/systemd/system/fortyninety-power-limit.service"
-RESTART = "systemctl daemon-reload; systemctl restart vllm.service"
 LIBRARY = "$(readlink -f /usr/lib/x86_64-linux-gnu/libnvidia-ptxjitcompiler.so.1)"
 
 
@@ -31,7 +30,7 @@ class Breakage:
     is right without it until something is to be installed, and drift alone shows it), and
     `drift_says` one that a difference must match which drift shows; None where drift shows nothing.
     `undo` puts right what a deploy does not, and `why_not` says why it does not; where a deploy
-    does, both are empty. `restarts` where the engine has to come up again before anybody looks.
+    does, both are empty. `restarts` where it shows only once the engine is started with it.
     Breakages of one `batch` can be there together without hiding each other.
     """
 
@@ -71,7 +70,7 @@ BREAKAGES = (
         "driver packages not held",
         "files",
         "apt-mark unhold nvidia-kernel-dkms libcuda1 libnvidia-ml1 nvidia-smi",
-        r"nvidia-kernel-dkms.*expected (it|each) to be held",
+        r"nvidia-kernel-dkms[^:]*: not held; expected `apt-mark hold`",
         r"nvidia-kernel-dkms is not held",
     ),
     Breakage(
@@ -309,7 +308,7 @@ BREAKAGES = (
         "host",
         "mkdir -p /srv/models/scratch; mount -t tmpfs -o size=8M tmpfs /srv/models/scratch; "
         "head -c 8200000 /dev/zero > /srv/models/scratch/fill",
-        r"/srv/models/scratch has \d+ of 8 MiB free",
+        r"/srv/models/scratch has 0\.\d of 8\.0 MiB free",
         undo="umount /srv/models/scratch; rmdir /srv/models/scratch",
         why_not=NOT_OWNED,
     ),
@@ -403,7 +402,7 @@ BREAKAGES = (
     Breakage(
         "a flag removed from the unit",
         "unit",
-        f"sed -i '/^--max-num-seqs/,+1d' {UNIT}; {RESTART}",
+        f"sed -i '/^--max-num-seqs/,+1d' {UNIT}",
         r"--max-num-seqs \(absent\); expected 4",
         r"vllm\.service has another content",
         restarts=True,
@@ -411,7 +410,7 @@ BREAKAGES = (
     Breakage(
         "the service answers under another name",
         "unit",
-        f"sed -i '/^--served-model-name/{{n;s|.*|by-hand \\\\\\\\|}}' {UNIT}; {RESTART}",
+        f"sed -i '/^--served-model-name/{{n;s|.*|by-hand \\\\|}}' {UNIT}",
         r"serves \['by-hand'\]|--served-model-name by-hand",
         r"vllm\.service has another content",
         restarts=True,
@@ -419,7 +418,7 @@ BREAKAGES = (
     Breakage(
         "the engine open to the world",
         "unit",
-        f"sed -i 's/^127.0.0.1 /0.0.0.0 /' {UNIT}; {RESTART}",
+        f"sed -i 's/^127.0.0.1 /0.0.0.0 /' {UNIT}",
         r"0\.0\.0\.0",
         r"vllm\.service has another content",
         restarts=True,
@@ -427,7 +426,7 @@ BREAKAGES = (
     Breakage(
         "the service runs as root",
         "unit",
-        f"sed -i 's/^User=.*/User=root/; s/^Group=.*/Group=root/' {UNIT}; {RESTART}",
+        f"sed -i 's/^User=.*/User=root/; s/^Group=.*/Group=root/' {UNIT}",
         r"runs as root",
         r"vllm\.service has another content",
         restarts=True,
@@ -435,15 +434,15 @@ BREAKAGES = (
     Breakage(
         "a key in the unit",
         "unit",
-        f"sed -i 's/^User=/Environment=VLLM_API_KEY=sk-abcdefghijklmnopqrstuvwxyz\\n&/' {UNIT}; "
-        "systemctl daemon-reload",
+        f"sed -i 's/^User=/Environment=VLLM_API_KEY=sk-abcdefghijklmnopqrstuvwxyz\\n&/' {UNIT}",
         r"vllm\.service.*expected no secret",
         r"vllm\.service has another content",
+        restarts=True,
     ),
     Breakage(
         "hardening taken out of the unit",
         "unit",
-        f"sed -i '/^NoNewPrivileges/d; /^ProtectSystem/d' {UNIT}; {RESTART}",
+        f"sed -i '/^NoNewPrivileges/d; /^ProtectSystem/d' {UNIT}",
         r"NoNewPrivileges=no",
         r"vllm\.service has another content",
         restarts=True,
@@ -468,7 +467,7 @@ BREAKAGES = (
         "drop-in",
         _drop_in("vllm.service", "ExecStart=")
         + f"; sed -n '/^ExecStart=/,/[^\\\\]$/p' {UNIT} | sed 's/^16384 /8192 /' >> "
-        "/etc/systemd/system/vllm.service.d/zz-by-hand.conf; " + RESTART,
+        "/etc/systemd/system/vllm.service.d/zz-by-hand.conf",
         r"--max-model-len 8192; expected 16384",
         undo=f"{_no_drop_in('vllm.service')}; systemctl restart vllm.service",
         why_not=OVERRIDES,

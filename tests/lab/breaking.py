@@ -18,10 +18,11 @@ from lab.stages import PROJECT
 from tests.lab.breakages import Breakage
 
 INVENTORY = "inventory/lab.py"
-WAIT = (
-    "port=8000; model=$(sed -n 's/^Description=vLLM serving //p' "
-    "/etc/systemd/system/vllm.service); for i in $(seq 90); do ss -Hltn 'sport = :8000' | "
-    "grep -q . && break; sleep 1; done; sleep 1"
+RESTART = (
+    "systemctl daemon-reload; systemctl reset-failed vllm.service; "
+    "systemctl restart vllm.service; for i in $(seq 90); do "
+    "ss -Hltn 'sport = :8000' | grep -q . && exit; sleep 1; done; "
+    "journalctl -u vllm.service -n 20 >&2; exit 1"
 )
 
 
@@ -41,13 +42,17 @@ class Verdict:
 
 
 def break_host(host: LabHost, *breakages: Breakage) -> None:
-    """Do all of them to the host, and wait where the engine had to start again."""
+    """Do all of them to the host: first those that the engine starts again with, once for all."""
+    before = [each for each in breakages if each.restarts]
+    for each in before:
+        host.ssh(each.how, check=True)
+    if before:
+        host.ssh(RESTART, check=True)
     for each in breakages:
         if each.from_outside is not None:
             each.from_outside(host.name)
-        host.ssh(each.how, check=True)
-    if any(each.restarts for each in breakages):
-        host.ssh(WAIT, check=True)
+        if not each.restarts:
+            host.ssh(each.how, check=True)
 
 
 def undo(host: LabHost, *breakages: Breakage) -> None:
