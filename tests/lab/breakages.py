@@ -64,8 +64,8 @@ OVERRIDES = "a drop-in is the operator's own, and respected"
 NOT_OWNED = "a deploy owns its own files and packages, and not what others add to the host"
 UNSEEN = "a deploy believes an environment that carries its mark; hashing it takes the host tests"
 
-# Each of these ends or hides the service or its cards, so that it can be there only by itself, and a
-# minute each is too long for the tests: they are for `bench/breakages`. What is said of them here
+# Each of these ends or hides the service or its cards, so that it can be there only by itself, and
+# a minute each is too long for the tests: they are for `bench/breakages`. What is said of them here
 # was not seen yet.
 ALONE = ("stopped", "masked", "hung", "card", "nouveau")
 
