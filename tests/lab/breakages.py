@@ -66,7 +66,7 @@ UNSEEN = "a deploy believes an environment that carries its mark; hashing it tak
 
 # Each of these ends or hides the service or its cards, so that it can be there only by itself, and
 # a minute each is too long for the tests: they are for `bench/breakages`. What is said of them here
-# was not seen yet.
+# was seen of `masked`, and not yet of the others.
 ALONE = ("stopped", "masked", "hung", "card", "nouveau")
 
 BREAKAGES = (
