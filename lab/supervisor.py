@@ -46,7 +46,9 @@ def _mount_disk(host: dict[str, Any], directory: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     lower = ":".join(host["layers"])
-    options = f"lowerdir={lower},upperdir={directory / 'upper'},workdir={work},volatile"
+    # Without redirects a folder of a lower layer cannot be renamed, and every disk can do that.
+    upper = directory / "upper"
+    options = f"lowerdir={lower},upperdir={upper},workdir={work},volatile,redirect_dir=on"
     _run("mount", "-t", "overlay", "-o", options, host["name"], str(root))
 
 
