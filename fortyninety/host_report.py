@@ -13,8 +13,8 @@ import click
 REACH = "reach"
 # In the order in which a box is built up.
 AREAS = (
-    *(REACH, "driver", "cuda", "python", "engine", "snapshot", "power", "service", "serving"),
-    *("cell", "network", "secrets", "system"),
+    *(REACH, "driver", "driver_kept", "cuda", "python", "engine", "snapshot", "power", "service"),
+    *("serving", "cell", "network", "secrets", "system"),
 )
 WIDTH = 80
 # Characters of a message that are printed.

@@ -61,7 +61,7 @@ def test_a_converged_host_is_right_in_every_area(host: LabHost, tmp_path: Path) 
     code, results, said = check(path, "--junit", str(report))
     assert code == 0, failures(results) or said
     assert {each["area"] for each in results} == {
-        *("reach", "driver", "cuda", "python", "engine", "snapshot", "power"),
+        *("reach", "driver", "driver_kept", "cuda", "python", "engine", "snapshot", "power"),
         *("service", "serving", "network", "secrets", "system"),
     }
     skipped = {each["test"]: each["message"] for each in results if each["outcome"] == "skipped"}

@@ -138,7 +138,12 @@ def test_a_lock_held_for_too_long_fails_the_host_and_names_its_holder(lock_held:
 def test_a_lock_that_is_released_is_waited_for_and_the_run_goes_on(lock_held: LabHost) -> None:
     seen = []
     with subprocess.Popen(
-        deploy_command(LAB_INVENTORY, "--limit", lock_held.name, deploy_file=DRIVER_DEPLOY),
+        deploy_command(
+            *(LAB_INVENTORY, "--limit", lock_held.name),
+            # Short of the setting's ten minutes: who waits for nothing fails here soon.
+            *("--data", "apt_lock_timeout=60"),
+            deploy_file=DRIVER_DEPLOY,
+        ),
         cwd=PROJECT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
