@@ -202,10 +202,12 @@ def test_a_worker_killed_on_the_member_that_does_not_serve(
     serve_again_after(pair, lambda: other.ssh("pkill --signal KILL --full ^VLLM::Worker"))
 
 
+@pytest.mark.exhaustive
 def test_a_worker_killed_on_the_head(pair: list[LabHost], head: LabHost) -> None:
     serve_again_after(pair, lambda: head.ssh("pkill --signal KILL --full ^VLLM::Worker"))
 
 
+@pytest.mark.exhaustive
 def test_a_reboot_of_the_member_that_does_not_serve(pair: list[LabHost], other: LabHost) -> None:
     serve_again_after(pair, other.reboot)
 
