@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -24,8 +25,14 @@ CARDS = "1x24564"
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--only", multiple=True, metavar="TEXT", help="Those with this in their name.")
 @click.option("--host", metavar="NAME", help="On this lab host, which is up, and stays so.")
-@click.option("--json", "as_json", is_flag=True, help="Print the matrix as JSON.")
-def main(only: tuple[str, ...], host: str | None, as_json: bool) -> None:
+@click.option(
+    "--write",
+    "to",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write the matrix as JSON there too, after each breakage.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in the table's place.")
+def main(only: tuple[str, ...], host: str | None, to: Path | None, as_json: bool) -> None:
     """Break a converged lab host in one way after another, and print what became of each.
 
     For each: the host tests run, drift looks, a deploy runs, the host tests run again; what a
@@ -36,7 +43,7 @@ def main(only: tuple[str, ...], host: str | None, as_json: bool) -> None:
     Examples:
       bench/breakages
       bench/breakages --only cap --only shard
-      bench/breakages --json > matrix.json
+      bench/breakages --write matrix.json
     """
     chosen = [each for each in BREAKAGES if not only or any(text in each.name for text in only)]
     if not chosen:
@@ -49,14 +56,18 @@ def main(only: tuple[str, ...], host: str | None, as_json: bool) -> None:
         ran = deploy(INVENTORY, "--limit", on.name)
         if ran.exit_code != 0:
             raise LabError(f"the deploy before the first breakage failed:\n{ran.output}")
-        verdicts = [_said(on, each, index, len(chosen)) for index, each in enumerate(chosen, 1)]
+        verdicts: list[Verdict] = []
+        for index, each in enumerate(chosen, 1):
+            verdicts.append(_said(on, each, index, len(chosen)))
+            if to is not None:
+                to.write_text(_json(verdicts))
     except LabError as error:
         raise click.ClickException(str(error)) from error
     finally:
         if own:
             hosts.down()
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in verdicts], indent=2))
+        click.echo(_json(verdicts), nl=False)
     else:
         _print(verdicts)
     sys.exit(0 if all(each.expected for each in verdicts) else 1)
@@ -74,7 +85,16 @@ def _host(name: str | None) -> LabHost:
 
 def _said(host: LabHost, breakage: Breakage, index: int, count: int) -> Verdict:
     click.echo(f"{index} of {count}: {breakage.name} ...", err=True)
-    return verdict(host, breakage)
+    result = verdict(host, breakage)
+    if result.expected:
+        click.echo("    as said", err=True)
+    else:
+        click.echo(f"    NOT as said: {json.dumps(asdict(result))}", err=True)
+    return result
+
+
+def _json(verdicts: list[Verdict]) -> str:
+    return json.dumps([asdict(each) for each in verdicts], indent=2) + "\n"
 
 
 def _print(verdicts: list[Verdict]) -> None:

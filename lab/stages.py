@@ -74,10 +74,19 @@ def deploy(
     return Deploy(process.returncode, "".join(lines), seconds)
 
 
+def fortyninety(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of this project's own, such as `fortyninety check`, to its end."""
+    return _ended("-m", "fortyninety", *arguments)
+
+
 def host_tests(inventory: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `pytest tests/host` against an inventory, as the README says."""
+    return _ended("-m", "pytest", "tests/host", "--inventory", inventory, *arguments)
+
+
+def _ended(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/host", "--inventory", inventory, *arguments],
+        [sys.executable, *arguments],
         cwd=PROJECT,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -18,6 +18,8 @@ def install(plan: Plan) -> None:
     apt.packages(
         plan.driver.cuda_packages,
         hold=True,
+        # apt was asked just now, with fresh lists.
+        fetch_lists=False,
         lock_timeout=plan.settings.apt_lock_timeout,
         name=f"Install CUDA toolkit {plan.settings.cuda_version}",
     )

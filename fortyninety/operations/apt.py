@@ -40,6 +40,7 @@ APT_GET = (
     f"{QUIETLY} apt-get -q -y -o DPkg::Lock::Timeout=20 -o APT::Keep-Downloaded-Packages=false "
     "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
 )
+FETCH_LISTS, FETCHING_LISTS = f"{APT_GET} update", "fetching package lists"
 # What another process repaired meanwhile is not repaired again.
 REPAIR = (
     '[ -z "$(dpkg --audit)$(ls /var/lib/dpkg/updates)" ] || '
@@ -72,12 +73,14 @@ def packages(
     *,
     hold: bool = False,
     without: Sequence[str] = (),
+    fetch_lists: bool = True,
     lock_timeout: int = LOCK_TIMEOUT,
 ) -> Iterator[Command]:
     """The `wanted` packages, without recommendations; held against upgrades if `hold`.
 
     `without` are removed in the same transaction where they are installed, so that there is no
-    moment with neither. Every name must be among the survey's packages. An interrupted dpkg is
+    moment with neither. apt's lists are fetched first, unless an operation before this one did.
+    Every name must be among the survey's packages. An interrupted dpkg is
     repaired first. The host fails before anything is installed where another process uses apt for
     longer than `lock_timeout` seconds, where apt cannot work it out, and where the disk is too
     small for it.
@@ -97,7 +100,7 @@ def packages(
         yield apt_command(REPAIR, "repairing an interrupted dpkg", lock_timeout)
     if missing or removed:
         words = transaction(missing, removed)
-        yield FunctionCommand(_worked_out, (words, lock_timeout), {})
+        yield FunctionCommand(_worked_out, (words, fetch_lists, lock_timeout), {})
         yield apt_command(f"{APT_GET} install {words}", "installing packages", lock_timeout)
     if loose:
         names = " ".join(shlex.quote(name) for name in loose)
@@ -169,16 +172,18 @@ def _once_free(host: Host, command: str, doing: str, timeout: int) -> tuple[bool
         return None
 
 
-def _worked_out(state: State, host: Host, words: str, lock_timeout: int) -> bool:
+def _worked_out(state: State, host: Host, words: str, fetch_lists: bool, lock_timeout: int) -> bool:
     """Whether apt, with its lists as they are now, can install that, and the disk can hold it.
 
     An archive that does not answer, or whose signature is not trusted, is only a warning as long as
     apt finds everything without it: it may be anybody's.
     """
-    updated = _once_free(host, f"{APT_GET} update", "fetching package lists", lock_timeout)
-    if updated is None:
-        return False
-    _, lists = updated
+    lists = ""
+    if fetch_lists:
+        fetched = _once_free(host, FETCH_LISTS, FETCHING_LISTS, lock_timeout)
+        if fetched is None:
+            return False
+        _, lists = fetched
     try:
         # Answered with no: apt says what it would do, and does nothing.
         _, result = attempt(

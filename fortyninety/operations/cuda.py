@@ -8,7 +8,15 @@ from collections.abc import Iterator, Sequence
 from pyinfra import host
 
 from fortyninety.facts.survey import HostState
-from fortyninety.operations.apt import APT_GET, LOCK_TIMEOUT, Package, apt_command, transaction
+from fortyninety.operations.apt import (
+    APT_GET,
+    FETCH_LISTS,
+    FETCHING_LISTS,
+    LOCK_TIMEOUT,
+    Package,
+    apt_command,
+    transaction,
+)
 from fortyninety.operations.converging import Command, converging
 from fortyninety.operations.differences import only_asks
 
@@ -29,7 +37,7 @@ def without_driver(
         host.noop("the toolkit is installed")
         return
     only_asks("whether the toolkit would bring a driver along, which apt is asked beforehand")
-    yield apt_command(f"{APT_GET} update", "fetching package lists", lock_timeout)
+    yield apt_command(FETCH_LISTS, FETCHING_LISTS, lock_timeout)
     names = " ".join(each.name for each in missing)
     yield f"""
 if ! planned=$({APT_GET} --simulate install {transaction(missing, ())}); then

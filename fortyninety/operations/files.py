@@ -50,15 +50,16 @@ def file_commands(
 ) -> Iterator[Command]:
     """What makes a file of exactly `content`; nothing where it is there."""
     data = content.encode()
+    digest = hashlib.sha256(data).hexdigest()
     now = state.files.get(path)
     if (
         now is not None
         and now.kind.startswith("regular")
-        and now.sha256 == hashlib.sha256(data).hexdigest()
+        and now.sha256 == digest
         and (now.mode, now.owner, now.group) == (mode, owner, group)
     ):
         return
-    differs(*_file_differences(path, now, hashlib.sha256(data).hexdigest(), (mode, owner, group)))
+    differs(*_file_differences(path, now, digest, (mode, owner, group)))
     target = shlex.quote(path)
     beside = shlex.quote(f"{path}.fortyninety-new")
     yield f"mkdir -p {shlex.quote(path.rpartition('/')[0] or '/')}"

@@ -18,11 +18,13 @@ SERVICE = "vllm.service"
 class LiveProcess:
     """The service: its unit's properties as systemd has them loaded, and its processes.
 
-    The first process is the main one; the others are what it started.
+    The first process is the main one; the others are what it started. `is_link` where the unit's
+    file is a symbolic link.
     """
 
     unit: dict[str, str]
     processes: tuple[dict[str, Any], ...]
+    is_link: bool
 
     @property
     def main(self) -> dict[str, Any]:
@@ -105,4 +107,4 @@ def without_secrets(words: list[str]) -> str:
 def read_live_process(host: Host) -> LiveProcess:
     """The service as it is now."""
     found = read(host, "service_processes", SERVICE)
-    return LiveProcess(found["unit"], tuple(found["processes"]))
+    return LiveProcess(found["unit"], tuple(found["processes"]), found["is_link"])

@@ -10,6 +10,9 @@ from testinfra.host import Host
 from fortyninety.settings import Settings
 from tests.host.gpu_query import query
 
+# Above it apt keeps to a version whatever else is newer (apt_preferences(5)).
+PREFERRED_EVEN_AS_A_DOWNGRADE = 1000
+
 
 @pytest.fixture
 def driver_packages(host: Host, settings: Settings) -> list[str]:
@@ -40,11 +43,16 @@ def test_apt_itself_prefers_the_driver_that_is_installed(
 ) -> None:
     """Holds are lifted by a command that somebody types; the pins then still stand."""
     shown = host.check_output(f"LC_ALL=C apt-cache policy {' '.join(driver_packages)}")
-    for name, rest in re.findall(r"^(\S+):\n((?:  .*\n?)+)", shown, re.MULTILINE):
+    for name, rest in re.findall(r"^(\S+):\n((?:[ *].*\n?)+)", f"{shown}\n", re.MULTILINE):
         found = dict(re.findall(r"^  (Installed|Candidate): (\S+)", rest, re.MULTILINE))
         assert found["Installed"] == found["Candidate"], (
             f"apt would take {name} to {found['Candidate']}; expected {found['Installed']}, which "
             "is installed. Look at `apt-cache policy` and /etc/apt/preferences.d; deploy again"
+        )
+        priority = re.search(r"^ \*\*\* \S+ (-?\d+)$", rest, re.MULTILINE)
+        assert priority and int(priority[1]) > PREFERRED_EVEN_AS_A_DOWNGRADE, (
+            f"apt gives {name} {found['Installed']} the priority {priority[1] if priority else '?'}"
+            "; expected it pinned, above 1000. Look at /etc/apt/preferences.d; deploy again"
         )
 
 

@@ -84,6 +84,21 @@ def test_the_cap_that_comes_back_is_the_wanted_one(host: Host, settings: Setting
     )
 
 
+def test_nobody_else_sets_a_cap(host: Host) -> None:
+    """Of two who set a cap at boot the last one wins, and it is not always the same one."""
+    found = host.run(
+        "grep -REls --exclude-dir=fortyninety-power-limit.service.d "
+        r"'nvidia-smi.*(-pl|--power-limit)' /etc/systemd/system /run/systemd/system "
+        "/usr/local/lib/systemd /usr/lib/systemd/system /etc/cron* /var/spool/cron /etc/rc.local "
+        "/etc/udev/rules.d /etc/init.d"
+    ).stdout.split()
+    others = sorted(path for path in found if path.rpartition("/")[2] != POWER_UNIT)
+    assert not others, (
+        f"{', '.join(others)} sets a power limit too; expected {POWER_UNIT} alone. Remove it, and "
+        "put the cap into power_limit in group_data/"
+    )
+
+
 def test_the_driver_stays_loaded_between_uses(host: Host) -> None:
     """Without persistence a card forgets its cap as soon as nobody uses it."""
     for gpu in query(host, "index", "persistence_mode"):

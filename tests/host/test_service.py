@@ -17,6 +17,26 @@ from tests.host.live_process import SECRET, SERVICE, LiveProcess, without_secret
 # the unit of this project (run on a lab host, systemd 257). One protection less is 0.1 or more.
 HIGHEST_EXPOSURE = 3.5
 
+# Variables that make the engine another one than its settings say, and those of the linker and of
+# Python that put other code into it.
+ENGINES_OWN = re.compile(r"(VLLM|TORCH|NCCL|CUDA|NVIDIA|HF|TRANSFORMERS|TRITON|FLASHINFER)_?[A-Z]")
+LOADERS = re.compile(r"LD_|PYTHON|GCONV_PATH$|GLIBC_TUNABLES$")
+
+# What would keep the engine back, with what this project's unit is loaded with. An operator's
+# affinity to a memory node or a roomy MemoryMax keeps nothing back.
+UNHAMPERED = {
+    "CPUQuotaPerSecUSec": "infinity",
+    "CPUSchedulingPolicy": "0",
+    "IOSchedulingClass": "2",
+    "LimitNOFILE": "65536",
+    "Nice": "0",
+    "OOMScoreAdjust": "0",
+    "TimeoutStopUSec": "1min",
+    "StandardOutput": "journal",
+}
+# The share of its MemoryMax or MemoryHigh that an engine at rest may have in use.
+MEMORY_IN_USE = 0.9
+
 # What the unit promises, and must have been loaded with.
 PROMISED = {
     "Restart": "always",
@@ -73,6 +93,9 @@ def test_systemd_has_the_unit_that_is_on_disk(process: LiveProcess) -> None:
     assert path == f"/etc/systemd/system/{SERVICE}", (
         f"{SERVICE} is loaded from {path or 'nowhere'}; expected /etc/systemd/system. Remove it, "
         "or unmask the service, and deploy again"
+    )
+    assert not process.is_link, (
+        f"{path} is a link to a file that somebody else keeps; expected a file. Deploy again"
     )
     lost = [each for each in unit["DropInPaths"].split() if each.startswith("/run/")]
     assert not lost, (
@@ -215,14 +238,64 @@ def test_the_live_process_has_its_variables(
         if process.environment.get(name) != value
     ]
     assert not wrong, f"the process runs with {', '.join(wrong)}. Deploy again"
-    loaders = [
-        each
-        for each in ("LD_PRELOAD", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME")
-        if process.environment.get(each)
-    ]
+
+
+def test_no_other_variable_changes_the_engine(
+    process: LiveProcess, settings: Settings, card: EngineCard
+) -> None:
+    """A variable that nobody set in the settings came by hand, and no flag tells of it."""
+    choice, node = card.attention_backend, card.multi_node
+    known = {
+        *card.environment,
+        *card.without_peer_to_peer.environment,
+        *filter(None, [choice.environment]),
+        *((node.address_variable, *node.interface_variables) if node else ()),
+        "CUDA_HOME",
+    }
+    loaders = sorted(filter(LOADERS.match, process.environment))
     assert not loaders, (
         f"{', '.join(loaders)} is set for the process, and loads code into it; expected it unset. "
-        f"Look at `systemctl cat {SERVICE}`"
+        f"Look at `systemctl cat {SERVICE}` and `systemctl show-environment`"
+    )
+    others = sorted(name for name in process.environment if ENGINES_OWN.match(name))
+    extra = [name for name in others if name not in known and not SECRET.search(name)]
+    assert not extra, (
+        f"{', '.join(extra)} is set for the process; expected the variables of {card.release} "
+        f"alone. Look at `systemctl cat {SERVICE}` and `systemctl show-environment`"
+    )
+
+
+def test_no_variable_of_the_engine_is_given_to_every_service(host: Host) -> None:
+    """What systemd gives to everything that it starts, the engine gets at its next start."""
+    names = [
+        line.partition("=")[0] for line in host.check_output("systemctl show-environment").split()
+    ]
+    found = sorted(name for name in names if ENGINES_OWN.match(name) or LOADERS.match(name))
+    assert not found, (
+        f"systemd gives {', '.join(found)} to every service; expected none of the engine's or the "
+        f"linker's. `systemctl unset-environment {' '.join(found)}`, and look at "
+        "DefaultEnvironment in /etc/systemd/system.conf"
+    )
+
+
+def test_nothing_keeps_the_service_back(host: Host, process: LiveProcess) -> None:
+    """A limit of somebody's slows the engine or ends it under load, and no log says why."""
+    wrong = [
+        f"{name}={process.unit.get(name)} (expected {value})"
+        for name, value in UNHAMPERED.items()
+        if process.unit.get(name, value) != value
+    ]
+    group = f"/sys/fs/cgroup{process.unit['ControlGroup']}"
+    for name, file in (("MemoryMax", "memory.max"), ("MemoryHigh", "memory.high")):
+        limit, used = host.run(f"cat {group}/{file} {group}/memory.current").stdout.split() or "mm"
+        if limit.isdigit() and int(used) > MEMORY_IN_USE * int(limit):
+            wrong.append(
+                f"{name} of {int(limit) // 2**20} MiB, of which {int(used) // 2**20} are in use"
+            )
+    assert not wrong, (
+        f"{SERVICE} is loaded with {', '.join(wrong)}. `systemctl cat {SERVICE}` names the file "
+        f"that says so; `systemctl revert {SERVICE}` takes back all that `systemctl set-property` "
+        "and `edit` set"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from testinfra.host import Host
@@ -90,6 +91,21 @@ def test_something_keeps_the_clock_right(host: Host) -> None:
     assert synchronized == "yes", (
         "the clock is not synchronised; expected a time server to be followed. Install "
         "systemd-timesyncd or chrony, `timedatectl set-ntp true`, and look at `timedatectl`"
+    )
+
+
+def test_what_happens_is_written_down(host: Host) -> None:
+    """Without a journal nobody can say afterwards why the service ended."""
+    journal = host.service("systemd-journald.service").systemd_properties["ActiveState"]
+    assert journal == "active", (
+        f"systemd-journald.service is {journal}; expected active. `systemctl unmask "
+        "systemd-journald.service`, then start it"
+    )
+    settings = host.run("systemd-analyze cat-config systemd/journald.conf").stdout
+    stored = re.findall(r"^\s*Storage\s*=\s*(\w+)", settings, re.MULTILINE)
+    assert stored[-1:] != ["none"], (
+        "the journal keeps nothing (Storage=none); expected auto or persistent. Look at "
+        "/etc/systemd/journald.conf and journald.conf.d, then restart systemd-journald"
     )
 
 

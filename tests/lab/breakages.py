@@ -67,7 +67,7 @@ UNSEEN = "a deploy believes an environment that carries its mark; hashing it tak
 # Each of these ends or hides the service or its cards, so that it can be there only by itself, and
 # a minute each is too long for the tests: they are for `bench/breakages`. What is said of them here
 # was seen of `masked`, and not yet of the others.
-ALONE = ("stopped", "masked", "hung", "card", "nouveau")
+ALONE = ("stopped", "masked", "hung", "port", "clock", "card", "nouveau")
 
 BREAKAGES = (
     # --- Files and packages: nothing restarts, and all of it can be wrong at once.
@@ -77,6 +77,13 @@ BREAKAGES = (
         "apt-mark unhold nvidia-kernel-dkms libcuda1 libnvidia-ml1 nvidia-smi",
         r"nvidia-kernel-dkms[^:]*: not held; expected `apt-mark hold`",
         r"nvidia-kernel-dkms is not held",
+    ),
+    Breakage(
+        "the driver's pin removed",
+        "files",
+        "rm /etc/apt/preferences.d/fortyninety-driver",
+        r"apt gives \S+ \S+ the priority \d+; expected it pinned",
+        r"preferences\.d/fortyninety-driver is missing",
     ),
     Breakage(
         "CUDA toolkit not held",
@@ -177,6 +184,15 @@ BREAKAGES = (
         r"(450|zz-by-hand)",
         undo=_no_drop_in("fortyninety-power-limit.service"),
         why_not=OVERRIDES,
+    ),
+    Breakage(
+        "somebody's cron job sets another cap at boot",
+        "files",
+        "mkdir -p /etc/cron.d; "
+        "echo '@reboot root nvidia-smi --power-limit=450' > /etc/cron.d/cards",
+        r"/etc/cron\.d/cards sets a power limit too",
+        undo="rm /etc/cron.d/cards",
+        why_not=NOT_OWNED,
     ),
     Breakage(
         "persistence mode off",
@@ -380,6 +396,30 @@ BREAKAGES = (
         why_not=NOT_OWNED,
     ),
     Breakage(
+        "the unit a link to somebody's file",
+        "host",
+        f"mv {UNIT} /opt/vllm.service; ln -s /opt/vllm.service {UNIT}; systemctl daemon-reload",
+        r"is a link to a file that somebody else keeps",
+        r"vllm\.service is a symbolic link",
+    ),
+    Breakage(
+        "a variable for every service",
+        "host",
+        "systemctl set-environment VLLM_LOGGING_LEVEL=DEBUG",
+        r"systemd gives VLLM_LOGGING_LEVEL to every service",
+        undo="systemctl unset-environment VLLM_LOGGING_LEVEL",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
+        "a journal that keeps nothing",
+        "host",
+        "mkdir -p /etc/systemd/journald.conf.d; printf '[Journal]\\nStorage=none\\n' > "
+        "/etc/systemd/journald.conf.d/by-hand.conf",
+        r"the journal keeps nothing",
+        undo="rm /etc/systemd/journald.conf.d/by-hand.conf",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
         "the environment's Python is another",
         "host",
         f"ln -sfn /usr/bin/python3.13 {ENGINE}/bin/python",
@@ -403,6 +443,14 @@ BREAKAGES = (
         r"sitecustomize",
         undo="cp /root/sitecustomize.py /etc/python3.11/sitecustomize.py",
         why_not="a configuration file of a package is the administrator's",
+    ),
+    Breakage(
+        "a filesystem that is read-only",
+        "host",
+        "mount --bind /opt/fortyninety /opt/fortyninety; mount -o remount,ro,bind /opt/fortyninety",
+        r"/opt/fortyninety is mounted read-only",
+        undo="umount /opt/fortyninety",
+        why_not="its disk has errors, or somebody wants it so",
     ),
     # --- The unit, and the engine that was started with it.
     Breakage(
@@ -480,6 +528,18 @@ BREAKAGES = (
         restarts=True,
     ),
     Breakage(
+        "a drop-in keeps the service back",
+        "drop-in",
+        "mkdir -p /etc/systemd/system/vllm.service.d; printf '[Service]\\nNice=19\\n"
+        "CPUQuota=50%%\\nEnvironment=LD_LIBRARY_PATH=/opt/cuda/lib64\\nStandardOutput=null\\n' > "
+        "/etc/systemd/system/vllm.service.d/slow.conf",
+        r"CPUQuotaPerSecUSec=500ms.*Nice=19.*StandardOutput=null",
+        undo="rm -f /etc/systemd/system/vllm.service.d/slow.conf; systemctl daemon-reload; "
+        "systemctl restart vllm.service",
+        why_not=OVERRIDES,
+        restarts=True,
+    ),
+    Breakage(
         "a drop-in until the next boot, not loaded",
         "drop-in",
         "mkdir -p /run/systemd/system/vllm.service.d; printf '[Service]\\nRestart=no\\n' > "
@@ -507,11 +567,32 @@ BREAKAGES = (
     Breakage(
         "the engine hung, /health still well",
         "hung",
-        "kill -STOP $(pgrep -f VLLM::EngineCore) $(pgrep -f VLLM::Worker)",
+        "pkill --signal STOP --full '[V]LLM::(EngineCore|Worker)'",
         r"(completion|does not answer|timed out)",
         r"does not answer",
         undo="systemctl kill --signal=KILL vllm.service; systemctl restart vllm.service",
         why_not="the gate waits for an engine that may be starting, and fails in the end",
+    ),
+    Breakage(
+        "another program on the engine's port",
+        "port",
+        "systemctl stop vllm.service; systemd-run --quiet --unit=server-of-somebody "
+        "python3 -m http.server --bind 127.0.0.1 8000; sleep 1",
+        r"port 8000 is process \d+'s, which is not of vllm\.service",
+        r"port 8000 is taken",
+        undo="systemctl stop server-of-somebody",
+        why_not="preflight refuses the host: whose port it is, somebody has to say",
+    ),
+    Breakage(
+        "the clock ten minutes fast",
+        "clock",
+        "apt-get -qq install --yes libfaketime >/dev/null 2>&1; echo +10m > /etc/faketimerc; "
+        "cp /etc/environment /root/; echo FAKETIME_DONT_FAKE_MONOTONIC=1 >> /etc/environment; "
+        "dpkg -L libfaketime | grep libfaketime.so.1 > /etc/ld.so.preload",
+        r"the host's clock is (59|60)\d s away",
+        undo="rm /etc/ld.so.preload /etc/faketimerc; cp /root/environment /etc/environment; "
+        "dpkg --purge libfaketime",
+        why_not=NOT_OWNED,
     ),
     Breakage(
         "a card that fell off the bus",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +12,6 @@ from xml.etree import ElementTree
 
 from lab import stages
 from lab.hosts import LabHost
-from lab.stages import PROJECT
 from tests.lab.breakages import Breakage
 
 INVENTORY = "inventory/lab.py"
@@ -56,8 +53,8 @@ def break_host(host: LabHost, *breakages: Breakage) -> None:
 
 
 def undo(host: LabHost, *breakages: Breakage) -> None:
-    """Put right what a deploy does not."""
-    for each in breakages:
+    """Put right what a deploy does not, the last first."""
+    for each in reversed(breakages):
         if each.undo_from_outside is not None:
             each.undo_from_outside(host.name)
         if each.undo:
@@ -81,14 +78,7 @@ def failing_tests(host: LabHost) -> dict[str, str]:
 
 def drift(host: LabHost) -> tuple[int, list[str]]:
     """Run `fortyninety drift --json`; its exit code, and a line for each difference it shows."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "fortyninety", "drift", INVENTORY, "--limit", host.name, "--json"],
-        cwd=PROJECT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ran = stages.fortyninety("drift", INVENTORY, "--limit", host.name, "--json")
     assert ran.returncode in (0, 2, 3), ran.stdout + ran.stderr
     page: dict[str, Any] = json.loads(ran.stdout)
     lines = [

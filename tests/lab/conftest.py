@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from lab import hosts
-from tests.lab.converged_hosts import remove_saved
+from lab.hosts import LabHost
+from tests.lab.converged_hosts import remove_saved, start_converged
+from tests.lab.deploys import deploy
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,6 +28,16 @@ def lab() -> Iterator[None]:
         pytest.fail("a lab is up on this machine: end it with `fortyninety lab down` first")
     yield
     hosts.down()
+
+
+@pytest.fixture(scope="module")
+def converged(lab: None) -> LabHost:
+    """A host that serves, and that a deploy would change nothing on."""
+    del lab
+    (host,) = start_converged(1)
+    ran = deploy()
+    assert ran.exit_code == 0, ran.output
+    return host
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,8 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +61,23 @@ def deploy(
     return result
 
 
+@contextmanager
+def deploying(
+    *arguments: str, project: Path = PROJECT, deploy_file: str = "deploy.py"
+) -> Iterator[subprocess.Popen[str]]:
+    """A deploy under way, and what it prints, line by line, as it comes; waits for its end."""
+    with subprocess.Popen(
+        deploy_command(LAB_INVENTORY, *arguments, deploy_file=deploy_file),
+        cwd=project,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(project)},
+    ) as process:
+        yield process
+
+
 def deploy_killed_in(
     stage: str,
     *arguments: str,
@@ -72,15 +90,7 @@ def deploy_killed_in(
     given, waits until the moment inside it has come. Returns what was printed until then.
     """
     seen: list[str] = []
-    with subprocess.Popen(
-        deploy_command(LAB_INVENTORY, *arguments),
-        cwd=project,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(project)},
-    ) as process:
+    with deploying(*arguments, project=project) as process:
         assert process.stdout is not None
         for operation in operations(process.stdout, seen):
             if f"{operation.stage} | {operation.name}".startswith(stage):

@@ -14,8 +14,6 @@ from lab import stages
 from lab.hosts import LabHost
 from tests.lab.breakages import ALONE, BREAKAGES
 from tests.lab.breaking import INVENTORY, break_host, drift, failing_tests, matching, undo
-from tests.lab.converged_hosts import start_converged
-from tests.lab.deploys import deploy
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
 
@@ -25,14 +23,11 @@ BATCHES = list(dict.fromkeys(each.batch for each in BREAKAGES if each.batch not 
 
 
 @pytest.fixture(scope="module")
-def converged(lab: None) -> LabHost:
+def host(converged: LabHost) -> LabHost:
     """A host on which every host test passes and a deploy would change nothing."""
-    del lab
-    (host,) = start_converged(1)
-    assert deploy().exit_code == 0
-    assert failing_tests(host) == {}
-    assert drift(host) == (0, [])
-    return host
+    assert failing_tests(converged) == {}
+    assert drift(converged) == (0, [])
+    return converged
 
 
 def test_there_are_enough_of_them_and_each_says_what_it_needs_to() -> None:
@@ -51,14 +46,14 @@ def test_there_are_enough_of_them_and_each_says_what_it_needs_to() -> None:
         for each in BATCHES
     ],
 )
-def test_what_breaks_is_named_shown_and_put_right(converged: LabHost, batch: str) -> None:
+def test_what_breaks_is_named_shown_and_put_right(host: LabHost, batch: str) -> None:
     breakages = [each for each in BREAKAGES if each.batch == batch]
-    break_host(converged, *breakages)
-    messages = failing_tests(converged)
-    _, shown = drift(converged)
-    undo(converged, *breakages)
+    break_host(host, *breakages)
+    messages = failing_tests(host)
+    _, shown = drift(host)
+    undo(host, *breakages)
     ran = stages.deploy(INVENTORY)
-    left = failing_tests(converged)
+    left = failing_tests(host)
     unnamed = [each.name for each in breakages if each.says and not matching(each.says, messages)]
     unseen = [
         each.name

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from lab import ssh
+from lab import ssh, stages
 from lab.hosts import LabHost
 from lab.inventory import inventory
-from lab.stages import PROJECT
-from tests.lab.converged_hosts import start_converged
-from tests.lab.deploys import deploy, host_tests, write_inventory
+from tests.lab.deploys import host_tests, write_inventory
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
 
 
-@pytest.fixture(scope="module")
-def host(lab: None) -> LabHost:
-    """A host that serves."""
-    del lab
-    (started,) = start_converged(1)
-    ran = deploy()
-    assert ran.exit_code == 0, ran.output
-    return started
+@pytest.fixture
+def host(converged: LabHost) -> LabHost:
+    """The host that is looked at."""
+    return converged
 
 
 def data_of(host: LabHost, **other: Any) -> tuple[str, dict[str, Any]]:
@@ -38,14 +30,7 @@ def data_of(host: LabHost, **other: Any) -> tuple[str, dict[str, Any]]:
 
 def check(path: str, *arguments: str) -> tuple[int, list[dict[str, Any]], str]:
     """The exit code, the results, and what was said besides."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "fortyninety", "check", path, "--json", *arguments],
-        cwd=PROJECT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ran = stages.fortyninety("check", path, "--json", *arguments)
     results = json.loads(ran.stdout)["results"] if ran.stdout.startswith("{") else []
     return ran.returncode, results, ran.stderr
 

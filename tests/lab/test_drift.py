@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from lab import stages
 from lab.hosts import LabHost
-from lab.stages import PROJECT
-from tests.lab.converged_hosts import start_converged
 from tests.lab.deploys import LAB_INVENTORY, deploy, write_inventory
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
@@ -24,25 +22,8 @@ FINGERPRINT = (
 )
 
 
-@pytest.fixture(scope="module")
-def converged(lab: None) -> LabHost:
-    """A host that a deploy would change nothing on."""
-    del lab
-    (host,) = start_converged(1)
-    ran = deploy()
-    assert ran.exit_code == 0, ran.output
-    return host
-
-
 def drift(*arguments: str, inventory: str = LAB_INVENTORY) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fortyninety", "drift", inventory, *arguments],
-        cwd=PROJECT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return stages.fortyninety("drift", inventory, *arguments)
 
 
 def test_a_host_as_a_deploy_left_it_shows_nothing(converged: LabHost) -> None:

@@ -7,8 +7,6 @@ host converged for the next one.
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +15,8 @@ import pytest
 
 from lab import gpu
 from lab.hosts import LabHost
-from lab.stages import PROJECT, deploy_command
 from tests.lab.converged_hosts import start_converged
-from tests.lab.deploys import LAB_INVENTORY, Result, deploy, write_inventory
+from tests.lab.deploys import LAB_INVENTORY, Result, deploy, deploying, write_inventory
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
 
@@ -137,20 +134,9 @@ def test_a_lock_held_for_too_long_fails_the_host_and_names_its_holder(lock_held:
 
 def test_a_lock_that_is_released_is_waited_for_and_the_run_goes_on(lock_held: LabHost) -> None:
     seen = []
-    with subprocess.Popen(
-        deploy_command(
-            *(LAB_INVENTORY, "--limit", lock_held.name),
-            # Short of the setting's ten minutes: who waits for nothing fails here soon.
-            *("--data", "apt_lock_timeout=60"),
-            deploy_file=DRIVER_DEPLOY,
-        ),
-        cwd=PROJECT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(PROJECT)},
-    ) as process:
+    # Short of the setting's ten minutes: who waits for nothing fails here soon.
+    waiting = ("--limit", lock_held.name, "--data", "apt_lock_timeout=60")
+    with deploying(*waiting, deploy_file=DRIVER_DEPLOY) as process:
         assert process.stdout is not None
         for line in process.stdout:
             seen.append(line)

@@ -21,12 +21,11 @@ import pytest
 
 from fortyninety.engine_card import load_engine_card
 from fortyninety.engine_lock import sealed
-from lab import python_index, python_mirror, ssh
+from lab import python_index, python_mirror, ssh, stages
 from lab.hosts import LabHost
 from lab.question import ask
 from lab.stages import PROJECT
 from lab.tiny_model import SENTENCE
-from tests.lab.converged_hosts import start_converged
 from tests.lab.deploys import Result, deploy, deploy_killed_in
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
@@ -38,14 +37,10 @@ COMPLETE = (
 )
 
 
-@pytest.fixture(scope="module")
-def host(lab: None) -> LabHost:
-    """A host that serves."""
-    del lab
-    (started,) = start_converged(1)
-    ran = deploy()
-    assert ran.exit_code == 0, ran.output
-    return started
+@pytest.fixture
+def host(converged: LabHost) -> LabHost:
+    """The host of this story."""
+    return converged
 
 
 @pytest.fixture
@@ -147,17 +142,7 @@ def environments(host: LabHost) -> list[str]:
 
 
 def rollback(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "fortyninety", "rollback", "inventory/lab.py"),
-            *("--limit", "lab1", *arguments),
-        ],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    return stages.fortyninety("rollback", "inventory/lab.py", "--limit", "lab1", *arguments)
 
 
 # --- Upgrades that break are refused while the old engine serves ----------------------------------

@@ -12,7 +12,7 @@ from tests.host.live_process import LiveProcess, without_secrets
 def process(arguments: list[str], **unit: str) -> LiveProcess:
     """A service with one process."""
     main: dict[str, Any] = {"pid": 7, "arguments": arguments, "environment": {}}
-    return LiveProcess({"MainPID": "7", **unit}, (main,))
+    return LiveProcess({"MainPID": "7", **unit}, (main,), False)
 
 
 def test_the_last_of_a_flag_given_twice_counts_and_both_are_seen() -> None:
@@ -36,7 +36,9 @@ def test_what_systemd_would_start_is_read_from_its_own_words() -> None:
 
 
 def test_a_service_without_a_process_says_what_it_is_instead() -> None:
-    stopped = LiveProcess({"MainPID": "0", "ActiveState": "failed", "LoadState": "masked"}, ())
+    stopped = LiveProcess(
+        {"MainPID": "0", "ActiveState": "failed", "LoadState": "masked"}, (), False
+    )
     with pytest.raises(AssertionError, match=r"has no process: it is failed/None \(masked\)"):
         _ = stopped.main
 

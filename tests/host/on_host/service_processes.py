@@ -51,7 +51,9 @@ def main() -> None:
                 pids += text(f"{folder}/cgroup.procs").split()
     main_pid = properties.get("MainPID", "0")
     pids.sort(key=lambda pid: (pid != main_pid, int(pid)))
-    print(json.dumps({"unit": properties, "processes": [process(pid) for pid in pids]}))
+    processes = [process(pid) for pid in pids]
+    is_link = os.path.islink(properties.get("FragmentPath", ""))
+    print(json.dumps({"unit": properties, "processes": processes, "is_link": is_link}))
 
 
 main()
