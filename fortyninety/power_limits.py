@@ -64,6 +64,15 @@ def uncapped(state: HostState, power_limit: PowerLimit) -> list[str]:
     ]
 
 
+def forgetful(state: HostState) -> list[str]:
+    """The cards that forget their cap as soon as nobody uses them: persistence mode is off."""
+    return [
+        f"GPU {gpu.index} ({gpu.bus or gpu.uuid}) has persistence mode off; expected on"
+        for gpu in state.gpus
+        if not gpu.persistence
+    ]
+
+
 def cap_settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
     """Caps that no card of the settings' model can have, before the host is looked at."""
     known = card_named(settings.gpu_model)

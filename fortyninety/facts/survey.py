@@ -334,7 +334,8 @@ def _read_gpu(line: str) -> GpuState:
         power_limit=_read_watts(limit),
         power_limit_minimum=_read_watts(low),
         power_limit_maximum=_read_watts(high),
-        persistence=persistence == "Enabled",
+        # A card without the mode says so otherwise.
+        persistence=persistence != "Disabled",
         # nvidia-smi writes a domain of eight digits, the kernel one of four.
         bus=bus.lower().removeprefix("0000"),
         power_limit_default=_read_watts(default),

@@ -15,7 +15,7 @@ from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging, failing, say_failed
 from fortyninety.operations.differences import differs
 from fortyninety.operations.systemd import unit_commands
-from fortyninety.power_limits import PowerLimit, cap_problems, caps_in_words, uncapped
+from fortyninety.power_limits import PowerLimit, cap_problems, caps_in_words, forgetful, uncapped
 from fortyninety.settings import Settings
 
 
@@ -25,16 +25,16 @@ def capped(
 ) -> Iterator[Command]:
     """`unit_name` enabled, started together with `persistence_service`, and every card at its cap.
 
-    A cap that somebody set by hand is put right. The host fails before the unit runs where a cap
-    lies outside a card's own limits or belongs to no card, and after it where a card has another
-    one all the same.
+    A cap or a persistence mode that somebody set by hand is put right. The host fails before the
+    unit runs where a cap lies outside a card's own limits or belongs to no card, and after it where
+    a card has another one, or may forget it, all the same.
     """
     limit = settings.power_limit
     problems = list(cap_problems(host.name, settings, state))
     if problems:
         yield failing("; ".join(str(problem) for problem in problems))
         return
-    wrong = uncapped(state, limit)
+    wrong = [*uncapped(state, limit), *forgetful(state)]
     differs(*wrong)
     commands = unit_commands(state, unit_name, current=not wrong)
     # A unit that an earlier release of this project enabled comes back at boot alone.
@@ -52,12 +52,12 @@ def capped(
 
 def _require_caps(state: State, host: Host, limit: PowerLimit) -> bool:
     now = current_state(host)
-    wrong = uncapped(now, limit)
+    wrong = [*uncapped(now, limit), *forgetful(now)]
     if not wrong:
         return True
     say_failed(
         host,
-        f"{'; '.join(wrong)}. Somebody or something sets another cap: look at `journalctl -u "
+        f"{'; '.join(wrong)}. Somebody or something sets it otherwise: look at `journalctl -u "
         f"fortyninety-power-limit` and for other tools that manage the cards. nvidia-smi says: "
         f"{now.gpu_error or 'nothing'}",
     )

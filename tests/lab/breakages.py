@@ -30,8 +30,9 @@ class Breakage:
     is right without it until something is to be installed, and drift alone shows it), and
     `drift_says` one that a difference must match which drift shows; None where drift shows nothing.
     `undo` puts right what a deploy does not, and `why_not` says why it does not; where a deploy
-    does, both are empty. `restarts` where it shows only once the engine is started with it.
-    Breakages of one `batch` can be there together without hiding each other.
+    does, both are empty. `deploy_with` are options of that deploy. `restarts` where it shows only
+    once the engine is started with it. Breakages of one `batch` can be there together without
+    hiding each other.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Breakage:
     drift_says: str | None = None
     undo: str = ""
     why_not: str = ""
+    deploy_with: tuple[str, ...] = ()
     restarts: bool = False
     from_outside: Callable[[str], None] | None = None
     undo_from_outside: Callable[[str], None] | None = None
@@ -198,8 +200,8 @@ BREAKAGES = (
         "persistence mode off",
         "files",
         "nvidia-smi --persistence-mode=0",
-        r"[Pp]ersistence mode.*(Disabled|off)|persistence",
-        r"persistence",
+        r"GPU 0 has persistence mode Disabled",
+        r"GPU 0 .*has persistence mode off; expected on",
     ),
     Breakage(
         "the persistence daemon masked",
@@ -572,6 +574,7 @@ BREAKAGES = (
         r"does not answer",
         undo="systemctl kill --signal=KILL vllm.service; systemctl restart vllm.service",
         why_not="the gate waits for an engine that may be starting, and fails in the end",
+        deploy_with=("--data", "ready_timeout=30"),
     ),
     Breakage(
         "another program on the engine's port",
@@ -587,7 +590,8 @@ BREAKAGES = (
         "the clock ten minutes fast",
         "clock",
         "apt-get -qq install --yes libfaketime >/dev/null 2>&1; echo +10m > /etc/faketimerc; "
-        "cp /etc/environment /root/; echo FAKETIME_DONT_FAKE_MONOTONIC=1 >> /etc/environment; "
+        "cp /etc/environment /root/; printf '%s=1\\n' FAKETIME_DONT_FAKE_MONOTONIC "
+        "FAKETIME_DISABLE_SHM >> /etc/environment; "
         "dpkg -L libfaketime | grep libfaketime.so.1 > /etc/ld.so.preload",
         r"the host's clock is (59|60)\d s away",
         undo="rm /etc/ld.so.preload /etc/faketimerc; cp /root/environment /etc/environment; "
@@ -599,7 +603,7 @@ BREAKAGES = (
         "card",
         "true",
         r"GPU is lost|answers no question|nvidia-smi",
-        None,
+        r"no card answers",
         from_outside=lambda name: gpu.fail(name, Call.INITIALISE, gpu.GPU_IS_LOST),
         undo_from_outside=gpu.repair,
         why_not="a card has to be put back by hand, and the host rebooted",
@@ -609,6 +613,6 @@ BREAKAGES = (
         "nouveau",
         "mkdir -p /run/modules/nouveau; mount --bind /run/modules /sys/module",
         r"nouveau is loaded",
-        r"nouveau is in memory",
+        r"nouveau holds the cards",
     ),
 )

@@ -87,7 +87,10 @@ def drift(host: LabHost) -> tuple[int, list[str]]:
         for change in each["changes"]
         for said in [*change["differences"], *filter(None, [change["failure"]])] or [""]
     ]
-    return ran.returncode, [*lines, *(f"not looked at: {each}" for each in page["problems"])]
+    return ran.returncode, [
+        *lines,
+        *(f"{each['subject']} is {each['found']}" for each in page["problems"]),
+    ]
 
 
 def matching(pattern: str | None, messages: dict[str, str]) -> list[str]:
@@ -113,9 +116,7 @@ def verdict(host: LabHost, breakage: Breakage) -> Verdict:
         result.shown_by_drift = shown
     else:
         result.shown_by_drift = [line for line in shown if re.search(breakage.drift_says, line)]
-    if breakage.batch == "hung":
-        undo(host, breakage)  # The gate would wait for half an hour.
-    ran = stages.deploy(INVENTORY, "--limit", host.name)
+    ran = stages.deploy(INVENTORY, "--limit", host.name, *breakage.deploy_with)
     left = failing_tests(host)
     result.mended_by_deploy = breakage.mended and not left
     if not breakage.mended:

@@ -13,6 +13,7 @@ from fortyninety.power_limits import (
     cap_problems,
     cap_settings_problems,
     caps_in_words,
+    forgetful,
     uncapped,
 )
 from fortyninety.problems import Problem
@@ -52,6 +53,13 @@ def test_each_card_has_its_own_cap_by_uuid_or_by_address_however_it_is_written(
 def test_a_card_keeps_its_cap_when_the_others_number_changes() -> None:
     state = bare_host(gpus=[gpu(0, uuid=UUIDS[1], bus=FIRST, power_limit=350.0)])
     assert uncapped(state, {UUIDS[0]: 400, UUIDS[1]: 350}) == []
+
+
+def test_a_card_whose_persistence_mode_is_off_forgets_its_cap() -> None:
+    assert forgetful(two_cards(400.0, 400.0)) == []
+    (first, second) = forgetful(two_cards(400.0, 400.0, persistence=False))
+    assert first == f"GPU 0 ({FIRST}) has persistence mode off; expected on"
+    assert second.startswith("GPU 1 ")
 
 
 def test_caps_become_one_command_for_all_or_one_a_card() -> None:
