@@ -27,7 +27,6 @@ LOADERS = re.compile(r"LD_|PYTHON|GCONV_PATH$|GLIBC_TUNABLES$")
 UNHAMPERED = {
     "CPUQuotaPerSecUSec": "infinity",
     "CPUSchedulingPolicy": "0",
-    "IOSchedulingClass": "2",
     "LimitNOFILE": "65536",
     "Nice": "0",
     "OOMScoreAdjust": "0",
