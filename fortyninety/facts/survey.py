@@ -35,7 +35,8 @@ DRIVER_NAMES = (
 class SurveyRequest:
     """What to look at on a host beyond what is looked at on every host. Paths have no blanks.
 
-    `packages` may hold patterns; `keyring` is the keyring of a repository.
+    `packages` may hold patterns; `keyring` is the keyring of a repository; `patience` is how long
+    nvidia-smi may take, in seconds: with persistence mode off and eight cards it loads for some.
     """
 
     files: tuple[str, ...]
@@ -49,6 +50,7 @@ class SurveyRequest:
     install_directory: str
     second_copy: str = ""
     keyring: str = ""
+    patience: int = 60
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,7 @@ class Survey(FactBase[HostState]):
             "install_directory": request.install_directory,
             "second_copy": request.second_copy,
             "keyring": request.keyring,
+            "patience": str(request.patience),
         }
         head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
         return f"{head}\n{SCRIPT}"

@@ -1,6 +1,6 @@
 # Everything a deploy needs to know of a host, read in one round trip and changing nothing.
 # Set before it runs: files, packages, units, ports, snapshot, second_copy, service, user,
-# models_directory, install_directory, keyring.
+# models_directory, install_directory, keyring, patience.
 # Prints one record a line: its kind, then its fields, separated by tabs. A missing tool leaves its
 # records out; nothing here may make the whole script fail.
 LC_ALL=C
@@ -108,12 +108,30 @@ case $secure in *'SecureBoot enabled'*)
   printf 'secure-boot\t%s\n' "$mark" ;;
 esac
 
+# What a command prints, and its status; nothing but a word of it after `patience` seconds. nvidia-smi
+# waits for ever for a card that its driver has lost, and then nothing kills it: it runs beside, with
+# no file open that anybody reads to the end.
+bounded() {
+  answer=$(mktemp -d) || return 1
+  { timeout --kill-after=1 "$patience" "$@" >"$answer/said" 2>&1
+    printf '%s\n' "$?" >"$answer/status"; } </dev/null >/dev/null 2>&1 &
+  status=124
+  ! timeout "$((patience + 3))" sh -c 'until [ -s "$1" ]; do sleep 0.05; done' sh "$answer/status" ||
+    read -r status <"$answer/status"
+  case $status in
+    124 | 137) printf 'no answer in %s s\n' "$patience" ;;
+    *) cat "$answer/said" ;;
+  esac
+  rm -rf "$answer"
+  return "$status"
+}
+
 # Cards as the driver shows them. Its complaint is kept: it says why there are none. A release that
 # does not know one of the later fields is asked for the others alone.
 if command -v nvidia-smi >/dev/null 2>&1; then
   ask='nvidia-smi --format=csv,noheader,nounits --query-gpu=index,name,uuid,memory.total,driver_version,power.limit,power.min_limit,power.max_limit,persistence_mode'
-  if cards=$($ask,pci.bus_id,power.default_limit,ecc.mode.current,clocks_event_reasons.active 2>&1) ||
-    { case $cards in *'not a valid field'*) cards=$($ask 2>&1) ;; *) false ;; esac; }; then
+  if cards=$(bounded $ask,pci.bus_id,power.default_limit,ecc.mode.current,clocks_event_reasons.active) ||
+    { case $cards in *'not a valid field'*) cards=$(bounded $ask) ;; *) false ;; esac; }; then
     printf '%s\n' "$cards" | sed "s/^/gpu$tab/"
   else
     printf 'gpu-error\t%s\n' "$(printf '%s' "$cards" | tr '\n\t' '  ')"

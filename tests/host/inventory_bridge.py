@@ -21,8 +21,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import testinfra
 from testinfra.host import Host
+
+from tests.host.bounded_ssh import BoundedSshBackend
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -121,12 +122,15 @@ def ssh_options(box: Box) -> list[str]:
 
 def connect(box: Box) -> Host:
     """Testinfra's view of a box, over the shared connection."""
-    return testinfra.get_host(
-        f"ssh://{box.address}",
+    backend = BoundedSshBackend(
+        box.address,
         ssh_extra_args=" ".join(shlex.quote(option) for option in ssh_options(box)),
         sudo=bool(box.data.get("_sudo")),
         sudo_user=box.data.get("_sudo_user"),
     )
+    host = Host(backend)
+    backend.set_host(host)
+    return host
 
 
 def run_with_input(box: Box, command: str, text: str) -> subprocess.CompletedProcess[str]:

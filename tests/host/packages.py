@@ -5,7 +5,10 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from testinfra.backend.base import CommandResult
 from testinfra.host import Host
+
+from tests.host.bounded_ssh import HASHING_SECONDS
 
 # The source packages of the driver and the toolkit begin so, in Debian's archive and in NVIDIA's.
 DRIVER_SOURCES = ("nvidia-graphics-drivers", "nvidia-open", "nvidia-driver", "nvidia-kernel-open")
@@ -52,15 +55,20 @@ def changed_files(host: Host, names: list[str]) -> str:
 
     Configuration files are the operator's to change.
     """
-    said = host.run(f"dpkg --verify {' '.join(map(shlex.quote, names))}")
+    said = _verified(host, names)
     lines = said.stdout.splitlines() + said.stderr.splitlines()
     return "\n".join(line for line in lines if line[9:12].strip() != "c")
 
 
 def changed_configuration(host: Host, names: list[str]) -> list[str]:
     """The configuration files of these packages that are not as they were installed."""
-    said = host.run(f"dpkg --verify {' '.join(map(shlex.quote, names))}")
+    said = _verified(host, names)
     return [line[12:].strip() for line in said.stdout.splitlines() if line[9:12].strip() == "c"]
+
+
+def _verified(host: Host, names: list[str]) -> CommandResult:
+    words = " ".join(map(shlex.quote, names))
+    return host.run(f"dpkg --verify {words}", seconds=HASHING_SECONDS)
 
 
 # An archive in a temporary folder that offers a newer revision of each named package, as a security

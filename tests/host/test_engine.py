@@ -11,6 +11,7 @@ from testinfra.host import Host
 
 from fortyninety.engine_card import EngineCard
 from fortyninety.settings import Settings
+from tests.host.bounded_ssh import HASHING_SECONDS
 from tests.host.inventory_bridge import ROOT
 from tests.host.live_process import LiveProcess
 from tests.host.on_host import read
@@ -59,7 +60,9 @@ def test_every_package_is_at_its_locked_version(
 @pytest.mark.slow
 def test_the_environments_files_are_those_of_its_packages(host: Host, process: LiveProcess) -> None:
     """A line changed by hand in site-packages is in nobody's lock, and gone at the next deploy."""
-    found: dict[str, Any] = read(host, "environment_files", process.directory)
+    found: dict[str, Any] = read(
+        host, "environment_files", process.directory, seconds=HASHING_SECONDS
+    )
     more = f"\nand {found['more']} more" if found["more"] else ""
     listed = "\n".join(found["wrong"])
     assert not found["wrong"], (

@@ -12,6 +12,7 @@ from testinfra.host import Host
 
 from fortyninety.engine_card import EngineCard
 from fortyninety.settings import Settings
+from tests.host.bounded_ssh import HASHING_SECONDS
 from tests.host.live_process import LiveProcess
 from tests.host.on_host import read
 
@@ -75,7 +76,13 @@ def expected(host: Host, settings: Settings) -> Expected:
 
 def _compare(host: Host, folder: str, expected: Expected, *, hashed: bool) -> list[str]:
     """What is wrong with a folder, a line each."""
-    found = read(host, "digests", folder, *([] if hashed else ["--sizes"]))
+    found = read(
+        host,
+        "digests",
+        folder,
+        *([] if hashed else ["--sizes"]),
+        seconds=HASHING_SECONDS,
+    )
     files = {path: each for path, each in found["files"].items() if path != MANIFEST}
     wrong = [f"{path} is missing" for path in expected.sizes if path not in files]
     wrong += [

@@ -69,7 +69,7 @@ UNSEEN = "a deploy believes an environment that carries its mark; hashing it tak
 # Each of these ends or hides the service or its cards, so that it can be there only by itself, and
 # a minute each is too long for the tests: they are for `bench/breakages`. What is said of them here
 # was seen of `masked`, and not yet of the others.
-ALONE = ("stopped", "masked", "hung", "port", "clock", "card", "nouveau")
+ALONE = ("stopped", "masked", "hung", "port", "clock", "card", "silent", "nouveau")
 
 BREAKAGES = (
     # --- Files and packages: nothing restarts, and all of it can be wrong at once.
@@ -607,6 +607,16 @@ BREAKAGES = (
         from_outside=lambda name: gpu.fail(name, Call.INITIALISE, gpu.GPU_IS_LOST),
         undo_from_outside=gpu.repair,
         why_not="a card has to be put back by hand, and the host rebooted",
+    ),
+    Breakage(
+        "nvidia-smi that never answers",
+        "silent",
+        "f=$(readlink -f /usr/bin/nvidia-smi); mv $f /root/nvidia-smi; "
+        "printf '#!/bin/sh\\nexec sleep 9999\\n' > $f; chmod 755 $f",
+        r"`nvidia-smi \S+.* has not ended after 120 s",
+        r"answers nothing; expected its cards\. nvidia-smi says: no answer in 60 s",
+        undo="mv /root/nvidia-smi $(readlink -f /usr/bin/nvidia-smi)",
+        why_not="a card that its driver has lost comes back with a reboot, and somebody has to look",
     ),
     Breakage(
         "nouveau in memory",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,42 @@ def test_commits_come_oldest_first_and_fetches_that_were_given_up_by_name(tmp_pa
 def test_a_folder_without_a_manifest_is_no_snapshot(tmp_path: Path) -> None:
     (tmp_path / "snapshot").mkdir()
     assert survey(tmp_path).snapshot is None
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param("", id="and can be ended"),
+        # What waits in the kernel nobody ends: as little as a `timeout` does that was stopped.
+        pytest.param("kill -STOP $PPID", id="and cannot be ended"),
+    ],
+)
+def test_cards_that_never_answer_are_waited_for_so_long_and_the_rest_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    program, waiting = tmp_path / "nvidia-smi", tmp_path / "waiting"
+    program.write_text(f"#!/bin/sh\necho $$ $PPID > {waiting}\n{first}\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    try:
+        state = survey(tmp_path, patience="1")
+    finally:
+        for process in waiting.read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(process), signal.SIGKILL)
+    assert state.gpu_error == "no answer in 1 s"
+    assert state.gpus == []
+    assert state.user and state.user.startswith("root:")
+
+
+def test_what_nvidia_smi_complains_of_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'No devices were found' >&2\nexit 6\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert survey(tmp_path).gpu_error == "No devices were found"
 
 
 def test_cards_are_read_as_nvidia_smi_prints_them() -> None:

@@ -1,0 +1,59 @@
+"""A command on a host that comes to no end does not keep the host tests from theirs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.host.bounded_ssh import BoundedSshBackend, HostHangsError
+
+
+@pytest.fixture
+def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BoundedSshBackend:
+    """A host that is this machine: an `ssh` that runs its last word here."""
+    program = tmp_path / "ssh"
+    program.write_text('#!/bin/bash\nexec /bin/sh -c "${@: -1}"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return BoundedSshBackend("box")
+
+
+def test_a_command_that_ends_says_how_and_what(backend: BoundedSshBackend) -> None:
+    ran = backend.run("printf '%s %%' 'a word'; echo wrong >&2; exit 3")
+    assert (ran.rc, ran.stdout, ran.stderr) == (3, "a word %", "wrong\n")
+
+
+def test_a_command_that_hangs_is_left_and_its_program_not_started_again(
+    backend: BoundedSshBackend, tmp_path: Path
+) -> None:
+    waits, again = tmp_path / "waits", tmp_path / "again"
+    with pytest.raises(HostHangsError, match=r"sleep 600.* has not ended after 1 s; expected"):
+        backend.run(f"sleep 600 & echo $! > {waits}; wait", seconds=1)
+    with pytest.raises(HostHangsError, match="has not ended after 1 s"):
+        backend.run(f"sleep 0; touch {again}", seconds=1)
+    assert not again.exists()
+    assert backend.run("echo well").stdout == "well\n"
+    # Nothing of it is left on this side.
+    assert _ended(int(waits.read_text()))
+
+
+def test_a_program_that_an_interpreter_ran_is_no_reason_to_do_without_it(
+    backend: BoundedSshBackend,
+) -> None:
+    with pytest.raises(HostHangsError):
+        backend.run("python3 -c 'import time; time.sleep(600)'", seconds=1)
+    assert backend.run("python3 -c 'print(1)'").stdout == "1\n"
+
+
+def _ended(process: int) -> bool:
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{process}").exists():
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        if state == "Z":
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
