@@ -616,7 +616,7 @@ BREAKAGES = (
         r"`nvidia-smi \S+.* has not ended after 120 s",
         r"answers nothing; expected its cards\. nvidia-smi says: no answer in 60 s",
         undo="mv /root/nvidia-smi $(readlink -f /usr/bin/nvidia-smi)",
-        why_not="a card that its driver has lost comes back with a reboot, and somebody has to look",
+        why_not="a card that its driver has lost has to be looked at, and then comes a reboot",
     ),
     Breakage(
         "nouveau in memory",
