@@ -11,23 +11,24 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from gevent.event import AsyncResult
 from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 
-from fortyninety.current_state import current_state, forget_state
+from fortyninety.current_state import forget_state
 from fortyninety.handing_on import Exhausted
 from fortyninety.host_shell import HostLost, shell
 from fortyninety.hub import token_of
 from fortyninety.plan import Plan
-from fortyninety.run import plans_of
+from fortyninety.run import current_states, plans_of
 from fortyninety.snapshot_exchange import LOCAL, Exchange, Settled, Source, StepFailed
 
 # Seconds between two lines of progress for a host, on a terminal.
 PROGRESS_INTERVAL = 5.0
 
-_exchanges: WeakKeyDictionary[State, dict[tuple[object, ...], Exchange]] = WeakKeyDictionary()
+_exchanges: WeakKeyDictionary[State, dict[tuple[object, ...], AsyncResult]] = WeakKeyDictionary()
 
 
 class HostMember:
@@ -97,27 +98,41 @@ def _exchange(state: State, plan: Plan) -> tuple[Exchange, list[str]]:
     }
     exchanges = _exchanges.setdefault(state, {})
     if key not in exchanges:
-        settings = plan.settings
-        hosts = {host.name: host for host in alike}
-        exchange = exchanges[key] = Exchange(
-            Source(
-                settings.model_repository,
-                settings.model_revision,
-                settings.hub_endpoint,
-                token_of(settings),
-                settings.snapshot_source,
-            ),
-            peers=settings.snapshot_peers,
-            port=settings.peer_port,
-            # rsync counts in KiB.
-            rate=settings.peer_rate_limit and settings.peer_rate_limit * 10**6 // 1024,
-            report=lambda name, line: _say(hosts[name], line),
-        )
-        whole = {host for host in alike if current_state(host).snapshot == "whole"}
-        exchange.expect(host.name for host in alike if host not in whole)
-        for host in whole if settings.snapshot_peers else ():
-            exchange.add_giver(HostMember(host, alike[host]), _settled(alike[host]))
-    return exchanges[key], [peer_address(host, each) for host, each in alike.items()]
+        # Its making reads hosts. Whoever comes meanwhile waits: it is not known before whom to wait
+        # for, and what those have would leave the hub once more.
+        made = exchanges[key] = AsyncResult()
+        try:
+            made.set(_new_exchange(state, alike))
+        except Exception as error:
+            made.set_exception(error)
+    exchange: Exchange = exchanges[key].get()
+    return exchange, [peer_address(host, each) for host, each in alike.items()]
+
+
+def _new_exchange(state: State, alike: dict[Host, Plan]) -> Exchange:
+    """The exchange among hosts that are to have the same: those that have it give."""
+    settings = next(iter(alike.values())).settings
+    hosts = {host.name: host for host in alike}
+    exchange = Exchange(
+        Source(
+            settings.model_repository,
+            settings.model_revision,
+            settings.hub_endpoint,
+            token_of(settings),
+            settings.snapshot_source,
+        ),
+        peers=settings.snapshot_peers,
+        port=settings.peer_port,
+        # rsync counts in KiB.
+        rate=settings.peer_rate_limit and settings.peer_rate_limit * 10**6 // 1024,
+        report=lambda name, line: _say(hosts[name], line),
+    )
+    readings = current_states(state, alike)
+    whole = {host for host, reading in readings.items() if reading.snapshot == "whole"}
+    exchange.expect(host.name for host in alike if host not in whole)
+    for host in whole if settings.snapshot_peers else ():
+        exchange.add_giver(HostMember(host, alike[host]), _settled(alike[host]))
+    return exchange
 
 
 def _key(plan: Plan) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ that takes about k + log2(n) times the time of one part, where one copy takes k.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 HUB = ""
@@ -43,15 +43,22 @@ class Distribution:
     peers: bool = True
     at_once: int = 1
     _have: dict[str, set[int]] = field(default_factory=dict)
+    # How many bytes of a part a host had when it joined, where an earlier run was cut.
+    _begun: dict[str, dict[int, int]] = field(default_factory=dict)
     _under_way: list[Transfer] = field(default_factory=list)
     # Pairs that failed once, receiver and sender, with why.
     _failed: dict[tuple[str, str], str] = field(default_factory=dict)
     # Senders that nobody asks any more, with why.
     _given_up: dict[str, str] = field(default_factory=dict)
 
-    def add(self, host: str, have: Iterable[int]) -> None:
-        """A host takes part, with the parts that it has: it gives them, and may ask for others."""
+    def add(self, host: str, have: Iterable[int], begun: Mapping[int, int] | None = None) -> None:
+        """A host takes part, with the parts that it has: it gives them, and may ask for others.
+
+        `begun` are the bytes that it has of each part: a part of which it lacks only some is
+        asked for outside by itself, before others ask for the whole.
+        """
         self._have[host] = set(have)
+        self._begun[host] = dict(begun or {})
 
     def lacks(self, host: str) -> set[int]:
         """The parts that a host has yet to get."""
@@ -103,6 +110,7 @@ class Distribution:
         """A host is gone, also in the middle of a transfer: it neither gets nor gives."""
         self._under_way = [each for each in self._under_way if each.receiver != host]
         self._have.pop(host, None)
+        self._begun.pop(host, None)
 
     def _from_outside(self, host: str, lacks: set[int]) -> Transfer | None:
         if not self._may_ask(host, HUB):
@@ -110,10 +118,26 @@ class Distribution:
         if self.peers and not self._free(HUB):
             return None  # few at a time: the first is handed on the sooner
         fetched = {each.part for each in self._under_way if each.sender == HUB}
-        for part in sorted(lacks - (fetched if self.peers else set())):
-            if not self._givers(host, part):
+        own = self._begun[host]
+        missing = lacks - (fetched if self.peers else set())
+        for part in sorted(missing, key=lambda part: (-own.get(part, 0), part)):
+            if not self._givers(host, part) and not self._kept_for_another(host, part):
                 return Transfer(part, host, HUB)
         return None
+
+    def _kept_for_another(self, host: str, part: int) -> bool:
+        """Whether a host that has more of the part from outside is to go on with it."""
+        if not self.peers:
+            return False
+        own = self._begun[host].get(part, 0)
+        return any(
+            begun.get(part, 0) > own
+            and part not in self._have[other]
+            and self._may_ask(other, HUB)
+            and self._may_ask(host, other)
+            for other, begun in self._begun.items()
+            if other != host
+        )
 
     def _from_a_peer(self, host: str, lacks: set[int]) -> Transfer | None:
         offers = [
@@ -152,6 +176,8 @@ class Distribution:
         if HUB in busy and self._may_ask(host, HUB):
             return True
         if any(giver in busy for part in lacks for giver in self._givers(host, part)):
+            return True
+        if any(self._kept_for_another(host, part) for part in lacks):
             return True
         return self.peers and any(
             each.part in lacks and self._may_ask(host, each.receiver) for each in self._under_way

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from gevent.event import AsyncResult
@@ -20,7 +19,7 @@ from pyinfra.context import ctx_config, ctx_host, ctx_state
 from fortyninety.advisories import advisory_line
 from fortyninety.cell import Membership, cell_problems, membership
 from fortyninety.checkpoint_sizes import checkpoint_sizes, known_checkpoints
-from fortyninety.current_state import read_state
+from fortyninety.current_state import current_state, read_state
 from fortyninety.engine_card import load_engine_card
 from fortyninety.facts.archives import UnreachableArchives
 from fortyninety.facts.survey import HostState
@@ -33,6 +32,8 @@ from fortyninety.preflight import host_problems, settings_problems
 from fortyninety.problems import Problem
 from fortyninety.refused import Refused
 from fortyninety.settings import Settings, parse_settings
+
+Answer = TypeVar("Answer")
 
 _runs: WeakKeyDictionary[State, AsyncResult] = WeakKeyDictionary()
 
@@ -65,6 +66,11 @@ def plans_of(state: State) -> dict[Host, Plan]:
     """The plans of all hosts of a run, once `current_plan` made them."""
     plans: dict[Host, Plan] = _runs[state].get()
     return plans
+
+
+def current_states(state: State, hosts: Iterable[Host]) -> dict[Host, HostState]:
+    """The latest reading of hosts of the run; those that are stale are read side by side."""
+    return _on_each(state, hosts, current_state)
 
 
 def _plan_every_host(state: State) -> dict[Host, Plan]:
@@ -229,17 +235,16 @@ def _archive_problems(
     needed = {host: needed_archives(plan, states[host]) for host, plan in plans.items()}
 
     def ask(host: Host) -> dict[str, str]:
-        with _working_on(state, host):
-            found: dict[str, str] = get_fact(
-                state,
-                host,
-                UnreachableArchives,
-                kwargs={"archives": needed[host]},
-                apply_failed_hosts=False,
-            )
-            return found
+        found: dict[str, str] = get_fact(
+            state,
+            host,
+            UnreachableArchives,
+            kwargs={"archives": needed[host]},
+            apply_failed_hosts=False,
+        )
+        return found
 
-    greenlets = {host: state.fact_pool.spawn(ask, host) for host in needed if needed[host]}
+    asked = [host for host in needed if needed[host]]
     return [
         Problem(
             host.name,
@@ -248,26 +253,30 @@ def _archive_problems(
             "an answer: packages are missing on the host",
             "Check the host's network, its apt proxy and /etc/apt",
         )
-        for host, greenlet in greenlets.items()
-        for archive, reason in greenlet.get().items()
+        for host, unreachable in _on_each(state, asked, ask).items()
+        for archive, reason in unreachable.items()
     ]
 
 
-@contextmanager
-def _working_on(state: State, host: Host) -> Iterator[None]:
-    with ctx_state.use(state), ctx_config.use(state.config.copy()), ctx_host.use(host):
-        yield
+def _on_each(
+    state: State, hosts: Iterable[Host], function: Callable[[Host], Answer]
+) -> dict[Host, Answer]:
+    """What the function answers for each host, asked side by side."""
+
+    def one(host: Host) -> Answer:
+        with ctx_state.use(state), ctx_config.use(state.config.copy()), ctx_host.use(host):
+            return function(host)
+
+    greenlets = {host: state.fact_pool.spawn(one, host) for host in hosts}
+    return {host: greenlet.get() for host, greenlet in greenlets.items()}
 
 
 def _read_hosts(state: State, settings: dict[Host, Settings]) -> dict[Host, HostState]:
     def read(host: Host) -> HostState:
         card = load_engine_card(settings[host].engine)
-        request = survey_request(settings[host], card)
-        with _working_on(state, host):
-            return read_state(host, request)
+        return read_state(host, survey_request(settings[host], card))
 
-    greenlets = {host: state.fact_pool.spawn(read, host) for host in settings}
-    return {host: greenlet.get() for host, greenlet in greenlets.items()}
+    return _on_each(state, settings, read)
 
 
 def host_data(host: Host) -> dict[str, Any]:

@@ -185,9 +185,9 @@ class Exchange:
             self._settled[name] = settled
         try:
             self._read_index(member)
-            found = member.step("inspect", self._request(member, self._everything()))["verified"]
+            found = member.step("inspect", self._request(member, self._everything()))
             self._open_early(member, allow)
-            self._join(member, found)
+            self._join(member, found["verified"], found["begun"])
             self._receive_all(member, allow)
             published = member.step("publish", self._request(member, self._everything()))
             return int(published["bytes"])
@@ -262,7 +262,7 @@ class Exchange:
 
     # --- Who gets what from whom
 
-    def _join(self, member: Member, verified: dict[str, str]) -> None:
+    def _join(self, member: Member, verified: dict[str, str], begun: dict[str, int]) -> None:
         with self._changed:
             assert self._distribution is not None
             self._record(verified)
@@ -276,7 +276,12 @@ class Exchange:
             self._joined.add(member.name)
             if self._expected_until is None:
                 self._expected_until = time.monotonic() + APPEARANCE
-            self._distribution.add(member.name, have)
+            here = {path: self.files[path].size for path in verified} | begun
+            begun_parts = {
+                number: sum(here.get(file.path, 0) for file in part)
+                for number, part in enumerate(self._parts)
+            }
+            self._distribution.add(member.name, have, begun_parts)
             self._assign()
 
     def _leave(self, name: str) -> None:

@@ -272,6 +272,8 @@ def inspect(places: Places, files: list[File], second_copy: Path | None) -> dict
     It may come from a fetch that was cut, from the published snapshot where only a part of it is
     damaged, from another commit with the same file, and from the second copy. Raises Failure where
     what is missing would not fit onto the disk.
+
+    The answer also says what has begun to arrive from outside, in bytes: this host goes on with it.
     """
     wanted = {file.path for file in files}
     for name in [each for each in names_below(places.partial) if each not in wanted]:
@@ -316,8 +318,23 @@ def inspect(places: Places, files: list[File], second_copy: Path | None) -> dict
             file.path: sha256
             for file, sha256 in zip(files, digests, strict=True)
             if sha256 is not None
-        }
+        },
+        "begun": {
+            file.path: size
+            for file, sha256 in zip(files, digests, strict=True)
+            if sha256 is None and (size := _begun(places, file))
+        },
     }
+
+
+def _begun(places: Places, file: File) -> int:
+    """How many bytes of a file a cut fetch from the hub or a mirror left here."""
+    # The hub's client calls it after the content, huggingface_hub/_local_folder.py (1.17).
+    names = [f"*.{content}.incomplete" for content in (file.sha256, file.blob) if content]
+    arrived = [places.incoming / "mirror" / file.path]
+    for name in names:
+        arrived += (places.incoming / "hub").rglob(name)
+    return max((path.stat().st_size for path in arrived if path.is_file()), default=0)
 
 
 def _right(path: Path, file: File) -> str | None:

@@ -113,3 +113,43 @@ def test_a_host_that_dies_in_the_middle_frees_what_it_was_given() -> None:
     distribution.remove(order.receiver)
     left = "other" if order.receiver == "dying" else "dying"
     assert order_of(distribution, left).sender == HUB
+
+
+def begun_by_the_last() -> Distribution:
+    """Of the second part, `last` has some bytes; `first` would be asked before it."""
+    distribution = Distribution(2)
+    distribution.add("first", [0])
+    distribution.add("last", [0], {0: 10, 1: 5})
+    return distribution
+
+
+def test_who_has_begun_a_part_goes_on_with_it_and_the_others_wait() -> None:
+    distribution = begun_by_the_last()
+    assert distribution.assign(["first"]) == {}
+    orders = distribution.assign(["first", "last"])
+    assert orders == {"last": Transfer(1, "last", HUB)}
+    distribution.done(Transfer(1, "last", HUB))
+    assert distribution.assign(["first"]) == {"first": Transfer(1, "first", "last")}
+
+
+def test_what_a_host_has_begun_comes_first_and_what_nobody_has_begun_goes_to_others() -> None:
+    distribution = Distribution(2, at_once=2)
+    distribution.add("asked first", [], {1: 5})
+    distribution.add("asked second", [])
+    assert distribution.assign(["asked first", "asked second"]) == {
+        "asked first": Transfer(1, "asked first", HUB),
+        "asked second": Transfer(0, "asked second", HUB),
+    }
+
+
+@pytest.mark.parametrize("end", ["failed", "removed", "given by another"])
+def test_a_part_is_not_kept_for_a_host_that_will_not_go_on_with_it(end: str) -> None:
+    distribution = begun_by_the_last()
+    if end == "failed":
+        order = order_of(distribution, "last")
+        distribution.failed(order, "cut off")
+    elif end == "removed":
+        distribution.remove("last")
+    else:
+        distribution.add("giver", [0, 1])
+    assert order_of(distribution, "first").sender == ("giver" if end == "given by another" else HUB)

@@ -527,6 +527,22 @@ def test_nothing_leaves_the_hub_before_the_host_that_reads_longest_said_what_it_
     assert {path: sent(hub, path) for path in CONTENTS} == before
 
 
+@pytest.mark.usefixtures("big_shard")
+@pytest.mark.parametrize("begun_by", [0, 1, 2])
+def test_what_one_host_has_begun_does_not_leave_the_hub_again_to_another(
+    hub: Hub, members: MakeMembers, begun_by: int
+) -> None:
+    fleet = members(3)
+    hub.faults.fail(SHARD, 4 << 20)
+    fetch_big(hub, fleet[begun_by], patience=0).wait()
+    assert supply(exchange_of(hub), *fleet) == {}
+    for member in fleet:
+        assert_published(hub, member)
+    (_, before), (begin, rest) = sent(hub, SHARD)
+    assert begin + rest == len(BIG)
+    assert before - (1 << 20) < begin
+
+
 def test_a_host_that_does_not_come_is_not_waited_for_for_ever(
     hub: Hub, members: MakeMembers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
