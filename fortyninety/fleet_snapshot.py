@@ -21,6 +21,7 @@ from fortyninety.current_state import forget_state
 from fortyninety.handing_on import Exhausted
 from fortyninety.host_shell import HostLost, shell
 from fortyninety.hub import token_of
+from fortyninety.made_once import made_once
 from fortyninety.plan import Plan
 from fortyninety.run import current_states, plans_of
 from fortyninety.snapshot_exchange import LOCAL, Exchange, Settled, Source, StepFailed
@@ -96,16 +97,9 @@ def _exchange(state: State, plan: Plan) -> tuple[Exchange, list[str]]:
         for host, each in plans_of(state).items()
         if _key(each) == key and host not in state.failed_hosts
     }
-    exchanges = _exchanges.setdefault(state, {})
-    if key not in exchanges:
-        # Its making reads hosts. Whoever comes meanwhile waits: it is not known before whom to wait
-        # for, and what those have would leave the hub once more.
-        made = exchanges[key] = AsyncResult()
-        try:
-            made.set(_new_exchange(state, alike))
-        except Exception as error:
-            made.set_exception(error)
-    exchange: Exchange = exchanges[key].get()
+    # Whoever comes while the first one still reads hosts waits: it is not known before which others
+    # lack the snapshot, and what those have of it would leave the hub once more.
+    exchange = made_once(_exchanges.setdefault(state, {}), key, lambda: _new_exchange(state, alike))
     return exchange, [peer_address(host, each) for host, each in alike.items()]
 
 

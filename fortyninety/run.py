@@ -26,6 +26,7 @@ from fortyninety.facts.survey import HostState
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
 from fortyninety.hub import room_problems, token_problems, with_commit
+from fortyninety.made_once import made_once
 from fortyninety.plan import Plan, make_plan, needed_archives, survey_request
 from fortyninety.planned_fit import Peer, fit_problems, predicted_kv_tokens
 from fortyninety.preflight import host_problems, settings_problems
@@ -47,14 +48,7 @@ def current_plan() -> Plan:
     # Themselves, not pyinfra's stand-ins for whichever are at work.
     state: State = ctx_state.get()  # type: ignore[no-untyped-call]
     host: Host = ctx_host.get()  # type: ignore[no-untyped-call]
-    if (result := _runs.get(state)) is None:
-        result = _runs[state] = AsyncResult()
-        try:
-            result.set(_plan_every_host(state))
-        except Exception as error:
-            result.set_exception(error)
-    plans: dict[Host, Plan] = result.get()
-    return plans[host]
+    return made_once(_runs, state, lambda: _plan_every_host(state))[host]
 
 
 def forget_refusal(state: State) -> None:

@@ -6,18 +6,30 @@ from lab import hosts, saved_hosts
 from lab.hosts import LabHost
 from tests.lab.deploys import deploy
 
+# As a whole deploy leaves it, with the lab's usual two cards, and with one: it stands on the other.
 SAVED = "test-converged"
+SAVED_WITH_ONE_CARD = "test-converged-one-card"
 
 
-def start_converged(count: int, cards: str = "1x24564") -> list[LabHost]:
-    """`count` hosts as a deploy left them, made by one deploy where none is saved yet.
+def start_converged(count: int) -> list[LabHost]:
+    """`count` hosts with one card each, as a deploy left one: so two engines fit into this machine.
 
-    With one card each, so that two engines fit into this machine; a deploy brings them to that.
+    What is not saved yet is made first. The engines start with their hosts, so they may not answer
+    yet; a deploy waits for them.
     """
-    if SAVED not in [saved.name for saved in saved_hosts.everything()]:
-        (first,) = hosts.up(1, cards=cards)
-        ran = deploy()
-        assert ran.exit_code == 0, ran.output
+    if not _is_saved(SAVED_WITH_ONE_CARD):
+        (first,) = start_converged_with_two_cards(1, cards="1x24564")
+        _deploy()
+        hosts.save(first.name, SAVED_WITH_ONE_CARD)
+        hosts.down()
+    return hosts.up(count, cards="1x24564", saved=SAVED_WITH_ONE_CARD)
+
+
+def start_converged_with_two_cards(count: int, cards: str = "2x24564") -> list[LabHost]:
+    """`count` hosts as a deploy left one with two cards; `cards` are those that they find now."""
+    if not _is_saved(SAVED):
+        (first,) = hosts.up(1, cards="2x24564")
+        _deploy()
         hosts.save(first.name, SAVED)
         hosts.down()
     return hosts.up(count, cards=cards, saved=SAVED)
@@ -30,6 +42,16 @@ def save_converged(host: LabHost) -> None:
 
 
 def remove_saved() -> None:
-    """Forget the saved host, if there is one."""
-    if SAVED in [saved.name for saved in saved_hosts.everything()]:
-        saved_hosts.remove(SAVED)
+    """Forget the saved hosts, if there are any."""
+    for name in (SAVED_WITH_ONE_CARD, SAVED):
+        if _is_saved(name):
+            saved_hosts.remove(name)
+
+
+def _is_saved(name: str) -> bool:
+    return name in [saved.name for saved in saved_hosts.everything()]
+
+
+def _deploy() -> None:
+    ran = deploy()
+    assert ran.exit_code == 0, ran.output

@@ -15,7 +15,7 @@ import pytest
 
 from lab import gpu
 from lab.hosts import LabHost
-from tests.lab.converged_hosts import start_converged
+from tests.lab.converged_hosts import start_converged_with_two_cards
 from tests.lab.deploys import LAB_INVENTORY, Result, deploy, deploying, write_inventory
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
@@ -44,7 +44,7 @@ HOLD_LOCK = (
 def pair(lab: None) -> list[LabHost]:
     """Two hosts with two cards each, whose engine is not needed here."""
     del lab
-    hosts = start_converged(2, cards="2x24564")
+    hosts = start_converged_with_two_cards(2)
     for host in hosts:
         host.ssh("systemctl disable --now --quiet vllm.service", check=True)
     ran = run()
