@@ -2,9 +2,9 @@
  * Stands in for NVIDIA's management library on a host whose cards are simulated.
  *
  * NVIDIA's own nvidia-smi runs over it unchanged. What the cards are is read from CARDS, one folder
- * a card and one file a value; what they remember (power limit, persistence mode) and which driver
- * was loaded at boot is kept in STATE, which the lab empties when the host boots, as power loss
- * does on hardware. FAULTS holds return codes that a test makes a call fail with.
+ * a card and one file a value; what they remember (power limit, persistence mode, compute mode) and
+ * which driver was loaded at boot is kept in STATE, which the lab empties when the host boots, as
+ * power loss does on hardware. FAULTS holds return codes that a test makes a call fail with.
  *
  * Functions that are not here are generated from the header and return NVML_ERROR_NOT_SUPPORTED.
  *
@@ -574,9 +574,19 @@ nvmlReturn_t nvmlDeviceGetMaxClockInfo(nvmlDevice_t card, nvmlClockType_t type, 
 
 nvmlReturn_t nvmlDeviceGetComputeMode(nvmlDevice_t card, nvmlComputeMode_t *mode)
 {
-    (void)card;
-    *mode = NVML_COMPUTEMODE_DEFAULT;
+    char folder[TEXT];
+    state_folder(card, folder);
+    *mode = (nvmlComputeMode_t)read_number(folder, "compute_mode", NVML_COMPUTEMODE_DEFAULT);
     return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceSetComputeMode(nvmlDevice_t card, nvmlComputeMode_t mode)
+{
+    char folder[TEXT];
+    if (geteuid() != 0)
+        return NVML_ERROR_NO_PERMISSION;
+    state_folder(card, folder);
+    return write_number(folder, "compute_mode", (unsigned int)mode);
 }
 
 nvmlReturn_t nvmlDeviceGetDisplayMode(nvmlDevice_t card, nvmlEnableState_t *display)

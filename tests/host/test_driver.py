@@ -280,6 +280,15 @@ def test_nobody_else_uses_the_cards(host: Host, process: LiveProcess) -> None:
     )
 
 
+def test_the_cards_let_the_engine_in(host: Host) -> None:
+    """A card in another compute mode refuses the engine's processes at its next start."""
+    for gpu in query(host, "index", "compute_mode"):
+        assert gpu["compute_mode"] == "Default", (
+            f"GPU {gpu['index']} has compute mode {gpu['compute_mode']}; expected Default. Run "
+            "`nvidia-smi --compute-mode=DEFAULT`, and find who sets another"
+        )
+
+
 @pytest.mark.real_card
 def test_the_engine_holds_the_memory_it_was_given(host: Host, settings: Settings) -> None:
     """Less than its share means a smaller KV cache; all of it means the next request fails."""

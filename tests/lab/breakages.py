@@ -204,6 +204,14 @@ BREAKAGES = (
         r"GPU 0 .*has persistence mode off; expected on",
     ),
     Breakage(
+        "the cards closed to programs that compute",
+        "files",
+        "nvidia-smi --compute-mode=PROHIBITED",
+        r"GPU 0 has compute mode Prohibited",
+        undo="nvidia-smi --compute-mode=DEFAULT",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
         "the persistence daemon masked",
         "files",
         "systemctl mask --now --quiet nvidia-persistenced.service",

@@ -320,11 +320,13 @@ def test_only_root_sets_a_power_limit(with_driver: LabHost) -> None:
     assert _query(with_driver, "power.limit") == ["450.00", "450.00"]
 
 
-def test_persistence_mode_is_set_and_lost_at_the_reboot(with_driver: LabHost) -> None:
-    with_driver.ssh("nvidia-smi -pm 1", check=True)
+def test_persistence_and_compute_mode_are_set_and_lost_at_the_reboot(with_driver: LabHost) -> None:
+    with_driver.ssh("nvidia-smi -pm 1 && nvidia-smi -i 1 --compute-mode=PROHIBITED", check=True)
     assert _query(with_driver, "persistence_mode") == ["Enabled", "Enabled"]
+    assert _query(with_driver, "compute_mode") == ["Default", "Prohibited"]
     with_driver.reboot()
     assert _query(with_driver, "persistence_mode") == ["Disabled", "Disabled"]
+    assert _query(with_driver, "compute_mode") == ["Default", "Default"]
 
 
 def test_a_card_can_be_made_to_refuse_a_power_limit_and_be_repaired(with_driver: LabHost) -> None:
