@@ -9,6 +9,7 @@ from tests.lab.deploys import deploy
 # As a whole deploy leaves it, with the lab's usual two cards, and with one: it stands on the other.
 SAVED = "test-converged"
 SAVED_WITH_ONE_CARD = "test-converged-one-card"
+ONE_CARD, TWO_CARDS = "1x24564", "2x24564"
 
 
 def start_converged(count: int) -> list[LabHost]:
@@ -18,21 +19,18 @@ def start_converged(count: int) -> list[LabHost]:
     yet; a deploy waits for them.
     """
     if not _is_saved(SAVED_WITH_ONE_CARD):
-        (first,) = start_converged_with_two_cards(1, cards="1x24564")
+        _make_saved()
+        (first,) = hosts.up(1, cards=ONE_CARD, saved=SAVED)
         _deploy()
         hosts.save(first.name, SAVED_WITH_ONE_CARD)
         hosts.down()
-    return hosts.up(count, cards="1x24564", saved=SAVED_WITH_ONE_CARD)
+    return hosts.up(count, cards=ONE_CARD, saved=SAVED_WITH_ONE_CARD)
 
 
-def start_converged_with_two_cards(count: int, cards: str = "2x24564") -> list[LabHost]:
-    """`count` hosts as a deploy left one with two cards; `cards` are those that they find now."""
-    if not _is_saved(SAVED):
-        (first,) = hosts.up(1, cards="2x24564")
-        _deploy()
-        hosts.save(first.name, SAVED)
-        hosts.down()
-    return hosts.up(count, cards=cards, saved=SAVED)
+def start_converged_with_two_cards(count: int) -> list[LabHost]:
+    """`count` hosts as a deploy left one with two cards, made first where none is saved."""
+    _make_saved()
+    return hosts.up(count, cards=TWO_CARDS, saved=SAVED)
 
 
 def save_converged(host: LabHost) -> None:
@@ -46,6 +44,14 @@ def remove_saved() -> None:
     for name in (SAVED_WITH_ONE_CARD, SAVED):
         if _is_saved(name):
             saved_hosts.remove(name)
+
+
+def _make_saved() -> None:
+    if not _is_saved(SAVED):
+        (first,) = hosts.up(1, cards=TWO_CARDS)
+        _deploy()
+        hosts.save(first.name, SAVED)
+        hosts.down()
 
 
 def _is_saved(name: str) -> bool:
