@@ -9,6 +9,7 @@ CHECK_COMMAND_LINE = "check_command_line.py"
 ROLL_BACK = "roll_back.py"
 SNAPSHOT = "snapshot.py"
 COMPLETE = "complete.py"
+ENGINE_FAILURE = "engine_failure.py"
 CELL_MEMBER = "cell_member.py"
 
 

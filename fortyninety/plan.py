@@ -73,6 +73,7 @@ class Paths:
     second_copy: str | None
     snapshot_program: str
     complete: str
+    engine_failure: str
     cell_member: str
     nvcc: str
 
@@ -100,6 +101,7 @@ class Paths:
             self.check_command_line,
             self.snapshot_program,
             self.complete,
+            self.engine_failure,
             self.cell_member,
             self.nvcc,
         )
@@ -228,6 +230,7 @@ def plan_paths(settings: Settings, card: EngineCard) -> Paths:
         second_copy=f"{second}/{model_folder}/{settings.model_revision}" if second else None,
         snapshot_program=f"{root}/bin/snapshot",
         complete=f"{root}/bin/complete",
+        engine_failure=f"{root}/bin/engine-failure",
         cell_member=f"{root}/bin/cell-member",
         nvcc=f"{root}/bin/nvcc",
     )

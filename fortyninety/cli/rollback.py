@@ -110,6 +110,8 @@ def _roll_back(host: Host, settings: Settings, engine: str | None) -> dict[str, 
 def _print(results: dict[str, dict[str, Any]], problems: list[str]) -> None:
     for name, result in results.items():
         click.echo(f"{name}: {_line(result)}")
+        for detail in result.get("details", ()):
+            click.echo(f"{name}:   {detail}")
     for problem in problems:
         click.secho(problem, fg="red", err=True)
     if any("error" not in result for result in results.values()):

@@ -2,8 +2,10 @@
 """Ask the engine on this host for a completion: the one test of readiness that cannot lie.
 
 /health answers 200 with a hung engine; a completion does not. Prints one JSON object: what was
-answered, or why nothing was. Exit code 0 with a completion, 1 without one. Python 3.11, no
-packages.
+answered, or why nothing was. Exit code 0 with a completion, 1 without one. With --wait and without
+a completion it prints nothing but lines on standard error: the cause in the first one, then what to
+do where that is known, then the command that shows the whole start. The cause is what the program
+`engine-failure` beside this one finds. Python 3.10, no packages.
 
     complete --port 8000 --model NAME              one attempt
     complete --port 8000 --model NAME --wait 1800 --unit vllm.service
@@ -19,12 +21,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 # Seconds that one request may take: an engine that needs longer for one token is hung.
 REQUEST_TIMEOUT = 60
 RETRY_INTERVAL = 1.0
 TOKENS = 1
+# Seconds for reading the journal, more than the program itself allows each of its questions.
+DIAGNOSIS_TIMEOUT = 200
+# What a request to a port that nobody listens on ends with.
+REFUSED = "Connection refused"
 
 
 def request(port: int, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -66,31 +73,81 @@ def attempt(port: int, model: str) -> dict[str, Any]:
     return {"answer": answer["choices"][0]["message"]["content"], "tokens": tokens}
 
 
-def unit_state(unit: str) -> tuple[str, int]:
-    """A systemd unit's ActiveState and how often it was restarted since it was started by hand."""
+def properties(unit: str, *names: str) -> dict[str, str]:
+    """Return what systemd says of a unit. Raises OSError or CalledProcessError where it cannot."""
     shown = subprocess.run(
-        ["systemctl", "show", "--property=ActiveState,NRestarts", unit],
+        ["systemctl", "show", f"--property={','.join(names)}", unit],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    values = dict(line.split("=", 1) for line in shown.splitlines())
-    return values["ActiveState"], int(values["NRestarts"])
+    return dict(line.split("=", 1) for line in shown.splitlines())
+
+
+def unit_state(unit: str) -> tuple[str, int]:
+    """Return a unit's ActiveState and how often it ended since it was started by hand."""
+    values = properties(unit, "ActiveState", "SubState", "NRestarts")
+    # One that waits for its restart has ended already; the restart is counted when it comes.
+    waits = values["SubState"].startswith("auto-restart")
+    return values["ActiveState"], int(values["NRestarts"]) + waits
 
 
 def heads_answer(unit: str) -> dict[str, Any]:
     """What a headless member of a cell was told by its head: a dict as `attempt` gives."""
-    shown = subprocess.run(
-        ["systemctl", "show", "--property=ActiveState,StatusText", unit],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    values = dict(line.split("=", 1) for line in shown.splitlines())
+    values = properties(unit, "ActiveState", "StatusText")
     status = values["StatusText"]
     if values["ActiveState"] == "active" and status.endswith(": serving"):
         return {"answer": status, "tokens": 0}
     return {"error": status or f"{unit} is {values['ActiveState']}"}
+
+
+def diagnosis(unit: str, since: float) -> dict[str, Any]:
+    """Return what `engine-failure` finds, or the same keys with why it finds nothing."""
+    program = Path(__file__).resolve().with_name("engine-failure")
+    try:
+        done = subprocess.run(
+            [sys.executable, str(program), "--unit", unit, "--since", str(since)],
+            capture_output=True,
+            text=True,
+            timeout=DIAGNOSIS_TIMEOUT,
+            check=True,
+        )
+        found = json.loads(done.stdout)
+        if isinstance(found, dict) and isinstance(found.get("cause"), str):
+            return found
+        reason = f"{program} prints {done.stdout[:100]!r}; expected a JSON object with the cause"
+    except subprocess.CalledProcessError as error:
+        reason = " ".join(error.stderr.split())[-300:]
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        reason = str(error)
+    return {
+        "state": "unknown",
+        "cause": f"the cause could not be found ({reason})",
+        "remedy": None,
+        "more": f"journalctl --boot --unit={unit}",
+        "notes": [],
+    }
+
+
+def report(unit: str, error: str, waited: float, ended: bool, since: float) -> list[str]:
+    """Return the lines that say why there is no completion, the cause in the first of them.
+
+    `error` is the last attempt's, `ended` whether the unit did not stay up, `waited` the seconds
+    that were waited otherwise.
+    """
+    found = diagnosis(unit, since)
+    lines = []
+    if ended or found["state"] == "ended":
+        first = f"{unit} does not stay up: {found['cause']}"
+    elif REFUSED in error:
+        first = f"{unit} is still starting after {waited:.0f} s, its latest line: {found['cause']}"
+        lines = ["If it makes progress, raise ready_timeout."]
+    else:
+        first = f"{unit} gives no completion after {waited:.0f} s: {error}"
+        lines = [f"Its latest line: {found['cause']}"]
+    if found["remedy"]:
+        lines.append(found["remedy"])
+    return [first, *lines, f"More: {found['more']}", *found["notes"]]
 
 
 def main() -> int:
@@ -105,6 +162,8 @@ def main() -> int:
     options = parser.parse_args()
 
     deadline = time.monotonic() + options.wait
+    began = time.time()
+    ended = False
     restarts = unit_state(options.unit)[1] if options.unit else 0
     while True:
         if options.headless:
@@ -115,17 +174,16 @@ def main() -> int:
             break
         if options.unit:
             active, restarted = unit_state(options.unit)
-            if active in ("failed", "inactive") or restarted > restarts + options.restarts:
-                result["error"] = f"{options.unit} does not stay up: {result['error']}"
-                break
-        if time.monotonic() >= deadline:
+            ended = active in ("failed", "inactive") or restarted > restarts + options.restarts
+        if ended or time.monotonic() >= deadline:
             break
         time.sleep(RETRY_INTERVAL)
-    print(json.dumps(result))
-    if "error" in result and options.unit:
-        journal = ["journalctl", "--unit", options.unit, "--lines=40", "--output=cat"]
-        sys.stdout.flush()
-        subprocess.run(journal, stdout=sys.stderr, check=False)
+    if "error" in result and options.unit and options.wait:
+        # Nothing on standard output: whoever reads both may get that one first.
+        lines = report(options.unit, result["error"], options.wait, ended, began)
+        print("\n".join(lines), file=sys.stderr)
+    else:
+        print(json.dumps(result))
     return 0 if "answer" in result else 1
 
 

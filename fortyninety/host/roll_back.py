@@ -5,8 +5,8 @@ Units that passed the gate of a deploy are kept in `<install directory>/served`.
 that is not the unit on disk, and whose environment and snapshot are still there, is put in its
 place by one rename, and the service is restarted. Nothing is changed where there is none.
 
-Prints one JSON object: `from`, `to` and `seconds`, or `error`, and `changed` for whether anything
-was. Always ends with 0. Python 3.10, no packages.
+Prints one JSON object: `from`, `to` and `seconds`, or `error` in one line and `details` in others,
+and `changed` for whether anything was. Always ends with 0. Python 3.10, no packages.
 
     roll-back --install-directory /opt/fortyninety --unit /etc/systemd/system/vllm.service \\
         --port 8000 --wait 1800
@@ -24,14 +24,17 @@ from pathlib import Path
 from typing import Any
 
 MARK = ".fortyninety-complete"
+# Lines below the cause that are handed on.
+MOST_DETAILS = 5
 
 
 class Failure(Exception):
     """Why there was no rollback, or why it does not serve. `changed` says which of the two."""
 
-    def __init__(self, message: str, changed: bool = False) -> None:
+    def __init__(self, message: str, changed: bool = False, details: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.changed = changed
+        self.details = details
 
 
 class Unit:
@@ -142,10 +145,13 @@ def answers(options: argparse.Namespace, to: Unit) -> None:
         check=False,
     )
     if done.returncode != 0:
-        last = "\n".join(done.stderr.strip().splitlines()[-15:])
-        said = done.stdout.strip() or "nothing"
+        # The program is that of the latest deploy; an older one says why on standard output.
+        said = f"{done.stdout}{done.stderr}".strip().splitlines()
+        cause, *details = said or ["the program that asks for a completion says nothing"]
         raise Failure(
-            f"{to.release} is in place again and does not answer ({said}):\n{last}", changed=True
+            f"{to.release} is in place again; {cause}",
+            changed=True,
+            details=tuple(details[:MOST_DETAILS]),
         )
 
 
@@ -181,9 +187,13 @@ def main() -> int:
     try:
         result = roll_back(options)
     except Failure as failure:
-        result = {"error": str(failure), "changed": failure.changed}
+        result = {
+            "error": str(failure),
+            "details": failure.details,
+            "changed": failure.changed,
+        }
     except OSError as error:
-        result = {"error": str(error), "changed": True}
+        result = {"error": str(error), "details": [], "changed": True}
     print(json.dumps(result))
     return 0
 

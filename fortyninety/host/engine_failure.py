@@ -1,0 +1,585 @@
+#!/usr/bin/env python3
+"""Find the error that ended the engine's latest start, in one line, and what to do about it.
+
+Reads what systemd and the journal say of the unit and prints one JSON object. `state` is "ended"
+or "running"; `cause` is the first error that the engine itself raised, or an OOM kill, or systemd's
+result, or, of an engine that has not ended, its latest line; `remedy` is what to do, or null where
+the cause is none of the known ones; `more` is the command that prints the whole start; `notes` are
+at most two lines about what else systemd says. Only starts that ended after `--since` (seconds
+since 1970) count, and the latest one. Ends with 0, or with 1 and a line on standard error where
+systemd cannot be asked. Needs Python 3.10 and no packages.
+
+    engine-failure --unit vllm.service --since 1764115200
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+# Bounds on what is read from the journal, whose newest entries come first, and on what is printed.
+MOST_ENTRIES = 20_000
+MOST_BYTES = 64 * 1024 * 1024
+MOST_CHARACTERS = 4_000
+LONGEST_LINE = 500
+# Seconds that systemctl or journalctl may take.
+PATIENCE = 60
+
+
+@dataclass(frozen=True)
+class Known:
+    """An error whose remedy is known. `source` says where its words and the remedy come from."""
+
+    pattern: str
+    remedy: str
+    source: str
+
+
+KNOWN = (
+    Known(
+        r"FP8 KV cache on CPU requires x86 with AVX-512",
+        'This processor has no AVX-512: set kv_cache_dtype = "auto".',
+        "vLLM 0.32.0, vllm/v1/attention/backends/cpu_attn.py; run on an AVX2 processor",
+    ),
+    Known(
+        r"has no attribute 'cpu_gemm_wna16'",
+        "The CPU build multiplies AWQ weights with AVX-512 alone: serve a checkpoint that is not "
+        "quantized on this processor.",
+        "vLLM 0.32.0, vllm/_custom_ops.py; run on an AVX2 processor",
+    ),
+    Known(
+        r"No available memory for the cache blocks",
+        "Weights and activations leave nothing for the KV cache: lower max_num_batched_tokens, "
+        "take more cards or a smaller checkpoint. `fortyninety fit` shows the arithmetic.",
+        "measured with 0.8.5.post1 and 0.24.0",
+    ),
+    Known(
+        r"KV cache is needed, which is larger than the available KV cache memory"
+        r"|larger than the maximum number of tokens that can be stored in KV cache",
+        "Lower max_model_len to what fits. `fortyninety fit` shows the arithmetic.",
+        "vLLM 0.32.0, vllm/v1/core/kv_cache_utils.py; 0.8.5.post1, vllm/worker/worker.py",
+    ),
+    Known(
+        r"CUDA out of memory",
+        "Set max_num_batched_tokens = 2048, or lower gpu_memory_utilization; `nvidia-smi` says "
+        "whether another process holds memory of the cards.",
+        "measured with 0.8.5.post1: 2048 passed the prompts that ended it before",
+    ),
+    Known(
+        r"NVIDIA driver on your system is too old",
+        "The engine's CUDA is newer than the driver: set driver_branch to the branch that "
+        "`fortyninety engine list` names, or take a release for this driver.",
+        "PyTorch, c10/cuda/CUDAFunctions.cpp",
+    ),
+    Known(
+        r"Found no NVIDIA driver|CUDA driver initialization failed|No CUDA GPUs are available",
+        "Run `nvidia-smi` on the box: the driver does not show it a card. A deploy puts the driver "
+        "right.",
+        "PyTorch, c10/cuda/CUDAFunctions.cpp",
+    ),
+    Known(
+        r"address already in use|Address already in use",
+        "`ss -ltnp` names the process that has the port: stop it, or set another port.",
+        "run with 0.32.0-cpu",
+    ),
+    Known(
+        r"\[Errno 28\]|No space left on device",
+        "`df -h` shows the full file system: make room on it.",
+        "errno(3), ENOSPC",
+    ),
+    Known(
+        r"\[Errno 13\]|Permission denied",
+        "The service's account may not read it: `namei -l` with that path shows which folder or "
+        "file denies it.",
+        "run with 0.32.0-cpu",
+    ),
+    Known(
+        r"No module named",
+        "The engine's environment lacks a package: add it to the release's requirements.in and "
+        "lock the release again with `fortyninety engine lock`.",
+        "measured with 0.8.5.post1, whose lock lacked setuptools",
+    ),
+    Known(
+        r"out of memory \(OOM\)|for want of memory",
+        "`free -m` and `ps --sort=-rss aux` show what takes the box's memory; the engine's own "
+        "share is its swap space (--swap-space, 4 GiB a card unless engine_arguments set it) and "
+        "on a CPU its KV cache.",
+        "systemd.service(5), OOMPolicy=; vLLM 0.8.5.post1, vllm/engine/arg_utils.py",
+    ),
+    Known(
+        r"ending the engine: |Connection closed by peer|Connection reset by peer",
+        "Another member of the cell ended first: its own gate or `journalctl -u vllm.service` on "
+        "its box says why.",
+        "this project's cell-member; run on two lab hosts",
+    ),
+)
+
+# What messages of systemd are about, by their MESSAGE_ID. Source: systemd's sd-messages.h.
+EXITED = "98e322203f7a4ed290d09fe03c09fe15"
+FAILED_WITH_RESULT = "d9b373ed55a64feb8242e02dbe79a49c"
+DEACTIVATED = "7ad2d189f7e94e70a38c781354912448"
+OUT_OF_MEMORY = "fe6faa94e7774663a0da52717891d8ef"
+ENDINGS = (EXITED, FAILED_WITH_RESULT, DEACTIVATED)
+
+# How much an error explains: the lowest wins, and of equals the first.
+OOM, RAISED, CRASHED, CELL, PEER, LOGGED, HANDLED, OUTER, RESULT = range(9)
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\x1b.")
+# "(EngineCore_DP0 pid=12) ", "(VllmWorker rank=1 pid=31) ", "[rank0]: ": which process speaks.
+SPEAKER = re.compile(r"\((?:[A-Za-z_]\w*)(?: \w+=\S+)*\) ?|\[rank\d+\]:(?: |$)")
+# "ERROR 11-26 01:02:03 [core.py:700] ".
+HEADER = re.compile(
+    r"(DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d+)? \[[^\]]+\](?: |$)"
+)
+TRACEBACK = re.compile(r"(?:Exception Group )?Traceback \(most recent call last\):")
+CHAINED = re.compile(
+    r"(?:The above exception was the direct cause of|During handling of the above exception)"
+)
+FRAME = re.compile(r'\s+File "([^"]+)", line (\d+), in (.+)')
+FINAL = re.compile(r"([A-Za-z_][\w.]*)(?:: ?(.*))?$")
+VALIDATION = re.compile(r"\d+ validation errors? for ")
+
+# Exceptions that tell of another one, which was logged before or by another process. Source: vLLM
+# 0.6.3.post1 to 0.32.0, where they are raised after a child process ended.
+OUTER_TYPES = (
+    "SystemExit",
+    "KeyboardInterrupt",
+    "CancelledError",
+    "EngineDeadError",
+    "GeneratorExit",
+)
+OUTER_MESSAGES = re.compile(
+    r"root cause|Engine core initialization failed|Engine process failed to start"
+    r"|background process|Engine loop has died|EngineCore encountered an issue"
+    r"|died unexpectedly|cancelled|Executor failed"
+)
+PEER_MESSAGES = re.compile(
+    r"Connection closed by peer|Connection reset by peer|remote process exited|Broken pipe"
+)
+# What comes before the traceback of an error that ends nothing.
+HANDLED_BEFORE = re.compile(r"Exception ignored in|Exception in ASGI application")
+# Errors that come without a traceback.
+FATAL_LINES = re.compile(
+    r"(?:\S+\.py|vllm\S*|-c): error: .+"
+    r"|.*error while loading shared libraries: .+"
+    r"|Fatal Python error: .+"
+    r"|\S*python[\d.]*: (?:No module named|can't open file|Error while finding) .+"
+    r"|ERROR:\s+\[Errno \d+\] .+"
+    r"|terminate called after throwing an instance of .+"
+    r"|\s+what\(\): .+"
+    r"|.*: Failed at step [A-Z_]+ spawning .+"
+    r"|cell: \[Errno \d+\] .+"
+)
+CELL_ENDS = re.compile(r"cell: (ending the engine: .+)")
+DIED = re.compile(r".*died unexpectedly.*")
+KILLED_PROCESS = re.compile(r"Killed process (\d+) \((.+?)\).*?anon-rss:(\d+)kB")
+
+
+class Unreadable(Exception):
+    """Why systemd or the journal cannot be asked."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A message of the journal: `time` in seconds since 1970, and the fields of systemd's own."""
+
+    text: str
+    time: float
+    message_id: str
+    exit_code: str
+    exit_status: str
+    result: str
+
+
+@dataclass
+class Start:
+    """What the journal has of one start (systemd's invocation) of the unit, oldest first."""
+
+    invocation: str
+    entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        """Whether systemd says that it ended."""
+        return any(entry.message_id in ENDINGS for entry in self.entries)
+
+    @property
+    def ended_at(self) -> float:
+        """When its latest entry was written."""
+        return self.entries[-1].time if self.entries else 0.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An error that was found: `weight` is one of OOM to RESULT, `chain` joins chained errors."""
+
+    weight: int
+    text: str
+    chain: int
+
+
+def clean(text: str) -> str:
+    """Return `text` without escape sequences and control characters; tabs become blanks."""
+    text = ESCAPES.sub("", text.replace("\t", " "))
+    return "".join(each for each in text if each.isprintable())
+
+
+def one_line(text: str) -> str:
+    """Return `text` with its blanks collapsed, cut at LONGEST_LINE characters."""
+    joined = " ".join(clean(text).split())
+    return joined if len(joined) <= LONGEST_LINE else f"{joined[: LONGEST_LINE - 1]}…"
+
+
+def unprefixed(text: str) -> tuple[str, str, str]:
+    """Split a line into who speaks, the level of its log header ("" without one), and the rest."""
+    speaker = ""
+    while match := SPEAKER.match(text):
+        speaker += match[0].strip()
+        text = text[match.end() :]
+    if match := HEADER.match(text):
+        return speaker, match[1], text[match.end() :]
+    return speaker, "", text
+
+
+@dataclass
+class _Stream:
+    """Where one speaker's lines stand: in a traceback or not, and what came before it."""
+
+    in_traceback: bool = False
+    handled: bool = False
+    chain: int = 0
+    chained: bool = False
+    frame: str = ""
+    # A message that goes on in the next line: its finding's place and what it says so far.
+    unfinished: int | None = None
+
+
+class Findings:
+    """The errors in one start's lines, each with how much it explains."""
+
+    def __init__(self) -> None:
+        self._found: list[Finding] = []
+        self._streams: dict[tuple[str, bool], _Stream] = {}
+        self._chains = 0
+
+    def read(self, entry: Entry) -> None:
+        """Take the next entry of the start."""
+        if entry.message_id == OUT_OF_MEMORY:
+            self._add(OOM, "the kernel killed a process of the engine for want of memory")
+            return
+        if entry.message_id == EXITED:
+            self._exited(entry)
+            return
+        for text in entry.text[:MOST_CHARACTERS].splitlines():
+            speaker, level, rest = unprefixed(clean(text))
+            stream = self._streams.setdefault((speaker, level != ""), _Stream())
+            self._line(stream, level, rest)
+
+    def best(self) -> str | None:
+        """Return the text of the error that explains most, or None where there is none.
+
+        Of errors that were raised while another was handled, the first counts, unless one of the
+        others is a known one and the first is not.
+        """
+        if not self._found:
+            return None
+        first = min(self._found, key=lambda each: each.weight)
+        chained = [
+            each
+            for each in self._found
+            if each.chain == first.chain and each.weight == first.weight
+        ]
+        known = (each for each in chained if remedy_of(each.text) is not None)
+        return next(known, first).text
+
+    def _add(self, weight: int, text: str, chain: int | None = None) -> None:
+        if chain is None:
+            chain = self._next_chain()
+        self._found.append(Finding(weight, one_line(text), chain))
+
+    def _next_chain(self) -> int:
+        self._chains += 1
+        return self._chains
+
+    def _exited(self, entry: Entry) -> None:
+        status = entry.exit_status
+        if entry.exit_code == "exited":
+            said = f"the engine ended with exit code {status} and logged no error"
+            self._add(RESULT, said)
+        elif status in ("KILL", "TERM", "INT"):
+            self._add(RESULT, f"the engine was ended by SIG{status}, which it did not send itself")
+        else:
+            self._add(CRASHED, f"the engine crashed with SIG{status}")
+
+    def _line(self, stream: _Stream, level: str, text: str) -> None:
+        if TRACEBACK.match(text.lstrip(" +|")):
+            if not stream.chained:
+                stream.chain = self._next_chain()
+            stream.in_traceback, stream.chained, stream.frame = True, False, ""
+            stream.unfinished = None
+            return
+        if stream.in_traceback:
+            self._in_traceback(stream, level, text)
+            return
+        if CHAINED.match(text):
+            stream.chained, stream.unfinished = True, None
+        elif stream.unfinished is not None and text.strip():
+            self._go_on(stream, text)
+        elif HANDLED_BEFORE.search(text):
+            stream.handled = True
+        elif match := CELL_ENDS.match(text):
+            self._add(CELL, match[1])
+        elif level == "" and FATAL_LINES.match(text):
+            self._add(RAISED, text.removeprefix("ERROR:"))
+        elif DIED.match(text):
+            self._add(PEER, text)
+        elif level in ("ERROR", "CRITICAL") and text.strip() and not text.startswith(" "):
+            self._add(OUTER if OUTER_MESSAGES.search(text) else LOGGED, text)
+
+    def _in_traceback(self, stream: _Stream, level: str, text: str) -> None:
+        if match := FRAME.match(text):
+            stream.frame = f"{match[1]}, line {match[2]}, in {match[3]}"
+            return
+        match = None if text.startswith((" ", "|", "+")) else FINAL.match(text)
+        if match is None:
+            return
+        stream.in_traceback = False
+        name, message = match[1].rpartition(".")[2], (match[2] or "").strip()
+        if match[2] is None and stream.frame:
+            # An assertion says nothing but where it is.
+            self._finish(stream, level, name, f"at {stream.frame}")
+        else:
+            self._finish(stream, level, name, message)
+        if VALIDATION.match(message) or text.rstrip().endswith(":"):
+            stream.unfinished = len(self._found) - 1
+
+    def _finish(self, stream: _Stream, level: str, name: str, message: str) -> None:
+        text = f"{name}: {message}" if message else name
+        if stream.handled or level in ("DEBUG", "INFO", "WARNING"):
+            weight = HANDLED
+        elif name in OUTER_TYPES or OUTER_MESSAGES.search(message):
+            weight = OUTER
+        elif PEER_MESSAGES.search(message):
+            weight = PEER
+        else:
+            weight = RAISED
+        stream.handled = False
+        self._add(weight, text, stream.chain)
+
+    def _go_on(self, stream: _Stream, text: str) -> None:
+        """Add a line to a message whose first line says little, such as pydantic's."""
+        assert stream.unfinished is not None
+        found = self._found[stream.unfinished]
+        self._found[stream.unfinished] = Finding(
+            found.weight, one_line(f"{found.text} {text}"), found.chain
+        )
+        # Of a field's name the next line says what is wrong with it.
+        if text.startswith(" ") or len(text.split()) > 1:
+            stream.unfinished = None
+
+
+def remedy_of(cause: str) -> str | None:
+    """Return what to do about `cause`, or None where it is not among the known ones."""
+    return next((each.remedy for each in KNOWN if re.search(each.pattern, cause)), None)
+
+
+def progress(start: Start) -> tuple[str, float] | None:
+    """Return the latest line that the engine wrote and when, or None before its first."""
+    for entry in reversed(start.entries):
+        text = one_line(unprefixed(clean(entry.text[:MOST_CHARACTERS]))[2])
+        if text and not entry.message_id:
+            return text, entry.time
+    return None
+
+
+def run(*command: str) -> str:
+    """Return a program's output. Raises Unreadable with what it says where it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Unreadable(f"{command[0]}: {error}") from error
+    if done.returncode != 0:
+        said = " ".join(done.stderr.decode(errors="replace").split())[:LONGEST_LINE]
+        raise Unreadable(f"{command[0]} ends with {done.returncode}: {said or 'it says nothing'}")
+    return done.stdout.decode(errors="replace")
+
+
+def unit_properties(unit: str) -> dict[str, str]:
+    """Return what systemd says of the unit. Raises Unreadable."""
+    names = "ActiveState,SubState,InvocationID,Result,NRestarts"
+    shown = run("systemctl", "show", f"--property={names}", unit)
+    return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+
+
+def journal(*matches: str) -> Iterator[dict[str, Any]]:
+    """Yield the entries of this boot's journal, the newest first, within the bounds.
+
+    One whose line is no JSON object is left out. Ends early where journalctl does.
+    """
+    command = [
+        *("journalctl", "--boot", "--quiet", "--no-pager", "--all", "--reverse", "--output=json"),
+        *(f"--lines={MOST_ENTRIES}", *matches),
+    ]
+    try:
+        reading = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    except OSError:
+        return
+    assert reading.stdout is not None
+    left = MOST_BYTES
+    try:
+        for _ in range(MOST_ENTRIES):
+            line = reading.stdout.readline(left)
+            left -= len(line)
+            if not line or left <= 0:
+                break
+            try:
+                found = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(found, dict):
+                yield found
+    finally:
+        reading.kill()
+        reading.stdout.close()
+        reading.wait()
+
+
+def message(found: dict[str, Any]) -> str:
+    """Return an entry's text; the journal gives one with control characters as its bytes."""
+    text = found.get("MESSAGE")
+    if isinstance(text, list):
+        # A field that was given twice is a list of texts.
+        if all(isinstance(each, int) and 0 <= each < 256 for each in text):
+            return bytes(text).decode(errors="replace")
+        text = text[0] if text else ""
+    return text if isinstance(text, str) else ""
+
+
+def starts(found: Iterable[dict[str, Any]]) -> list[Start]:
+    """Sort entries, the newest first, into the unit's starts, the oldest first."""
+    by_invocation: dict[str, Start] = {}
+    for each in found:
+        # What systemd itself says of a unit has the start's id under another name.
+        invocation = each.get("INVOCATION_ID") or each.get("_SYSTEMD_INVOCATION_ID")
+        if not isinstance(invocation, str):
+            continue
+        fields = {
+            name: value if isinstance(value := each.get(name), str) else ""
+            for name in ("MESSAGE_ID", "EXIT_CODE", "EXIT_STATUS", "UNIT_RESULT")
+        }
+        microseconds = str(each.get("__REALTIME_TIMESTAMP", ""))
+        time = int(microseconds) / 1e6 if microseconds.isdigit() else 0.0
+        start = by_invocation.setdefault(invocation, Start(invocation))
+        start.entries.append(Entry(message(each), time, *fields.values()))
+    for start in by_invocation.values():
+        start.entries.reverse()
+    return list(reversed(by_invocation.values()))
+
+
+def killed_process(start: Start) -> str | None:
+    """Return which process the kernel killed for want of memory during `start`, or None."""
+    first, last = start.entries[0].time - 5, start.ended_at + 5
+    for each in journal("_TRANSPORT=kernel"):
+        match = KILLED_PROCESS.search(message(each))
+        microseconds = str(each.get("__REALTIME_TIMESTAMP", "0"))
+        if match and microseconds.isdigit() and first <= int(microseconds) / 1e6 <= last:
+            return (
+                f"the kernel killed {clean(match[2])} (pid {match[1]}), which held "
+                f"{int(match[3]) / 1024:,.0f} MiB, for want of memory"
+            )
+    return None
+
+
+def explained(start: Start) -> str | None:
+    """Return the cause of an ended start, or None where its lines say nothing."""
+    findings = Findings()
+    for entry in start.entries:
+        findings.read(entry)
+    results = [entry.result for entry in start.entries if entry.message_id == FAILED_WITH_RESULT]
+    if "oom-kill" in results or any(e.message_id == OUT_OF_MEMORY for e in start.entries):
+        return (
+            killed_process(start) or "the kernel killed a process of the engine for want of memory"
+        )
+    cause = findings.best()
+    if cause is None and any(entry.message_id == DEACTIVATED for entry in start.entries):
+        return "the engine ended by itself with exit code 0 and logged no error"
+    return cause
+
+
+def diagnosis(unit: str, since: float) -> dict[str, Any]:
+    """Return what is printed. Raises Unreadable where systemd cannot be asked."""
+    shown = unit_properties(unit)
+    current = shown.get("InvocationID", "")
+    found = starts(journal(f"--unit={unit}"))
+    over = shown.get("ActiveState") in ("failed", "inactive") or shown.get("SubState") in (
+        "auto-restart",
+        "auto-restart-queued",
+    )
+    ended = [
+        each
+        for each in found
+        if (each.ended and each.invocation != current and each.ended_at >= since)
+        or (each.invocation == current and over)
+    ]
+    notes = []
+    if ended:
+        # One that says why is worth more than a later one that does not.
+        told = [(each, cause) for each in ended if (cause := explained(each)) is not None]
+        start, cause = told[-1] if told else (ended[-1], "the journal does not say why it ended")
+        state = "ended"
+        results = [e.result for e in start.entries if e.message_id == FAILED_WITH_RESULT]
+        if results and results[-1] not in ("", "exit-code"):
+            notes.append(f"systemd's result is {results[-1]}")
+        if len(ended) > 1:
+            notes.append(f"{len(ended)} starts ended so or otherwise, this one the latest")
+    else:
+        state = "ended" if over else "running"
+        start = next((each for each in found if each.invocation == current), Start(current))
+        said = progress(start)
+        if over:
+            cause = f"the journal has nothing of it; systemd's result is {shown.get('Result')}"
+        elif said is None:
+            cause = "it has written nothing yet"
+        else:
+            cause = said[0]
+    return {
+        "state": state,
+        "cause": cause,
+        "remedy": remedy_of(cause) if state == "ended" else None,
+        "more": more(unit, start.invocation),
+        "notes": notes[:2],
+    }
+
+
+def more(unit: str, invocation: str) -> str:
+    """Return the command that prints all of one start: the engine's lines and systemd's."""
+    if not invocation:
+        return f"journalctl --boot --unit={unit}"
+    return f"journalctl --boot _SYSTEMD_INVOCATION_ID={invocation} + INVOCATION_ID={invocation}"
+
+
+def main() -> int:
+    """Read the command line and print the diagnosis."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--unit", required=True, help="the engine's systemd unit")
+    parser.add_argument(
+        "--since", type=float, default=0.0, help="leave out starts that ended before, in seconds"
+    )
+    options = parser.parse_args()
+    try:
+        found = diagnosis(options.unit, options.since)
+    except Unreadable as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,382 @@
+"""What a failed gate shows: the cause in its first line, from logs that engines really printed.
+
+The programs run as they do on a host, beside each other and under their installed names;
+`systemctl` and `journalctl` are stand-ins that replay what was recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LOGS = Path(__file__).with_name("engine_logs")
+NOW = "2" * 32
+BEFORE = "1" * 32
+# MESSAGE_IDs of systemd (sd-messages.h).
+EXITED = "98e322203f7a4ed290d09fe03c09fe15"
+FAILED = "d9b373ed55a64feb8242e02dbe79a49c"
+OUT_OF_MEMORY = "fe6faa94e7774663a0da52717891d8ef"
+DEACTIVATED = "7ad2d189f7e94e70a38c781354912448"
+# As journalctl does: the newest entry first, of the kernel or of the unit.
+JOURNALCTL = """\
+#!/bin/sh
+case "$*" in
+  *_TRANSPORT=kernel*) exec tac "$0.kernel" ;;
+  *--unit=vllm.service*) exec tac "$0.unit" ;;
+esac
+echo "unexpected: $*" >&2
+exit 1
+"""
+# What it says the first time, and ever after.
+SYSTEMCTL = """\
+#!/bin/sh
+cat "$0.shown"
+test ! -e "$0.later" || mv "$0.later" "$0.shown"
+"""
+
+Entry = dict[str, Any]
+
+
+@dataclass
+class Host:
+    """A host on which the gate asks for a completion and nobody listens on the port."""
+
+    directory: Path
+    port: int
+    entries: list[Entry]
+    shown: dict[str, str]
+    kernel: list[Entry]
+    later: dict[str, str]
+
+    def gate(self, *arguments: str, wait: str = "5") -> subprocess.CompletedProcess[str]:
+        """Run the program that the gate runs."""
+        return self._run(
+            *("complete", "--port", str(self.port), "--model", "m"),
+            *("--wait", wait, "--unit", "vllm.service", *arguments),
+        )
+
+    def diagnosis(self, *arguments: str) -> dict[str, Any]:
+        """Return what the program that finds the cause prints."""
+        ran = self._run("engine-failure", "--unit", "vllm.service", *arguments)
+        assert ran.returncode == 0, ran.stderr
+        found: dict[str, Any] = json.loads(ran.stdout)
+        return found
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        for name, shown in (("shown", self.shown), ("later", {**self.shown, **self.later})):
+            text = "".join(f"{key}={value}\n" for key, value in shown.items())
+            (self.directory / f"systemctl.{name}").write_text(text)
+        for name, entries in (("unit", self.entries), ("kernel", self.kernel)):
+            text = "".join(f"{json.dumps(entry)}\n" for entry in entries)
+            (self.directory / f"journalctl.{name}").write_text(text)
+        return subprocess.run(
+            [sys.executable, str(self.directory / program), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "PATH": f"{self.directory}:{os.environ['PATH']}"},
+        )
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A host whose unit has ended and whose journal is still empty."""
+    for source, installed in (("complete", "complete"), ("engine_failure", "engine-failure")):
+        shutil.copy(ROOT / "fortyninety" / "host" / f"{source}.py", tmp_path / installed)
+    for name, text in (("systemctl", SYSTEMCTL), ("journalctl", JOURNALCTL)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    shown = {
+        **{"ActiveState": "failed", "SubState": "failed", "InvocationID": NOW},
+        **{"Result": "exit-code", "NRestarts": "0", "StatusText": ""},
+    }
+    # Bound and not listening: nobody else gets the port, and a connection is refused.
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield Host(tmp_path, bound.getsockname()[1], [], shown, [], {})
+
+
+def lines_of(ran: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines of a gate that failed.
+
+    All of them are on standard error: pyinfra reads both outputs at once, and shows what came on
+    standard output in a place of its own.
+    """
+    assert (ran.returncode, ran.stdout) == (1, ""), ran
+    return ran.stderr.splitlines()
+
+
+def said(*lines: str, invocation: str = NOW, time: int = 1) -> list[Entry]:
+    """Entries of lines that the unit's processes wrote, as journalctl prints them."""
+    return [
+        {
+            **{"MESSAGE": line, "_SYSTEMD_INVOCATION_ID": invocation},
+            **{"__REALTIME_TIMESTAMP": str(time * 1_000_000), "_PID": "12"},
+        }
+        for line in lines
+    ]
+
+
+def systemd(message_id: str, invocation: str = NOW, time: int = 2, **fields: str) -> Entry:
+    """An entry that systemd wrote about the unit."""
+    return {
+        **{"MESSAGE": "vllm.service: …", "MESSAGE_ID": message_id, "INVOCATION_ID": invocation},
+        **{"UNIT": "vllm.service", "__REALTIME_TIMESTAMP": str(time * 1_000_000), "_PID": "1"},
+        **fields,
+    }
+
+
+def exited(status: str = "1", code: str = "exited", **where: Any) -> list[Entry]:
+    """What systemd says of a unit whose main process ended."""
+    result = "exit-code" if code == "exited" else "signal"
+    return [
+        systemd(EXITED, EXIT_CODE=code, EXIT_STATUS=status, **where),
+        systemd(FAILED, UNIT_RESULT=result, **where),
+    ]
+
+
+def recorded(name: str) -> list[str]:
+    """The lines of a recorded log, without the comment on where it comes from."""
+    lines = (LOGS / name).read_text().splitlines()
+    assert lines[0].startswith("# "), f"{name} does not say where it comes from"
+    return [line for line in lines if not line.startswith("# ")]
+
+
+# Of each log the cause, and what the remedy must name.
+CAUSES = {
+    "cuda-out-of-memory.log": (
+        "OutOfMemoryError: CUDA out of memory. Tried to allocate 434.00 MiB. GPU 0 has a total "
+        "capacity of 79.18 GiB of which 350.56 MiB is free.",
+        "max_num_batched_tokens",
+    ),
+    "missing-module.log": (
+        "ModuleNotFoundError: No module named 'setuptools'",
+        "fortyninety engine lock",
+    ),
+    "no-memory-for-kv-blocks-0.8.5.log": (
+        "ValueError: No available memory for the cache blocks. Try increasing "
+        "`gpu_memory_utilization` when initializing the engine.",
+        "fortyninety fit",
+    ),
+}
+
+
+def test_every_recorded_log_is_looked_at() -> None:
+    assert {path.name for path in LOGS.glob("*.log")} == set(CAUSES)
+
+
+@pytest.mark.parametrize("log", CAUSES)
+def test_the_cause_is_the_first_line_of_all(host: Host, log: str) -> None:
+    cause, remedy = CAUSES[log]
+    host.entries = [*said(*recorded(log)), *exited()]
+    first, second, third, *rest = lines = lines_of(host.gate())
+    assert first.startswith(f"vllm.service does not stay up: {cause}"), lines
+    assert remedy in second
+    assert third == f"More: journalctl --boot _SYSTEMD_INVOCATION_ID={NOW} + INVOCATION_ID={NOW}"
+    assert len(rest) <= 2 and "Traceback" not in "".join(lines)
+
+
+# --- Which start is meant -------------------------------------------------------------------------
+
+
+FUTURE = 4_000_000_000
+TRACE = (
+    "Traceback (most recent call last):",
+    '  File "a.py", line 1, in f',
+    "ValueError: this one",
+)
+OLD = (
+    "Traceback (most recent call last):",
+    '  File "a.py", line 1, in f',
+    "KeyError: 'an old one'",
+)
+
+
+def test_an_earlier_start_is_not_shown(host: Host) -> None:
+    host.entries = [
+        *said(*OLD, invocation=BEFORE),
+        *exited(invocation=BEFORE),
+        *said(*TRACE, time=3),
+        *exited(time=4),
+    ]
+    first, *rest = lines_of(host.gate())
+    assert first == "vllm.service does not stay up: ValueError: this one"
+    assert "old one" not in "".join(rest)
+
+
+def test_an_engine_that_systemd_starts_again_has_failed(host: Host) -> None:
+    host.shown |= {"ActiveState": "active", "SubState": "running", "InvocationID": BEFORE}
+    host.later = {"InvocationID": NOW, "NRestarts": "1"}
+    host.entries = [
+        *said(*TRACE, invocation=BEFORE, time=FUTURE),
+        *exited(invocation=BEFORE, time=FUTURE + 1),
+        *said("INFO 11-26 01:00:00 [a.py:1] Loading", time=FUTURE + 2),
+    ]
+    first, second, *_ = lines_of(host.gate())
+    assert first == "vllm.service does not stay up: ValueError: this one"
+    assert BEFORE in second
+
+
+def test_an_engine_that_waits_for_its_restart_has_failed(host: Host) -> None:
+    host.shown |= {"ActiveState": "active", "SubState": "running"}
+    host.later = {"ActiveState": "activating", "SubState": "auto-restart"}
+    host.entries = [*said(*TRACE), *exited()]
+    assert lines_of(host.gate(wait="600"))[0].endswith("does not stay up: ValueError: this one")
+
+
+def test_an_engine_still_at_work_is_not_called_broken(host: Host) -> None:
+    """Its latest line is shown, and not the error of the start before it."""
+    host.shown |= {"ActiveState": "active", "SubState": "running"}
+    host.entries = [
+        *said(*OLD, invocation=BEFORE),
+        *exited(invocation=BEFORE),
+        *said("(Worker pid=3) INFO 11-26 01:00:00 [a.py:1] Loading shards: 45% | 4/9", time=3),
+    ]
+    first, second, *_ = lines = lines_of(host.gate(wait="1"))
+    assert first == (
+        "vllm.service is still starting after 1 s, its latest line: Loading shards: 45% | 4/9"
+    )
+    assert "ready_timeout" in second
+    assert "old one" not in "".join(lines)
+
+
+def test_an_engine_that_has_written_nothing_yet(host: Host) -> None:
+    host.shown |= {"ActiveState": "active", "SubState": "running"}
+    assert lines_of(host.gate(wait="1"))[0] == (
+        "vllm.service is still starting after 1 s, its latest line: it has written nothing yet"
+    )
+
+
+# --- What is no traceback -------------------------------------------------------------------------
+
+
+def test_an_oom_kill_is_named_with_the_process_and_its_memory(host: Host) -> None:
+    host.shown["Result"] = "oom-kill"
+    host.entries = [
+        *said("(EngineCore pid=7) ERROR 11-26 01:00:00 [a.py:1] Worker-0 died unexpectedly"),
+        systemd(OUT_OF_MEMORY),
+        systemd(FAILED, UNIT_RESULT="oom-kill"),
+    ]
+    assert lines_of(host.gate())[0] == (
+        "vllm.service does not stay up: the kernel killed a process of the engine for want of "
+        "memory"
+    )
+    host.kernel = said(
+        "Memory cgroup out of memory: Killed process 77 (VLLM::Worker) total-vm:9kB, "
+        "anon-rss:2097152kB, file-rss:4kB",
+        time=2,
+    )
+    first, second, *_ = lines_of(host.gate())
+    assert first == (
+        "vllm.service does not stay up: the kernel killed VLLM::Worker (pid 77), which held "
+        "2,048 MiB, for want of memory"
+    )
+    assert "free -m" in second
+
+
+def test_a_worker_that_was_killed_is_named_where_the_engine_ends_with_0(host: Host) -> None:
+    died = "Worker proc VllmWorker-1 died unexpectedly, shutting down executor."
+    host.entries = [
+        *said(f"(EngineCore pid=7) ERROR 11-26 01:00:00 [multiproc_executor.py:277] {died}"),
+        systemd(DEACTIVATED),
+    ]
+    assert lines_of(host.gate())[0] == f"vllm.service does not stay up: {died}"
+
+
+@pytest.mark.parametrize(
+    ("endings", "cause"),
+    [
+        (exited("3"), "the engine ended with exit code 3 and logged no error"),
+        (exited("ILL", "dumped"), "the engine crashed with SIGILL"),
+        (exited("KILL", "killed"), "the engine was ended by SIGKILL, which it did not send itself"),
+        (
+            [systemd(DEACTIVATED)],
+            "the engine ended by itself with exit code 0 and logged no error",
+        ),
+    ],
+    ids=["exit-code", "crash", "kill", "success"],
+)
+def test_an_engine_that_logged_no_error(host: Host, endings: list[Entry], cause: str) -> None:
+    host.entries = [*said("INFO 11-26 01:00:00 [a.py:1] Loading"), *endings]
+    first, second, *_ = lines_of(host.gate())
+    assert first == f"vllm.service does not stay up: {cause}"
+    assert second.startswith("More: ")
+
+
+def test_a_journal_that_keeps_nothing_leaves_systemds_result(host: Host) -> None:
+    assert lines_of(host.gate())[0] == (
+        "vllm.service does not stay up: the journal has nothing of it; systemd's result is "
+        "exit-code"
+    )
+
+
+def test_a_member_of_a_cell_says_who_ended_first(host: Host) -> None:
+    host.entries = [
+        *said(
+            "RuntimeError: not in a traceback",
+            *TRACE[:2],
+            "RuntimeError: [gloo/pair.cc:534] Connection closed by peer [10.0.0.2]:29501",
+            "cell: ending the engine: rank 1 (10.0.0.2) is gone: it ended the connection",
+        ),
+        *exited("75"),
+    ]
+    first, second, *_ = lines_of(host.gate("--headless"))
+    assert first == (
+        "vllm.service does not stay up: ending the engine: rank 1 (10.0.0.2) is gone: it ended "
+        "the connection"
+    )
+    assert "Another member" in second
+
+
+# --- What comes from outside ----------------------------------------------------------------------
+
+
+def test_a_line_of_bytes_and_escapes_is_one_line_of_text(host: Host) -> None:
+    hostile = "\x1b[31mValueError: red \x00\x07 and\ttabs\x1b[0m " + 9_000 * "x"
+    host.entries = [*said(*TRACE[:2], hostile), *exited()]
+    host.entries[2]["MESSAGE"] = list(hostile.encode())
+    first = lines_of(host.gate())[0]
+    assert first.startswith("vllm.service does not stay up: ValueError: red and tabs xxx")
+    assert first.isprintable() and len(first) < 600
+
+
+def test_entries_that_are_not_understood_are_passed_over(host: Host) -> None:
+    host.entries = [
+        *({"MESSAGE": odd, "_SYSTEMD_INVOCATION_ID": NOW} for odd in (None, 7, {}, [], ["a", "b"])),
+        {"MESSAGE": "no start"},
+        *said(*TRACE),
+        *exited(),
+    ]
+    broken = host.directory / "journalctl"
+    broken.write_text(JOURNALCTL.replace("exec tac", "echo '{not json'; exec tac"))
+    assert lines_of(host.gate())[0].endswith("ValueError: this one")
+
+
+def test_without_the_program_that_finds_the_cause_the_journal_is_pointed_to(host: Host) -> None:
+    (host.directory / "engine-failure").unlink()
+    first, second = lines_of(host.gate())
+    assert first.startswith("vllm.service does not stay up: the cause could not be found (")
+    assert "engine-failure" in first
+    assert second == "More: journalctl --boot --unit=vllm.service"
+
+
+# --- One attempt ----------------------------------------------------------------------------------
+
+
+def test_one_attempt_prints_json_alone(host: Host) -> None:
+    """A fact of every deploy reads it; nothing failed there that needs a cause."""
+    ran = host.gate(wait="0")
+    assert (ran.returncode, ran.stderr) == (1, "")
+    assert "Connection refused" in json.loads(ran.stdout)["error"]
