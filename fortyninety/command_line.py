@@ -27,9 +27,10 @@ def serve_arguments(
     """The arguments after the engine's entry command, in a fixed order.
 
     `model_path` is the local snapshot: the engine never fetches. A switch that is off in the
-    settings is left out. Raises FlagAbsent where the release has no flag for a needed setting.
+    settings is left out, and so is a value that is None. Raises FlagAbsent where the release has no
+    flag for a needed setting.
     """
-    values: dict[str, str | bool] = {
+    values: dict[str, str | bool | None] = {
         "served_model_name": settings.model_name,
         "quantization": settings.quantization,
         "kv_cache_dtype": settings.kv_cache_dtype,
@@ -44,7 +45,7 @@ def serve_arguments(
     }
     arguments = [card.model_argument, model_path]
     for key, value in values.items():
-        if value is False:
+        if value is False or value is None:
             continue
         flag = card.flags.get(key)
         if flag is None:

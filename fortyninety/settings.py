@@ -112,7 +112,7 @@ class Settings(BaseModel):
 
     # How it is served
     served_model_name: Annotated[str, Field(pattern=r"^\S+$")] | None
-    quantization: Literal["awq_marlin", "awq", "gptq_marlin", "aqlm"]
+    quantization: Literal["awq_marlin", "awq", "gptq_marlin", "aqlm"] | None
     kv_cache_dtype: Literal["auto", "fp8", "fp8_e4m3", "fp8_e5m2"]
     profile: ProfileName
     # The profile's where the data says None: always a number once parsed.

@@ -94,8 +94,9 @@ peer_rate_limit = None
 # The name that clients ask for; None is the repository's own name.
 served_model_name = None
 
-# The AWQ kernel. "awq_marlin" is the fast one on RTX 4090s; a card that spells it otherwise
-# says so itself (engines/*/engine.yaml).
+# The kernel for quantized weights. "awq_marlin" is the fast one for AWQ on RTX 4090s; a release
+# that spells it otherwise says so itself (engines/*/engine.yaml). None gives the engine no flag: it
+# goes by the checkpoint's own config.json, which is right for 16-bit and fp8 weights.
 quantization = "awq_marlin"
 
 # fp8 halves the KV cache: 160 KiB a token for Llama 3.1 70B, against 320 KiB at fp16.

@@ -40,7 +40,7 @@ def test_pyinfras_own_connection_and_global_keys_are_not_settings() -> None:
         ("port", 80, "a whole number from 1024 to 65535"),
         ("gpu_memory_utilization", 1.5, "a number from above 0 to 0.98"),
         ("kv_cache_dtype", "int8", "one of 'auto', 'fp8', 'fp8_e4m3', 'fp8_e5m2'"),
-        ("quantization", "gptq", "one of 'awq_marlin', 'awq'"),
+        ("quantization", "gptq", "one of 'awq_marlin', 'awq', 'gptq_marlin', 'aqlm' or None"),
         ("model_revision", "main", "a full commit hash of 40 hexadecimal digits"),
         ("model_repository", "llama", "organisation/name"),
         ("models_directory", "srv/models", "an absolute path of letters"),

@@ -1,0 +1,52 @@
+"""The `quantization` setting against what the checkpoint's own config says. No input or output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fortyninety.fit.errors import FitError
+from fortyninety.fit.weights import Weights
+from fortyninety.problems import Problem
+from fortyninety.settings import Settings
+
+# How the weights are stored that each value of the setting computes with. Source: get_name and
+# override_quantization_method of the classes in vllm/model_executor/layers/quantization.
+METHODS = {"awq_marlin": "awq", "awq": "awq", "gptq_marlin": "gptq", "aqlm": "aqlm"}
+
+
+def stored_method(settings: Settings, weights: Weights | FitError) -> str | None:
+    """How the matrices are stored, such as "awq", by the setting or else by the checkpoint.
+
+    None for 16-bit weights, and where the checkpoint is not known and the setting says nothing.
+    """
+    if settings.quantization is not None:
+        return METHODS[settings.quantization]
+    return None if isinstance(weights, FitError) else _own_method(weights)
+
+
+def quantization_problems(
+    host: str, settings: Settings, weights: Weights | FitError
+) -> Iterator[Problem]:
+    """Yield a problem where the checkpoint is stored otherwise than the setting says.
+
+    The engine would refuse it when it starts, after everything was fetched.
+    """
+    if settings.quantization is None or isinstance(weights, FitError):
+        return
+    own = _own_method(weights)
+    if METHODS[settings.quantization] == own:
+        return
+    fitting = [repr(value) for value, method in METHODS.items() if method == own]
+    yield Problem(
+        host,
+        "quantization",
+        repr(settings.quantization),
+        " or ".join([*fitting, "None"]),
+        f"The config.json of {settings.model_repository} says "
+        + (f"that its weights are {own}" if own else "nothing of a quantization"),
+    )
+
+
+def _own_method(weights: Weights) -> str | None:
+    stored = weights.architecture.quantization
+    return None if stored is None else stored.method
