@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -63,6 +64,20 @@ class AttentionBackendChoice(BaseModel):
     names: tuple[str, ...]
 
 
+class ProcessorNeeds(BaseModel):
+    """Flags of /proc/cpuinfo that a CPU build's kernels need.
+
+    `always` is for any start, `quantization` for matrices stored by a method ("awq", "gptq"), and
+    `fp8_kv_cache` for a KV cache of 8-bit floats.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    always: tuple[str, ...]
+    quantization: dict[str, tuple[str, ...]]
+    fp8_kv_cache: tuple[str, ...]
+
+
 class WithoutPeerToPeer(BaseModel):
     """What tensor parallelism needs on cards that cannot read each other's memory."""
 
@@ -109,6 +124,7 @@ class EngineCard(BaseModel):
     extra_arguments: tuple[str, ...]
     listens_where_told: bool
     host_packages: tuple[str, ...]
+    processor: ProcessorNeeds | None = None
     flags: dict[str, str | None]
     values: dict[str, dict[str, str]]
     attention_backend: AttentionBackendChoice
@@ -139,6 +155,11 @@ class EngineCard(BaseModel):
     def environment_name(self) -> str:
         """The name of the environment's folder on a host: the release and its lock's hash."""
         return f"{self.release}-{lock_hash(self.lock_path)}"
+
+
+def lacking(flags: frozenset[str], needed: Iterable[str]) -> list[str]:
+    """The flags of /proc/cpuinfo that are needed and not among `flags`, in the order given."""
+    return [flag for flag in needed if flag not in flags]
 
 
 def lock_hash(path: Path) -> str:

@@ -31,6 +31,8 @@ from fortyninety.plan import Plan, make_plan, needed_archives, survey_request
 from fortyninety.planned_fit import Peer, fit_problems, predicted_kv_tokens
 from fortyninety.preflight import host_problems, settings_problems
 from fortyninety.problems import Problem
+from fortyninety.processor import processor_problems
+from fortyninety.quantization import quantization_problems
 from fortyninety.refused import Refused
 from fortyninety.settings import Settings, parse_settings
 
@@ -88,6 +90,7 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
     for host, reading in states.items():
         problems += host_problems(host.name, settings[host], reading, cells.get(host.name))
         problems += room_problems(host.name, settings[host], reading)
+        problems += _checkpoint_problems(host, settings[host], reading)
         peers = _peers(host, settings, states, cells)
         problems += _fit_problems(host, settings[host], reading, peers)
     if problems:
@@ -155,9 +158,20 @@ def _fit_problems(
     return []
 
 
+def _checkpoint_problems(host: Host, settings: Settings, reading: HostState) -> list[Problem]:
+    """What the settings ask for and the checkpoint, or the processor with it, has not."""
+    if not reading.readable:
+        return []
+    card = load_engine_card(settings.engine)
+    weights = _known_checkpoint(settings, reading)
+    return [
+        *quantization_problems(host.name, settings, weights),
+        *processor_problems(host.name, settings, card, reading, weights),
+    ]
+
+
 def _kv_tokens(settings: Settings, reading: HostState, peers: tuple[Peer, ...]) -> int | None:
-    # Where the snapshot is there already, the hub is not asked for a prediction's sake alone.
-    weights = checkpoint_of(settings, ask=reading.snapshot != "whole")
+    weights = _known_checkpoint(settings, reading)
     if isinstance(weights, FitError):
         return None
     try:
@@ -165,6 +179,11 @@ def _kv_tokens(settings: Settings, reading: HostState, peers: tuple[Peer, ...]) 
         return predicted_kv_tokens(settings, card, reading, weights, peers=peers)
     except FitError:
         return None
+
+
+def _known_checkpoint(settings: Settings, reading: HostState) -> Weights | FitError:
+    """The checkpoint's sizes; where the host has its snapshot already, no hub is asked for them."""
+    return checkpoint_of(settings, ask=reading.snapshot != "whole")
 
 
 def checkpoint_of(settings: Settings, *, ask: bool = True) -> Weights | FitError:

@@ -147,7 +147,7 @@ class HostState:
     "enrolled", "none" before DKMS made a key, "unknown", or the certificate that the firmware does
     not know. `pci_addresses` are those of `pci_cards`. `cell_firewall` is what the table in the
     kernel was made from. `keyring` holds the fingerprints of the keys in the keyring that was asked
-    for.
+    for. `processor_flags` are those that the kernel lists for the processor called `processor`.
     `snapshot` and `second_copy` are "whole", "touched" where a file was written to since it was
     published, "damaged", or None where there is none. `snapshot_begun` is what there is of it in
     bytes, `commits` are the folders of published commits, oldest first, and `leftovers` those of
@@ -159,6 +159,8 @@ class HostState:
     codename: str = ""
     distribution_name: str = ""
     machine: str = ""
+    processor: str = ""
+    processor_flags: frozenset[str] = frozenset()
     boot_id: str = ""
     apt_archives: list[AptArchive] = field(default_factory=list)
     packages: dict[str, PackageState] = field(default_factory=dict)
@@ -269,6 +271,8 @@ def _read(output: list[str]) -> HostState:
         records["os"]
     )
     state.machine = records["machine"][0][0]
+    for name, flags in records["processor"]:
+        state.processor, state.processor_flags = name, frozenset(flags.split())
     state.boot_id = records["boot"][0][0]
     state.apt_archives = [
         AptArchive(entry.rpartition(":")[0], address, suite, component)

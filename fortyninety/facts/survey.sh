@@ -10,6 +10,10 @@ tab=$(printf '\t')
 ( . /etc/os-release
   printf 'os\t%s\t%s\t%s\t%s\n' "$ID" "${VERSION_ID:-}" "${VERSION_CODENAME:-}" "$PRETTY_NAME" )
 printf 'machine\t%s\n' "$(uname -m)"
+# What the first processor is called and what it can do, in the kernel's own words.
+awk -F '[[:space:]]*: ' '$1 == "model name" { name = $2 }
+  $1 == "flags" { gsub("\t", " ", name); printf "processor\t%s\t%s\n", name, $2; exit }' \
+  /proc/cpuinfo 2>/dev/null
 read -r boot </proc/sys/kernel/random/boot_id && printf 'boot\t%s\n' "$boot"
 
 # The archives that apt is set up with, fetched yet or not, and the file that says so.

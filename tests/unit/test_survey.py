@@ -36,6 +36,8 @@ def test_it_reads_the_machine_it_runs_on(tmp_path: Path) -> None:
     assert state.readable
     assert state.machine
     assert len(state.boot_id) == 36
+    assert state.processor
+    assert {"fpu", "sse2"} <= state.processor_flags
     assert state.installed("dpkg")
     assert state.user and state.user.startswith("root:")
     assert state.free_bytes > 0

@@ -1,0 +1,58 @@
+"""What a CPU build of the engine asks of a host's processor. No input or output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fortyninety.engine_card import EngineCard, lacking
+from fortyninety.facts.survey import HostState
+from fortyninety.fit.errors import FitError
+from fortyninety.fit.weights import Weights
+from fortyninety.problems import Problem
+from fortyninety.quantization import stored_method
+from fortyninety.settings import Settings
+
+
+def processor_problems(
+    host: str, settings: Settings, card: EngineCard, state: HostState, weights: Weights | FitError
+) -> Iterator[Problem]:
+    """Yield a problem for each thing asked for that the host's processor has no kernel for.
+
+    A reading without the processor's flags says nothing, and neither does a release for GPUs.
+    """
+    needs = card.processor
+    if needs is None or not state.processor_flags:
+        return
+    if missing := lacking(state.processor_flags, needs.always):
+        yield Problem(
+            host,
+            "processor",
+            _described(state, missing),
+            f"one that has it, for engine {card.release}",
+            "Use another machine: this build has no kernels for it",
+        )
+        return
+    method = stored_method(settings, weights)
+    if method and (missing := lacking(state.processor_flags, needs.quantization.get(method, ()))):
+        yield Problem(
+            host,
+            "quantization",
+            f"{settings.quantization!r} on {_described(state, missing)}",
+            f"a checkpoint of 16-bit weights there: engine {card.release} multiplies {method} "
+            f"weights with AVX-512",
+            "Set model_repository to one and quantization = None, or use a processor with AVX-512",
+        )
+    if settings.kv_cache_dtype.startswith("fp8") and (
+        missing := lacking(state.processor_flags, needs.fp8_kv_cache)
+    ):
+        yield Problem(
+            host,
+            "kv_cache_dtype",
+            f"{settings.kv_cache_dtype!r} on {_described(state, missing)}",
+            f"'auto' there: engine {card.release} keeps an fp8 KV cache with AVX-512",
+            "Set kv_cache_dtype = 'auto', or use a processor with AVX-512",
+        )
+
+
+def _described(state: HostState, missing: list[str]) -> str:
+    return f"{state.processor or 'a processor'} (without {', '.join(missing)})"
