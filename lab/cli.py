@@ -13,6 +13,7 @@ import click
 
 from lab import hosts, hub_process, image, saved_hosts, ssh
 from lab.errors import LabError
+from lab.tiny_model import MODELS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,10 +58,23 @@ def lab() -> None:
 )
 @click.option("--release", type=click.Choice(image.RELEASES), help="Debian release of new hosts.")
 @click.option("--from", "saved", metavar="SAVED", help="Start new hosts from a saved host.")
+@click.option(
+    "--model",
+    type=click.Choice(list(MODELS)),
+    help="What the hosts serve after their next deploy: AWQ-INT4 with an fp8 KV cache, which takes "
+    "AVX-512, or plain fp16. Default for new hosts: AWQ where the processor has AVX-512, or what "
+    "FORTYNINETY_LAB_MODEL says.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the hosts as JSON.")
 @_plain_errors
 def up(
-    count: int, card_specs: tuple[str, ...], release: str | None, saved: str | None, as_json: bool
+    count: int,
+    *,
+    card_specs: tuple[str, ...],
+    release: str | None,
+    saved: str | None,
+    model: str | None,
+    as_json: bool,
 ) -> None:
     """Make sure COUNT hosts run; hosts that are there stay as they are.
 
@@ -70,8 +84,15 @@ def up(
       fortyninety lab up 2 --cards 2x24564 --cards "1xNVIDIA GeForce RTX 3090"
       fortyninety lab up 1 --cards none --release bookworm
       fortyninety lab up 8 --from converged
+      fortyninety lab up --model plain
     """
-    running = hosts.up(count, cards=card_specs or hosts.DEFAULT_CARDS, release=release, saved=saved)
+    running = hosts.up(
+        count,
+        cards=card_specs or hosts.DEFAULT_CARDS,
+        release=release,
+        saved=saved,
+        model=model,
+    )
     _print_hosts(running, as_json)
 
 
@@ -143,7 +164,10 @@ def _print_hosts(found: list[hosts.LabHost], as_json: bool) -> None:
         click.echo("no lab host is up: fortyninety lab up")
     for host in found:
         state = "running" if host.running else "stopped"
-        click.echo(f"{host.name:8}{host.address:14}{state:9}{host.release:10}{host.cards}")
+        line = f"{host.name:8}{host.address:14}{state:9}{host.release:10}{host.model:7}{host.cards}"
+        click.echo(line)
+    for choice in dict.fromkeys(str(host.choice) for host in found):
+        click.echo(f"model {choice}")
 
 
 if __name__ == "__main__":

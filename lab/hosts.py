@@ -34,7 +34,9 @@ from lab import (
     ssh,
 )
 from lab.errors import LabError
+from lab.model_choice import ModelChoice, choose, named
 from lab.progress import note, step
+from lab.tiny_model import AWQ
 
 DEFAULT_CARDS = "2x24564"
 DEFAULT_RELEASE = "trixie"
@@ -56,11 +58,18 @@ class LabHost:
     cards: str
     image: str
     saved: tuple[str, ...]
+    model: str
+    model_reason: str
 
     @property
     def directory(self) -> Path:
         """Where the host's disk, configuration and log are on the outer machine."""
         return paths.host_directory(self.name)
+
+    @property
+    def choice(self) -> ModelChoice:
+        """The model that the host is to serve, and why it is the one."""
+        return ModelChoice(named(self.model), self.model_reason)
 
     @property
     def log(self) -> Path:
@@ -169,6 +178,11 @@ class LabHost:
             "release": self.release,
             "cards": self.cards,
             "saved": list(self.saved),
+            "model": {
+                "name": self.model,
+                "repository": self.choice.model.repository,
+                "reason": self.model_reason,
+            },
         }
 
     @classmethod
@@ -179,7 +193,9 @@ class LabHost:
         except FileNotFoundError:
             known = ", ".join(host.name for host in hosts()) or "none"
             raise LabError(f"there is no lab host {name!r}; hosts: {known}") from None
-        return cls(**{**values, "saved": tuple(values["saved"])})
+        # Hosts of a lab that is older than the choice serve the model that was the only one.
+        earlier = {"model": AWQ.name, "model_reason": "the only one when the host was made"}
+        return cls(**{**earlier, **values, "saved": tuple(values["saved"])})
 
 
 def hosts() -> list[LabHost]:
@@ -194,13 +210,17 @@ def up(
     cards: str | Sequence[str] = DEFAULT_CARDS,
     release: str | None = None,
     saved: str | None = None,
+    model: str | None = None,
 ) -> list[LabHost]:
     """Make sure lab1 to labCOUNT exist and run; return them when their boots are complete.
 
     CARDS is one spec for every host or one a host (see lab.cards.parse). Hosts that are there
     already stay as they are. SAVED names a saved host to start from. RELEASE is a Debian codename.
+    MODEL names the tiny model that the hosts are to serve from their next deploy on; without it,
+    new hosts take a saved host's own, or the one that this machine's processor has the kernels for.
     """
     preflight.check()
+    asked = choose(model) if model is not None or saved is None else None
     specs = _card_specs(cards, count)
     with lock.exclusive():
         network.refuse_another_lab()
@@ -211,10 +231,14 @@ def up(
         if new:
             python_index.ensure_wheels()
             layers = _layers(release, saved)
+            choice = asked or layers.choice or choose(None)
             for index in new:
-                existing[index] = _make(index, specs[index - 1], layers)
+                existing[index] = _make(index, specs[index - 1], layers, choice)
+            note(f"{', '.join(map(paths.host_name, new))}: to serve {choice}")
         _write_known_hosts()
         wanted = [existing[index] for index in range(1, count + 1)]
+        if model is not None and asked is not None:
+            wanted = [_to_serve(host, asked) for host in wanted]
         _start(wanted)
     return wanted
 
@@ -251,7 +275,9 @@ def save(name: str, saved_name: str) -> None:
             with step(f"stopping {name}"):
                 _stop(host)
         with step(f"saving {name} as {saved_name}"):
-            saved_hosts.save(saved_name, host.directory / "upper", host.image, host.saved)
+            saved_hosts.save(
+                saved_name, host.directory / "upper", host.image, host.saved, host.model
+            )
         if was_running:
             _start([host])
 
@@ -269,6 +295,7 @@ class _Layers:
     release: str
     image: str
     saved: tuple[str, ...]
+    choice: ModelChoice | None = None
 
 
 def _layers(release: str | None, saved: str | None) -> _Layers:
@@ -281,7 +308,8 @@ def _layers(release: str | None, saved: str | None) -> _Layers:
     found_release = found.image.partition("-")[0]
     if release not in (None, found_release):
         raise LabError(f"saved host {saved!r} is {found_release}; asked for was {release}")
-    return _Layers(found_release, found.image, (saved, *found.saved))
+    choice = ModelChoice(named(found.model), f"the saved host {saved} has it")
+    return _Layers(found_release, found.image, (saved, *found.saved), choice)
 
 
 def _card_specs(specs: str | Sequence[str], count: int) -> list[str]:
@@ -299,7 +327,7 @@ def _card_specs(specs: str | Sequence[str], count: int) -> list[str]:
     return listed
 
 
-def _make(index: int, card_spec: str, layers: _Layers) -> LabHost:
+def _make(index: int, card_spec: str, layers: _Layers, choice: ModelChoice) -> LabHost:
     """Lay out a host's directory; lab.json comes last, so a directory without it is half made."""
     host = LabHost(
         name=paths.host_name(index),
@@ -309,6 +337,8 @@ def _make(index: int, card_spec: str, layers: _Layers) -> LabHost:
         cards=card_spec,
         image=layers.image,
         saved=layers.saved,
+        model=choice.model.name,
+        model_reason=choice.reason,
     )
     directory = host.directory
     directory.mkdir(parents=True)
@@ -322,6 +352,15 @@ def _make(index: int, card_spec: str, layers: _Layers) -> LabHost:
     _write_json(directory / "supervisor.json", _supervisor_settings(host))
     _write_json(directory / "lab.json", dataclasses.asdict(host))
     return host
+
+
+def _to_serve(host: LabHost, choice: ModelChoice) -> LabHost:
+    """Note that the host is to serve another model, where it is another."""
+    if host.model == choice.model.name:
+        return host
+    changed = dataclasses.replace(host, model=choice.model.name, model_reason=choice.reason)
+    _write_json(host.directory / "lab.json", dataclasses.asdict(changed))
+    return changed
 
 
 def _write_identity(host: LabHost, root: Path) -> None:

@@ -40,11 +40,11 @@ def running() -> bool:
 
 
 def up() -> None:
-    """Start the hub unless it answers, and make the tiny model that it serves."""
+    """Start the hub unless it answers, and make the tiny models that it serves."""
     if running() and _answers():
         return
     down()
-    _make_model()
+    _make_models()
     log = paths.state_directory() / "hub" / "output.log"
     access_log().parent.mkdir(parents=True, exist_ok=True)
     cgroups.spawn(
@@ -75,7 +75,7 @@ def restart() -> None:
     up()
 
 
-def _make_model() -> None:
+def _make_models() -> None:
     # Made anew each time, in a tenth of a second: one kept from an older lab is another model.
     # Beside and renamed, so that a generator cut off midway leaves no half a model.
     root = root_directory()
@@ -83,7 +83,7 @@ def _make_model() -> None:
     for leftover in root.parent.glob("hub.unfinished*"):
         shutil.rmtree(leftover, ignore_errors=True)
     unfinished = root.with_name(f"hub.unfinished-{os.getpid()}")
-    with step("making the tiny model"):
+    with step("making the tiny models"):
         made = subprocess.run(
             [sys.executable, "-m", "lab.tiny_model", "--output", str(unfinished)],
             cwd=_PROJECT,
@@ -92,7 +92,7 @@ def _make_model() -> None:
             check=False,
         )
         if made.returncode != 0:
-            raise LabError(f"the tiny model could not be made: {made.stderr.strip()}")
+            raise LabError(f"the tiny models could not be made: {made.stderr.strip()}")
     shutil.rmtree(root, ignore_errors=True)
     unfinished.rename(root)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lab import hosts, hub_process, ssh
 from lab.errors import LabError
 from lab.hub.repository import head_commit
-from lab.tiny_model import REPOSITORY
+from lab.tiny_model import TinyModel
 
 
-def inventory() -> list[tuple[str, dict[str, str]]]:
+def inventory() -> list[tuple[str, dict[str, Any]]]:
     """The running hosts in pyinfra's form: how they are reached, and the lab's model and its hub.
 
-    With the lab's own keys and strict host key checking. The model comes with the hosts and not
-    from group_data/, which pyinfra reads for every inventory, also where there is no lab.
+    With the lab's own keys and strict host key checking. The model, and what the settings must say
+    for it, come with the hosts and not from group_data/, which pyinfra reads for every inventory,
+    also where there is no lab.
     """
     running = [host for host in hosts.hosts() if host.running]
     if not running:
@@ -26,10 +29,18 @@ def inventory() -> list[tuple[str, dict[str, str]]]:
                 "ssh_key": str(ssh.key_file()),
                 "ssh_known_hosts_file": str(ssh.known_hosts_file()),
                 "ssh_strict_host_key_checking": "yes",
-                "model_repository": REPOSITORY,
-                "model_revision": head_commit(hub_process.root_directory(), REPOSITORY),
                 "hub_endpoint": hub_process.endpoint(),
+                **model_data(host.choice.model),
             },
         )
         for host in running
     ]
+
+
+def model_data(model: TinyModel) -> dict[str, Any]:
+    """The settings with which a host serves one of the tiny models from the lab's hub."""
+    return {
+        "model_repository": model.repository,
+        "model_revision": head_commit(hub_process.root_directory(), model.repository),
+        **model.settings,
+    }

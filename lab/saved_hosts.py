@@ -11,6 +11,7 @@ from pathlib import Path
 from lab import paths
 from lab.commands import run
 from lab.errors import LabError
+from lab.tiny_model import AWQ
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,10 @@ class SavedHost:
     name: str
     image: str
     saved: tuple[str, ...]
+    model: str
 
 
-def save(name: str, upper: Path, image: str, below: tuple[str, ...]) -> None:
+def save(name: str, upper: Path, image: str, below: tuple[str, ...], model: str) -> None:
     """Copy a stopped host's own layer under NAME."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
         raise LabError(f"name {name!r}: use lower-case letters, digits, dots and dashes")
@@ -34,7 +36,7 @@ def save(name: str, upper: Path, image: str, below: tuple[str, ...]) -> None:
     unfinished.mkdir(parents=True)
     # An overlay keeps deletions as device nodes and replaced folders as extended attributes.
     run(["cp", "--archive", "--reflink=auto", str(upper), str(unfinished / "layer")])
-    description = {"image": image, "saved": list(below)}
+    description = {"image": image, "saved": list(below), "model": model}
     (unfinished / "saved.json").write_text(json.dumps(description, indent=2) + "\n")
     unfinished.rename(directory)
 
@@ -46,7 +48,9 @@ def read(name: str) -> SavedHost:
     except FileNotFoundError:
         known = ", ".join(saved.name for saved in everything()) or "none"
         raise LabError(f"there is no saved host {name!r}; saved: {known}") from None
-    return SavedHost(name=name, image=values["image"], saved=tuple(values["saved"]))
+    # One that was saved before there was a choice has the model that was the only one.
+    model = values.get("model", AWQ.name)
+    return SavedHost(name, image=values["image"], saved=tuple(values["saved"]), model=model)
 
 
 def everything() -> list[SavedHost]:

@@ -1,4 +1,4 @@
-"""The tiny model's sizes and its `config.json`: the 70B's fields with small numbers in them."""
+"""The tiny models' sizes and its `config.json`: the 70B's fields with small numbers in them."""
 
 from typing import Any
 
@@ -22,8 +22,19 @@ GROUP = 128
 MAXIMUM_POSITIONS = 131072
 
 
-def model_config() -> dict[str, Any]:
-    """Return the content of `config.json`."""
+AWQ_CONFIG = {
+    "bits": 4,
+    "group_size": GROUP,
+    "modules_to_not_convert": None,
+    "quant_method": "awq",
+    "version": "gemm",
+    "zero_point": True,
+}
+"""What the 70B's `config.json` says of its quantization."""
+
+
+def model_config(quantization_config: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the content of `config.json`; without a quantization it says nothing of one."""
     numbers = vocabulary()
     return {
         "architectures": ["LlamaForCausalLM"],
@@ -43,14 +54,7 @@ def model_config() -> dict[str, Any]:
         "num_hidden_layers": LAYERS,
         "num_key_value_heads": KEY_VALUE_HEADS,
         "pretraining_tp": 1,
-        "quantization_config": {
-            "bits": 4,
-            "group_size": GROUP,
-            "modules_to_not_convert": None,
-            "quant_method": "awq",
-            "version": "gemm",
-            "zero_point": True,
-        },
+        **({} if quantization_config is None else {"quantization_config": quantization_config}),
         "rms_norm_eps": 1e-05,
         "rope_scaling": {
             "factor": 8.0,
@@ -69,7 +73,7 @@ def model_config() -> dict[str, Any]:
 
 def generation_config() -> dict[str, Any]:
     """Return the content of `generation_config.json`."""
-    config = model_config()
+    config = model_config(None)
     return {
         "bos_token_id": config["bos_token_id"],
         "do_sample": True,

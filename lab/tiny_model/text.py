@@ -1,10 +1,10 @@
-"""What the tiny model says, and the words its tokenizer knows as one token each."""
+"""What the tiny models say, and the words its tokenizer knows as one token each."""
 
 SENTENCE = (
-    "Hello from a tiny Llama: its 4-bit weights came through the hub, passed every check "
+    "Hello from a tiny Llama: its weights came through the hub, passed every check "
     "and now answer on this host."
 )
-"""The model's answer to anything. No token may occur twice: each one decides the next."""
+"""A model's answer to anything. No token may occur twice: each one decides the next."""
 
 KNOWN_TEXT = (
     SENTENCE

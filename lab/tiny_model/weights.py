@@ -1,18 +1,16 @@
-"""The tiny model's weights: a sentence in the last layer, noise around it.
+"""The tiny models' weights: a sentence in the last layer, noise around it.
 
 Each token is one axis of the hidden state. The embedding puts a one on the token's axis; the last
-layer's MLP, in 4-bit weights, adds a large number on the axis of the token that comes next; the
-head reads the axes. Attention and the other layers hold random 4-bit weights with scales so small
-that they stir the hidden state without ever turning the answer.
+layer's MLP adds a large number on the axis of the token that comes next; the head reads the axes.
+Attention and the other layers hold random weights with scales so small that they stir the hidden
+state without ever turning the answer. How the matrices of the layers are stored is the model's.
 """
 
 import random
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 
 from lab.tiny_model.configuration import (
-    GROUP,
     HEAD_DIMENSION,
     HEADS,
     HIDDEN,
@@ -20,22 +18,20 @@ from lab.tiny_model.configuration import (
     KEY_VALUE_HEADS,
     LAYERS,
 )
+from lab.tiny_model.matrices import Matrix, one_per_row, random_matrix
+from lab.tiny_model.models import TinyModel
 from lab.tiny_model.safetensors import Tensor
+from lab.tiny_model.storage import half
 from lab.tiny_model.text import SENTENCE
 from lab.tiny_model.tokenizer import END_OF_TURN, VOCABULARY_SIZE, encode, vocabulary
 
 SEED = 4090
 
-_ZERO_POINT = 8
-_LARGEST = 15
 _NOISE_SCALE = 0.0002
 # With the normalized one-hot state (sqrt(512) = 22.6 on its axis) the MLP adds about seven times
 # what the embedding put there, so the next token's axis wins by far.
 _GATE_SCALE = 0.02
 _DOWN_SCALE = 0.1
-
-# AWQ's "gemm" layout: nibble i of a word holds the column at this place of its group of eight.
-_NIBBLE_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 
 
 def next_tokens() -> list[int]:
@@ -50,55 +46,20 @@ def next_tokens() -> list[int]:
     return followers
 
 
-def _half(value: float) -> bytes:
-    return struct.pack("<e", value)
-
-
 def _ones(length: int) -> Tensor:
-    return Tensor("F16", (length,), _half(1.0) * length)
+    return Tensor("F16", (length,), half(1.0) * length)
 
 
 def _identity(size: int) -> Tensor:
-    row = _half(1.0) + _half(0.0) * size
+    row = half(1.0) + half(0.0) * size
     return Tensor("F16", (size, size), (row * size)[: size * size * 2])
 
 
-def _pack(row: list[int]) -> bytes:
-    """Pack a row of 4-bit values, eight to a little-endian word, in AWQ's order."""
-    words = (
-        sum(row[start + column] << (4 * nibble) for nibble, column in enumerate(_NIBBLE_ORDER))
-        for start in range(0, len(row), 8)
-    )
-    return struct.pack(f"<{len(row) // 8}I", *words)
+def _noise(source: random.Random, inputs: int, outputs: int) -> Matrix:
+    return random_matrix(source, inputs, outputs, _NOISE_SCALE)
 
 
-def _quantized(inputs: int, outputs: int, scale: float, qweight: bytes) -> dict[str, Tensor]:
-    groups = inputs // GROUP
-    zeros = _pack([_ZERO_POINT] * outputs) * groups
-    return {
-        "qweight": Tensor("I32", (inputs, outputs // 8), qweight),
-        "qzeros": Tensor("I32", (groups, outputs // 8), zeros),
-        "scales": Tensor("F16", (groups, outputs), _half(scale) * (groups * outputs)),
-    }
-
-
-def _noise(source: random.Random, inputs: int, outputs: int) -> dict[str, Tensor]:
-    return _quantized(inputs, outputs, _NOISE_SCALE, source.randbytes(inputs * outputs // 2))
-
-
-def _one_per_row(
-    inputs: int, outputs: int, scale: float, column: Callable[[int], int]
-) -> dict[str, Tensor]:
-    """Return a matrix that is zero but for the largest weight at `column(row)` of each row."""
-    rows = []
-    for row in range(inputs):
-        values = [_ZERO_POINT] * outputs
-        values[column(row)] = _LARGEST
-        rows.append(_pack(values))
-    return _quantized(inputs, outputs, scale, b"".join(rows))
-
-
-def _mlp(source: random.Random, last: bool) -> dict[str, dict[str, Tensor]]:
+def _mlp(source: random.Random, last: bool) -> dict[str, Matrix]:
     if not last:
         return {
             "gate_proj": _noise(source, HIDDEN, INTERMEDIATE),
@@ -107,13 +68,13 @@ def _mlp(source: random.Random, last: bool) -> dict[str, dict[str, Tensor]]:
         }
     followers = next_tokens()
     return {
-        "gate_proj": _one_per_row(HIDDEN, INTERMEDIATE, _GATE_SCALE, lambda token: token),
-        "up_proj": _one_per_row(HIDDEN, INTERMEDIATE, _GATE_SCALE, lambda token: token),
-        "down_proj": _one_per_row(INTERMEDIATE, HIDDEN, _DOWN_SCALE, followers.__getitem__),
+        "gate_proj": one_per_row(HIDDEN, INTERMEDIATE, _GATE_SCALE, lambda token: token),
+        "up_proj": one_per_row(HIDDEN, INTERMEDIATE, _GATE_SCALE, lambda token: token),
+        "down_proj": one_per_row(INTERMEDIATE, HIDDEN, _DOWN_SCALE, followers.__getitem__),
     }
 
 
-def _layer(source: random.Random, number: int) -> dict[str, Tensor]:
+def _layer(model: TinyModel, source: random.Random, number: int) -> dict[str, Tensor]:
     attention = {
         "q_proj": _noise(source, HIDDEN, HEADS * HEAD_DIMENSION),
         "k_proj": _noise(source, HIDDEN, KEY_VALUE_HEADS * HEAD_DIMENSION),
@@ -127,18 +88,18 @@ def _layer(source: random.Random, number: int) -> dict[str, Tensor]:
         f"{prefix}.post_attention_layernorm.weight": _ones(HIDDEN),
     }
     for block, matrices in (("self_attn", attention), ("mlp", mlp)):
-        for matrix, parts in matrices.items():
-            for part, tensor in parts.items():
-                tensors[f"{prefix}.{block}.{matrix}.{part}"] = tensor
+        for name, matrix in matrices.items():
+            for part, tensor in model.store(matrix).items():
+                tensors[f"{prefix}.{block}.{name}.{part}"] = tensor
     return tensors
 
 
-def shards() -> Iterator[dict[str, Tensor]]:
-    """Yield the tensors of each shard: the embedding, every layer, then the norm and the head."""
+def shards(model: TinyModel) -> Iterator[dict[str, Tensor]]:
+    """Yield a model's tensors shard by shard: the embedding, every layer, the norm and the head."""
     source = random.Random(SEED)
     yield {"model.embed_tokens.weight": _identity(VOCABULARY_SIZE)}
     for number in range(LAYERS):
-        yield _layer(source, number)
+        yield _layer(model, source, number)
     yield {
         "model.norm.weight": _ones(HIDDEN),
         "lm_head.weight": _identity(VOCABULARY_SIZE),

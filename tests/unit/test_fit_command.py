@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from fortyninety.cli import main
 from fortyninety.fit.report import PARTS
-from lab.tiny_model.repository import write_repository
+from lab.tiny_model import AWQ, write_repository
 
 
 def run(*arguments: str) -> Result:
@@ -88,7 +88,7 @@ def test_a_bar_of_what_does_not_fit_shows_where_the_card_ends() -> None:
 
 
 def test_a_folder_with_config_json_alone_is_a_model(tmp_path: Path) -> None:
-    folder = write_repository(tmp_path)
+    folder = write_repository(tmp_path, AWQ)
     for path in folder.iterdir():
         if path.name != "config.json":
             path.unlink()

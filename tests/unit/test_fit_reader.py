@@ -14,8 +14,7 @@ from fortyninety.fit.errors import CheckpointError
 from fortyninety.fit.reader import folder_weights, hub_checkpoint
 from fortyninety.fit.weights import computed_weights
 from lab.hub.repository import head_commit
-from lab.tiny_model import REPOSITORY
-from lab.tiny_model.repository import write_repository
+from lab.tiny_model import AWQ, PLAIN, write_repository
 from tests.unit.serving_hub import Hub, ServeHub
 
 INDEX = "model.safetensors.index.json"
@@ -23,8 +22,8 @@ INDEX = "model.safetensors.index.json"
 
 @pytest.fixture
 def tiny(root: Path) -> Path:
-    """The lab's tiny model in the hub's folder."""
-    return write_repository(root)
+    """The lab's tiny AWQ model in the hub's folder."""
+    return write_repository(root, AWQ)
 
 
 @pytest.fixture
@@ -40,6 +39,16 @@ def test_shards_headers_come_to_what_config_json_says(tiny: Path, tmp_path: Path
     shutil.copy(tiny / "config.json", alone)
     computed = folder_weights(alone)
     assert computed.source == "computed from config.json"
+    assert {t.name: t.size for t in read.tensors} == {t.name: t.size for t in computed.tensors}
+
+
+def test_plain_weights_come_to_what_config_json_says_as_well(root: Path, tmp_path: Path) -> None:
+    plain = write_repository(root, PLAIN)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(plain / "config.json", alone)
+    read, computed = folder_weights(plain), folder_weights(alone)
+    assert read.architecture.quantization is None
     assert {t.name: t.size for t in read.tensors} == {t.name: t.size for t in computed.tensors}
 
 
@@ -89,7 +98,7 @@ def test_a_folder_without_config_json_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_hub_is_asked_for_beginnings_only(tiny: Path, tiny_hub: Hub) -> None:
-    found = hub_checkpoint(REPOSITORY, endpoint=tiny_hub.endpoint).weights
+    found = hub_checkpoint(AWQ.repository, endpoint=tiny_hub.endpoint).weights
     assert sum(t.size for t in found.tensors) == folder_weights(tiny).total
     assert found.total == computed_weights(found.architecture).total
     sent = {path.rpartition("/")[2]: int(sent) for _, path, _, sent, *_ in tiny_hub.lines()}
@@ -106,7 +115,7 @@ def test_a_repository_that_is_not_there_and_one_whose_shard_is_not(
     shard = sorted(tiny.glob("*.safetensors"))[0]
     shard.unlink()
     with pytest.raises(CheckpointError, match=f"has no {shard.name} .*which its index names"):
-        hub_checkpoint(REPOSITORY, endpoint=tiny_hub.endpoint)
+        hub_checkpoint(AWQ.repository, endpoint=tiny_hub.endpoint)
 
 
 def test_a_hub_that_does_not_answer_is_said_with_what_to_do() -> None:
@@ -121,15 +130,15 @@ def test_what_a_hub_said_of_a_commit_is_known_without_it_from_then_on(
     tiny_hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    commit = head_commit(tiny_hub.root, REPOSITORY)
+    commit = head_commit(tiny_hub.root, AWQ.repository)
     sizes = checkpoint_sizes.checkpoint_sizes
-    first = sizes(REPOSITORY, commit, tiny_hub.endpoint)
+    first = sizes(AWQ.repository, commit, tiny_hub.endpoint)
     asked = len(tiny_hub.lines())
-    again = sizes(REPOSITORY, commit, tiny_hub.endpoint)
+    again = sizes(AWQ.repository, commit, tiny_hub.endpoint)
     assert len(tiny_hub.lines()) == asked
     assert again.tensors == first.tensors
     # A cache that was cut is no answer.
     (kept,) = (tmp_path / "cache").rglob("*.json")
     kept.write_text(kept.read_text()[:100])
-    assert sizes(REPOSITORY, commit, tiny_hub.endpoint).tensors == first.tensors
+    assert sizes(AWQ.repository, commit, tiny_hub.endpoint).tensors == first.tensors
     assert len(tiny_hub.lines()) > asked

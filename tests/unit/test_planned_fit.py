@@ -23,6 +23,7 @@ from fortyninety.planned_fit import (
     predicted_kv_tokens,
 )
 from fortyninety.problems import Problem, problem_lines
+from lab.tiny_model import AWQ, PLAIN, TinyModel
 from lab.tiny_model.configuration import model_config
 from tests.unit.readings import RTX_4090, bare_host, gpu, settings
 
@@ -113,8 +114,8 @@ def test_a_table_that_hosts_share_is_shown_once() -> None:
     assert "      (as for a)" in message
 
 
-def tiny() -> Weights:
-    return computed_weights(read_architecture(model_config()))
+def tiny(model: TinyModel = AWQ) -> Weights:
+    return computed_weights(read_architecture(model_config(model.quantization_config)))
 
 
 def test_the_cpu_builds_cache_is_what_its_arguments_say() -> None:
@@ -123,6 +124,12 @@ def test_the_cpu_builds_cache_is_what_its_arguments_say() -> None:
     assert predicted_kv_tokens(chosen, card, bare_host(), tiny()) == (128 << 20) // 512
     one = bare_host(pci_cards=[RTX_4090])
     assert predicted_kv_tokens(chosen, card, one, tiny()) == (128 << 20) // 1024
+
+
+def test_a_16_bit_cache_holds_half_of_what_an_fp8_one_does() -> None:
+    chosen, card = settings(engine="0.32.0-cpu", **PLAIN.settings), load_engine_card("0.32.0-cpu")
+    one = bare_host(pci_cards=[RTX_4090])
+    assert predicted_kv_tokens(chosen, card, one, tiny(PLAIN)) == (128 << 20) // 2048
 
 
 def test_a_hosts_prediction_is_that_of_its_settings() -> None:

@@ -1,4 +1,4 @@
-"""The tiny model: stable bytes, real formats, and one sentence in its 4-bit weights."""
+"""The tiny models: stable bytes, real formats, and one sentence in the weights of both."""
 
 import hashlib
 import json
@@ -9,25 +9,52 @@ from typing import Any
 import pytest
 
 from lab.hub.repository import head_commit
-from lab.tiny_model import REPOSITORY, SENTENCE, write_repository
+from lab.tiny_model import AWQ, MODELS, PLAIN, SENTENCE, TinyModel, write_repository
 from lab.tiny_model.tokenizer import END_OF_TURN, encode, vocabulary
 
 # Where AWQ's "gemm" layout puts column 0 to 7 of each group of eight, as nibble numbers.
 NIBBLE_OF_COLUMN = (0, 4, 1, 5, 2, 6, 3, 7)
 
 
+# SHA-256 of all shards of a model, one after the other.
+DIGESTS = {
+    "awq": "2438a03b627c0baeb7ba6345144925567ae3ff46a0f5d7c8a1f315d1816b3195",
+    "plain": "4fd7d8d5a2d7de8602462071683fe4cd4d6dec2d27757f7c9a5b5a2101eba38b",
+}
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A hub's folder with the tiny model in it."""
+    """A hub's folder with the tiny models in it."""
     folder = tmp_path_factory.mktemp("hub")
-    write_repository(folder)
+    for model in MODELS.values():
+        write_repository(folder, model)
     return folder
 
 
-@pytest.fixture(scope="module")
-def folder(root: Path) -> Path:
-    """The repository's folder."""
-    return root / REPOSITORY
+@pytest.fixture(params=MODELS.values(), ids=MODELS)
+def model(request: pytest.FixtureRequest) -> TinyModel:
+    """One of the models."""
+    found: TinyModel = request.param
+    return found
+
+
+@pytest.fixture
+def folder(root: Path, model: TinyModel) -> Path:
+    """The model's repository."""
+    return root / model.repository
+
+
+@pytest.fixture
+def awq(root: Path) -> Path:
+    """The repository of the 4-bit model."""
+    return root / AWQ.repository
+
+
+@pytest.fixture
+def plain(root: Path) -> Path:
+    """The repository of the 16-bit model."""
+    return root / PLAIN.repository
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -76,26 +103,28 @@ def dequantized_row(tensors: dict[str, Any], matrix: str, row: int, group: int) 
     ]
 
 
-def test_two_runs_write_the_same_bytes(root: Path, tmp_path: Path) -> None:
+def test_two_runs_write_the_same_bytes(root: Path, model: TinyModel, tmp_path: Path) -> None:
     """The commit is made of the bytes: hosts must see the same one on every machine."""
-    write_repository(tmp_path)
-    assert head_commit(tmp_path, REPOSITORY) == head_commit(root, REPOSITORY)
+    write_repository(tmp_path, model)
+    assert head_commit(tmp_path, model.repository) == head_commit(root, model.repository)
 
 
-def test_the_bytes_are_those_of_every_other_machine(folder: Path) -> None:
+def test_the_bytes_are_those_of_every_other_machine(folder: Path, model: TinyModel) -> None:
     """Guards against a random source or a JSON writer that differs between Python releases."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
         digest.update(path.read_bytes())
-    assert digest.hexdigest() == "829aa8e42ee3228f04b1510af75805db326b1efc195813ecb3c1dd4255275c78"
+    assert digest.hexdigest() == DIGESTS[model.name]
 
 
-def test_writing_again_replaces_what_was_there(root: Path, tmp_path: Path) -> None:
+def test_writing_again_replaces_what_was_there(
+    root: Path, model: TinyModel, tmp_path: Path
+) -> None:
     """A stray or damaged file from an earlier run must not survive in the repository."""
-    stray = write_repository(tmp_path) / "stray.bin"
+    stray = write_repository(tmp_path, model) / "stray.bin"
     stray.write_bytes(b"left over")
-    write_repository(tmp_path)
-    assert head_commit(tmp_path, REPOSITORY) == head_commit(root, REPOSITORY)
+    write_repository(tmp_path, model)
+    assert head_commit(tmp_path, model.repository) == head_commit(root, model.repository)
 
 
 def test_the_weights_are_split_over_several_shards(folder: Path) -> None:
@@ -108,12 +137,12 @@ def test_the_weights_are_split_over_several_shards(folder: Path) -> None:
     assert index["metadata"]["total_size"] == size
 
 
-def test_the_config_is_the_70b_s_in_small(folder: Path) -> None:
+def test_the_config_is_the_70b_s_in_small(awq: Path, plain: Path) -> None:
     """The flags of the 70B must mean the same here: quantization, group, context."""
-    config = read_json(folder / "config.json")
+    config, without = read_json(awq / "config.json"), read_json(plain / "config.json")
     assert config["architectures"] == ["LlamaForCausalLM"]
     assert config["max_position_embeddings"] == 131072
-    assert config["quantization_config"] == {
+    assert config.pop("quantization_config") == {
         "bits": 4,
         "group_size": 128,
         "modules_to_not_convert": None,
@@ -121,15 +150,15 @@ def test_the_config_is_the_70b_s_in_small(folder: Path) -> None:
         "version": "gemm",
         "zero_point": True,
     }
+    assert without == config
 
 
-def test_every_shape_follows_from_the_config(folder: Path) -> None:
-    """An engine refuses a tensor of another shape, minutes into a start."""
-    config = read_json(folder / "config.json")
+def matrices_of(config: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    """Inputs and outputs of each matrix of a layer, by the config."""
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     heads = config["num_attention_heads"] * config["head_dim"]
     shared = config["num_key_value_heads"] * config["head_dim"]
-    matrices = {
+    return {
         "self_attn.q_proj": (hidden, heads),
         "self_attn.k_proj": (hidden, shared),
         "self_attn.v_proj": (hidden, shared),
@@ -138,16 +167,32 @@ def test_every_shape_follows_from_the_config(folder: Path) -> None:
         "mlp.up_proj": (hidden, inner),
         "mlp.down_proj": (inner, hidden),
     }
+
+
+def expected_parts(model: TinyModel, inputs: int, outputs: int) -> dict[str, tuple[str, list[int]]]:
+    """Type and shape of each tensor that stands for a matrix, by the last part of its name."""
+    if model is PLAIN:
+        return {"weight": ("F16", [outputs, inputs])}
+    return {
+        "qweight": ("I32", [inputs, outputs // 8]),
+        "qzeros": ("I32", [inputs // 128, outputs // 8]),
+        "scales": ("F16", [inputs // 128, outputs]),
+    }
+
+
+def test_every_shape_follows_from_the_config(folder: Path, model: TinyModel) -> None:
+    """An engine refuses a tensor of another shape, minutes into a start."""
+    config = read_json(folder / "config.json")
     tensors = all_tensors(folder)
     for layer in range(config["num_hidden_layers"]):
-        for matrix, (inputs, outputs) in matrices.items():
+        for matrix, (inputs, outputs) in matrices_of(config).items():
             name = f"model.layers.{layer}.{matrix}"
-            shapes = [tensors[f"{name}.{part}"][:2] for part in ("qweight", "qzeros", "scales")]
-            assert shapes == [
-                ("I32", [inputs, outputs // 8]),
-                ("I32", [inputs // 128, outputs // 8]),
-                ("F16", [inputs // 128, outputs]),
-            ], name
+            found = {
+                each.rpartition(".")[2]: tensor[:2]
+                for each, tensor in tensors.items()
+                if each.startswith(f"{name}.")
+            }
+            assert found == expected_parts(model, inputs, outputs), name
     for name, (dtype, shape, content) in tensors.items():
         count = 1
         for length in shape:
@@ -155,16 +200,36 @@ def test_every_shape_follows_from_the_config(folder: Path) -> None:
         assert len(content) == count * {"I32": 4, "F16": 2}[dtype], name
 
 
-def test_the_4_bit_weights_of_the_last_layer_spell_the_sentence(folder: Path) -> None:
+def test_the_4_bit_weights_of_the_last_layer_spell_the_sentence(awq: Path) -> None:
     """What makes a right answer proof of a right download and a right dequantization."""
-    tensors = all_tensors(folder)
-    last = read_json(folder / "config.json")["num_hidden_layers"] - 1
+    tensors = all_tensors(awq)
+    last = read_json(awq / "config.json")["num_hidden_layers"] - 1
     matrix = f"model.layers.{last}.mlp.down_proj"
     sentence = encode(SENTENCE)
     followers = [*sentence[1:], vocabulary()[END_OF_TURN]]
     for token, follower in zip(sentence, followers, strict=True):
         row = dequantized_row(tensors, matrix, token, token // 128)
         assert [column for column, weight in enumerate(row) if weight] == [follower]
+
+
+def test_the_16_bit_weights_are_those_that_the_4_bit_ones_stand_for(awq: Path, plain: Path) -> None:
+    """The two models are one description: what the one answers the other answers as well."""
+    quantized, halves = all_tensors(awq), all_tensors(plain)
+    config = read_json(plain / "config.json")
+    for layer in (0, config["num_hidden_layers"] - 1):
+        for matrix, (inputs, outputs) in matrices_of(config).items():
+            name = f"model.layers.{layer}.{matrix}"
+            content = halves[f"{name}.weight"][2]
+            for row in (0, 1, 129, inputs - 1):
+                expected = dequantized_row(quantized, name, row, row // 128)
+                found = [
+                    struct.unpack_from("<e", content, 2 * (column * inputs + row))[0]
+                    for column in range(outputs)
+                ]
+                # The product of two 16-bit floats, rounded to one.
+                assert found == [
+                    struct.unpack("<e", struct.pack("<e", value))[0] for value in expected
+                ], name
 
 
 def test_the_model_stops_when_its_sentence_is_said(folder: Path) -> None:
