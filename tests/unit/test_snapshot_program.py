@@ -501,7 +501,7 @@ def test_a_host_that_has_it_supplies_the_others_while_the_hub_is_gone(
 ) -> None:
     first, second = members(2)
     assert supply(exchange_of(hub), first) == {}
-    exchange = exchange_of(hub, endpoint="http://127.0.0.1:9", patience=0)
+    exchange = exchange_of(hub, endpoint="http://127.0.0.1:9", patience=10.0)
     exchange.add_giver(first, Settled(str(first.model)))
     assert supply(exchange, second) == {}
     assert_published(hub, second)
