@@ -153,6 +153,7 @@ def expected_flags(settings: Settings, card: EngineCard, cards: int) -> dict[str
         if settings.max_num_batched_tokens < settings.max_model_len:
             values["enable_chunked_prefill"] = None
     values["disable_log_requests"] = None
+    values["max_seq_len_to_capture"] = str(settings.max_model_len)
     flags = {flag: value for key, value in values.items() if (flag := card.flags.get(key))}
     choice = card.attention_backend
     backend = settings.attention_backend or (
