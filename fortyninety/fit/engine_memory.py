@@ -10,7 +10,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from fortyninety.fit.allocator import MIB
 from fortyninety.fit.errors import FitError
+
+# What CUDA takes outside PyTorch and inside the budget, on a card that is alone: loaded kernels,
+# cuBLAS handles. Measured with 0.24.0 on an H100: 241,172,480 bytes for each of eleven cases from
+# 1B to 70B (and 255,852,544 with the older runner).
+OUTSIDE_PYTORCH = 230 * MIB
+
+# What more it takes on each of two cards, most of it NCCL's. Measured with 0.8.5.post1 on two H100s
+# without peer-to-peer: 478,150,656 bytes in all, the same in six cases. For later releases and for
+# cards of several boxes this is taken over, not measured.
+BETWEEN_CARDS = 226 * MIB
 
 
 @dataclass(frozen=True)
@@ -20,7 +31,9 @@ class EngineMemory:
     `batched_tokens` is the batch of the measuring run where nothing is set, `whole_prompts` that it
     is never smaller than `max_model_len` because prompts are not cut; `sampler_bytes` is for each
     logit; `compiles` that torch.compile runs (and, the first time, tries its kernels on a copy of
-    the embedding); `counts_graphs` that CUDA graphs come out of the budget.
+    the embedding); `counts_graphs` that CUDA graphs come out of the budget; `reduce_rows` is how
+    many rows of 32-bit sums the 4-bit kernel keeps beside its output. `outside_pytorch` and
+    `between_cards` are bytes.
     """
 
     release: str
@@ -33,11 +46,19 @@ class EngineMemory:
     graph_sizes: int
     methods: frozenset[str]
     pipelines_over_boxes: bool
+    reduce_rows: int = 0
+    outside_pytorch: int = OUTSIDE_PYTORCH
+    between_cards: int = BETWEEN_CARDS
     block: int = 16
 
 
 _OLD = frozenset({"awq", "gptq", "aqlm", "fp8"})
 _NEW = frozenset({"awq", "gptq", "fp8"})
+
+# The 4-bit kernel of these releases (Marlin) adds up in 32 bits, for 64 times 16 rows of the batch
+# and every column. Source: determine_reduce_max_m in csrc/quantization/gptq_marlin/gptq_marlin.cu.
+# Measured with 0.8.5.post1: at a batch of 2048 all of the 56 MiB by which an MLP alone was short.
+_MARLIN_REDUCE_ROWS = 64 * 16
 
 # The old engine's sampler only looks at the last token of each prompt, with a sort of the logits:
 # 16-bit logits, 32-bit copy, sorted values, 64-bit indices, their softmax and its running sum.
@@ -76,6 +97,7 @@ def engine_memory(
             graph_sizes=256,
             methods=_OLD,
             pipelines_over_boxes=False,
+            reduce_rows=_MARLIN_REDUCE_ROWS,
         )
     new_runner = version >= (0, 24) and architecture != "Qwen2ForCausalLM"
     return EngineMemory(
@@ -92,6 +114,7 @@ def engine_memory(
         counts_graphs=version >= (0, 21) and not (new_runner and version < (0, 25)),
         graph_sizes=512,
         methods=_OLD if version < (0, 10) else _NEW,
+        reduce_rows=_MARLIN_REDUCE_ROWS if version < (0, 9) else 0,
         # Source: --nnodes and --headless for pipeline parallelism without Ray; run with 0.32.0.
         pipelines_over_boxes=version >= (0, 32),
     )

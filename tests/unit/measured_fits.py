@@ -15,6 +15,7 @@ from fortyninety.fit.shape import CUBLAS_WORKSPACE_HOPPER, Box, Card, make_shape
 from fortyninety.fit.weights import computed_weights
 
 MEASURED = Path(__file__).resolve().parents[2] / "docs" / "measured"
+TWO_H100S = MEASURED / "vllm-0.8.5.post1-h100x2.log"
 CONFIGURATIONS: dict[str, Any] = json.loads((MEASURED / "configurations.json").read_text())
 
 # nvidia-smi's totals less what it calls reserved.
@@ -22,12 +23,16 @@ H100 = Card((81559 - 480) * MIB, CUBLAS_WORKSPACE_HOPPER)
 H200 = Card((143771 - 616) * MIB, CUBLAS_WORKSPACE_HOPPER)
 
 
+# Of an RTX 4090, which the cards of the second log were held to.
+HELD = Card.of_memory(24564)
+
+
 @dataclass(frozen=True)
 class Case:
-    """A start of vLLM 0.24.0: where, with what, and the tokens of KV cache it came to.
+    """A start of vLLM: where, with what, and the tokens of KV cache it came to.
 
     `machete` marks Hopper's own kernel for 4-bit weights, which keeps more of them and which no
-    other card has.
+    other card has. `counted` is in bytes.
     """
 
     name: str
@@ -37,18 +42,79 @@ class Case:
     kv_tokens: int
     machete: bool
     counted: dict[str, int]
+    release: str = "0.24.0"
+    cards: int = 1
 
     @property
     def fit(self) -> Fit:
         """What the arithmetic says of it."""
         weights = computed_weights(read_architecture(self.config))
-        return estimate(weights, make_shape([Box((self.card,))]), "0.24.0", self.flags)
+        return estimate(
+            weights, make_shape([Box((self.card,) * self.cards)]), self.release, self.flags
+        )
+
+
+@dataclass(frozen=True)
+class Life:
+    """Whether a case lived through prompts of every length on cards that left it `usable` bytes."""
+
+    case: Case
+    usable: int
+    lived: bool
 
 
 def cases() -> list[Case]:
-    """Every case that came to a size, the H100's and the H200's."""
+    """Every case that came to a size, with its plain allocator: three kinds of machine."""
     log = (MEASURED / "vllm-0.24.0-h100.log").read_text()
-    return [*(_h100(block) for block in re.split(r"(?m)^## ", log)[1:]), *_h200()]
+    return [*(_h100(block) for block in re.split(r"(?m)^## ", log)[1:]), *_h200(), *_two_h100s()]
+
+
+def lives() -> list[Life]:
+    """What was loaded until it died, or lived."""
+    by_name = {case.name: case for case in _two_h100s()}
+    found = re.findall(r"(?m)^LIVED (.+)$", TWO_H100S.read_text())
+    return [
+        Life(by_name[each["case"]], each["mib"] * MIB, each["lived"])
+        for each in map(json.loads, found)
+    ]
+
+
+def _two_h100s() -> list[Case]:
+    blocks = re.split(r"(?m)^## ", TWO_H100S.read_text())[1:]
+    started = [
+        block for block in blocks if "EXACT" in block and '"expandable_segments"' not in block
+    ]
+    return [_old_engine(block) for block in started]
+
+
+def _old_engine(block: str) -> Case:
+    name, _, rest = block.partition(" ")
+    arguments = json.loads(rest.splitlines()[0])
+    exact = re.search(r"EXACT rank=0 (.+)", block)
+    assert exact is not None, block[:200]
+    counted = {key: int(value) for key, value in (w.split("=") for w in exact[1].split())}
+    return Case(
+        name=name,
+        card=HELD,
+        config={**CONFIGURATIONS[arguments["model"]], "max_position_embeddings": 131072},
+        flags=Flags(
+            max_model_len=arguments["max_model_len"],
+            max_num_seqs=arguments["max_num_seqs"],
+            kv_cache_dtype=arguments["kv_cache_dtype"],
+            max_num_batched_tokens=arguments.get("max_num_batched_tokens"),
+        ),
+        kv_tokens=counted["gpu_blocks"] * 16,
+        machete=False,
+        counted={
+            "requested": counted["budget"],
+            "weights": counted["weights"],
+            "activation": counted["torch_peak"],
+            "non_torch": counted["non_torch"],
+            "available": counted["kv_avail"],
+        },
+        release="0.8.5.post1",
+        cards=arguments["tensor_parallel_size"],
+    )
 
 
 def _h100(block: str) -> Case:
