@@ -65,7 +65,7 @@ class Flags:
 class CardUse:
     """One card's memory in bytes.
 
-    `graphs` (unless counted), `context`, `fragmentation` and `unknown` are outside the budget.
+    `graphs` and `context` (unless counted), `fragmentation` and `unknown` are outside the budget.
     """
 
     stage: int
@@ -78,6 +78,7 @@ class CardUse:
     graphs: int
     graphs_counted: bool
     context: int
+    context_counted: bool
     fragmentation: int
     unknown: int
     kv_token: int
@@ -86,20 +87,23 @@ class CardUse:
     @property
     def available(self) -> int:
         """What is left of the budget for the KV cache; negative where the weights alone exceed."""
-        counted = self.graphs if self.graphs_counted else 0
-        return self.budget - self.weights - self.activations - self.outside_pytorch - counted
+        return self.budget - self.weights - self.activations - self.outside_pytorch - self._counted
 
     @property
     def overhead(self) -> int:
         """All that is neither weights nor KV cache, in the budget or not."""
-        counted = self.graphs if self.graphs_counted else 0
-        return self.activations + self.outside_pytorch + counted + self.outside_budget
+        return self.activations + self.outside_pytorch + self._counted + self.outside_budget
 
     @property
     def outside_budget(self) -> int:
         """What comes on top of the budget while the longest prompts are read."""
-        graphs = 0 if self.graphs_counted else self.graphs
-        return self.context + graphs + self.fragmentation + self.unknown
+        not_counted = self.graphs + self.context - self._counted
+        return not_counted + self.fragmentation + self.unknown
+
+    @property
+    def _counted(self) -> int:
+        graphs = self.graphs if self.graphs_counted else 0
+        return graphs + (self.context if self.context_counted else 0)
 
     @property
     def most_utilization(self) -> float:
@@ -254,10 +258,11 @@ def _card_use(
         budget=math.ceil(card.usable * flags.gpu_memory_utilization),
         weights=on_card,
         activations=activations,
-        outside_pytorch=engine.outside_pytorch + (engine.between_cards if shape.cards > 1 else 0),
+        outside_pytorch=engine.outside_pytorch + _between(shape, engine),
         graphs=graphs,
         graphs_counted=engine.counts_graphs,
         context=CUDA_CONTEXT,
+        context_counted=engine.counts_context,
         fragmentation=FRAGMENTATION_BASE
         + int(
             tokens * _mlp_bytes_per_token(architecture, shape, first=first) * FRAGMENTATION_SHARE
@@ -268,6 +273,13 @@ def _card_use(
         ),
         kv=0,
     )
+
+
+def _between(shape: Shape, engine: EngineMemory) -> int:
+    """What a card takes to speak with the others, in bytes."""
+    if shape.tensor_parallel > 1:
+        return engine.between_cards
+    return engine.between_stages if shape.pipeline_parallel > 1 else 0
 
 
 def _activations(
@@ -295,21 +307,23 @@ def _activations(
 def _mlp_peak(
     architecture: Architecture, shape: Shape, engine: EngineMemory, *, tokens: int, first: bool
 ) -> int:
-    """When gate and up are multiplied: both (2 x intermediate) and their product.
+    """The largest moment in an MLP, of three: multiply, multiply with each other, multiply again.
 
-    Three hidden states are alive besides (the layer's input, its residual, the norm's output), and
-    a fourth where cuBLAS multiplies. Measured: 1,811,941,376 bytes for the 70B at 8192 tokens, that
-    is 3 x 8192 + 3 x 28672 elements of 2 bytes a token exactly; 469,764,096 for Qwen3-8B at 4096
-    tokens, 4 x 4096 + 3 x 12288 and cuBLAS's workspace exactly.
+    Measured, each exactly but for a few bytes a token: 3 x 8192 + 3 x 28672 elements a token for
+    the 70B in AWQ at 8192 tokens; 4 x 4096 + 3 x 12288 and cuBLAS's workspace for Qwen3-8B at 4096;
+    3 x 4096 + 3 x 14336 and the workspace for Llama-3.1-8B at 2048 and 8192 (0.8.5.post1).
     """
-    intermediate = -(-architecture.intermediate // shape.tensor_parallel)
     by_tokens = tokens * _mlp_bytes_per_token(architecture, shape, first=first)
+    intermediate = -(-architecture.intermediate // shape.tensor_parallel)
+    unit = architecture.dtype_bytes
     if _is_4_bit(architecture):
-        # Before the product there is one, the kernel's sums are there: 335,597,056 bytes measured
-        # for the 70B at 2048 tokens on each of two cards, 335,544,320 computed.
+        # The kernel's sums are there while gate and up are made, when their product is not yet.
         rows = min(-(-tokens // 64) * 64, engine.reduce_rows)
-        sums = rows * 2 * intermediate * 4
-        return max(by_tokens, by_tokens - tokens * architecture.dtype_bytes * intermediate + sums)
+        gate_and_up = by_tokens - tokens * unit * intermediate + rows * 2 * intermediate * 4
+        if not _keeps_gate_and_up(architecture):
+            return max(by_tokens, gate_and_up)
+        gate_and_up -= tokens * unit * architecture.hidden
+        return max(by_tokens + rows * architecture.hidden * 4, gate_and_up)
     extra = shape.card.cublas_workspace
     if architecture.quantization and architecture.quantization.method == "aqlm":
         # More than a few tokens at once are multiplied by the matrix written out at 16 bits.
@@ -319,13 +333,25 @@ def _mlp_peak(
 
 
 def _mlp_bytes_per_token(architecture: Architecture, shape: Shape, *, first: bool) -> int:
-    """What an MLP keeps for each token of the batch at its largest moment."""
-    hidden = 3 if _is_4_bit(architecture) else 4
+    """What an MLP keeps for each token of the batch at its largest moment.
+
+    Gate, up and their product, and three hidden states: the layer's input, its residual, the norm's
+    output; a fourth, the MLP's own output, where gate and up are still there when it is made.
+    """
+    hidden = 4 if _keeps_gate_and_up(architecture) else 3
     if not first:
         # What came from the stage before stays: hidden state and residual.
         hidden += 2
     mlp = 3 * -(-architecture.intermediate // shape.tensor_parallel)
     return architecture.dtype_bytes * (hidden * architecture.hidden + mlp)
+
+
+def _keeps_gate_and_up(architecture: Architecture) -> bool:
+    """Whether the model's MLP has a name for gate and up, which keeps them to its end.
+
+    Source: Qwen2MLP.forward in models/qwen2.py, which Qwen3 has too, against LlamaMLP.forward.
+    """
+    return architecture.name in ("Qwen2ForCausalLM", "Qwen3ForCausalLM")
 
 
 def _is_4_bit(architecture: Architecture) -> bool:

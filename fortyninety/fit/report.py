@@ -149,7 +149,7 @@ def _table(fit: Fit) -> Table:
         ("CUDA beside PyTorch", [use.outside_pytorch for _, use in columns]),
         (_graphs(fit), [use.graphs for _, use in columns]),
         ("left for the KV cache", [use.available for _, use in columns]),
-        ("CUDA context, outside", [use.context for _, use in columns]),
+        (_context(fit), [use.context for _, use in columns]),
         ("fragmentation, outside", [use.fragmentation for _, use in columns]),
         ("not known of the card, outside", [use.unknown for _, use in columns]),
     )
@@ -161,6 +161,10 @@ def _table(fit: Fit) -> Table:
 
 def _graphs(fit: Fit) -> str:
     return "CUDA graphs" if fit.engine.counts_graphs else "CUDA graphs, outside"
+
+
+def _context(fit: Fit) -> str:
+    return "CUDA context" if fit.engine.counts_context else "CUDA context, outside"
 
 
 def _distinct(fit: Fit) -> list[tuple[str, CardUse]]:

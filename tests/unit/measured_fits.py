@@ -15,7 +15,6 @@ from fortyninety.fit.shape import CUBLAS_WORKSPACE_HOPPER, Box, Card, make_shape
 from fortyninety.fit.weights import computed_weights
 
 MEASURED = Path(__file__).resolve().parents[2] / "docs" / "measured"
-TWO_H100S = MEASURED / "vllm-0.8.5.post1-h100x2.log"
 CONFIGURATIONS: dict[str, Any] = json.loads((MEASURED / "configurations.json").read_text())
 
 # nvidia-smi's totals less what it calls reserved.
@@ -23,8 +22,14 @@ H100 = Card((81559 - 480) * MIB, CUBLAS_WORKSPACE_HOPPER)
 H200 = Card((143771 - 616) * MIB, CUBLAS_WORKSPACE_HOPPER)
 
 
-# Of an RTX 4090, which the cards of the second log were held to.
-HELD = Card.of_memory(24564)
+# Logs of the older engine, with the card that utilization is of: the H100s' is a 4090's, which they
+# were held to; an H200's is the whole card as CUDA has it.
+OLD_ENGINE = (
+    (MEASURED / "vllm-0.8.5.post1-h100x2.log", Card.of_memory(24564)),
+    (MEASURED / "vllm-0.8.5.post1-h200.log", Card(150_109_880_320, CUBLAS_WORKSPACE_HOPPER)),
+)
+# What an RTX 4090 leaves to processes.
+USABLE = Card.of_memory(24564).usable
 
 
 @dataclass(frozen=True)
@@ -64,30 +69,30 @@ class Life:
 
 
 def cases() -> list[Case]:
-    """Every case that came to a size, with its plain allocator: three kinds of machine."""
+    """Every case that came to a size, with PyTorch's plain allocator: four kinds of machine."""
     log = (MEASURED / "vllm-0.24.0-h100.log").read_text()
-    return [*(_h100(block) for block in re.split(r"(?m)^## ", log)[1:]), *_h200(), *_two_h100s()]
+    new = [*(_h100(block) for block in re.split(r"(?m)^## ", log)[1:]), *_h200()]
+    return [*new, *(case for log, card in OLD_ENGINE for case in _old_engines(log, card))]
 
 
 def lives() -> list[Life]:
     """What was loaded until it died, or lived."""
-    by_name = {case.name: case for case in _two_h100s()}
-    found = re.findall(r"(?m)^LIVED (.+)$", TWO_H100S.read_text())
-    return [
-        Life(by_name[each["case"]], each["mib"] * MIB, each["lived"])
-        for each in map(json.loads, found)
-    ]
+    found = []
+    for log, card in OLD_ENGINE:
+        by_name = {case.name: case for case in _old_engines(log, card)}
+        for line in re.findall(r"(?m)^LIVED (.+)$", log.read_text()):
+            each = json.loads(line)
+            found.append(Life(by_name[each["case"]], each["mib"] * MIB, each["lived"]))
+    return found
 
 
-def _two_h100s() -> list[Case]:
-    blocks = re.split(r"(?m)^## ", TWO_H100S.read_text())[1:]
-    started = [
-        block for block in blocks if "EXACT" in block and '"expandable_segments"' not in block
-    ]
-    return [_old_engine(block) for block in started]
+def _old_engines(log: Path, card: Card) -> list[Case]:
+    blocks = re.split(r"(?m)^## ", log.read_text())[1:]
+    plain = [block for block in blocks if '"expandable_segments"' not in block]
+    return [_old_engine(block, card) for block in plain if "EXACT" in block]
 
 
-def _old_engine(block: str) -> Case:
+def _old_engine(block: str, card: Card) -> Case:
     name, _, rest = block.partition(" ")
     arguments = json.loads(rest.splitlines()[0])
     exact = re.search(r"EXACT rank=0 (.+)", block)
@@ -95,12 +100,13 @@ def _old_engine(block: str) -> Case:
     counted = {key: int(value) for key, value in (w.split("=") for w in exact[1].split())}
     return Case(
         name=name,
-        card=HELD,
-        config={**CONFIGURATIONS[arguments["model"]], "max_position_embeddings": 131072},
+        card=card,
+        config=_served(arguments["model"]),
         flags=Flags(
             max_model_len=arguments["max_model_len"],
             max_num_seqs=arguments["max_num_seqs"],
             kv_cache_dtype=arguments["kv_cache_dtype"],
+            gpu_memory_utilization=arguments.get("gpu_memory_utilization", 0.95),
             max_num_batched_tokens=arguments.get("max_num_batched_tokens"),
         ),
         kv_tokens=counted["gpu_blocks"] * 16,
@@ -113,8 +119,14 @@ def _old_engine(block: str) -> Case:
             "available": counted["kv_avail"],
         },
         release="0.8.5.post1",
-        cards=arguments["tensor_parallel_size"],
+        cards=arguments.get("tensor_parallel_size", 1),
     )
+
+
+def _served(model: str) -> dict[str, Any]:
+    """The configuration, with the positions of the 70B's own where it is that one."""
+    config = CONFIGURATIONS[model]
+    return {**config, "max_position_embeddings": 131072} if "70b" in model else config
 
 
 def _h100(block: str) -> Case:

@@ -8,15 +8,15 @@ from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.estimate import UNKNOWN, Flags, estimate
 from fortyninety.fit.shape import Box, make_shape
 from fortyninety.fit.weights import computed_weights
-from tests.unit.measured_fits import CONFIGURATIONS, H200, Case, Life, cases, lives
+from tests.unit.measured_fits import CONFIGURATIONS, H200, USABLE, Case, Life, cases, lives
 
 CASES = cases()
 ON_EVERY_CARD = [case for case in CASES if not case.machete]
 
 
 def test_there_are_enough_cases_for_a_claim() -> None:
-    assert len(ON_EVERY_CARD) >= 15
-    assert len([case for case in ON_EVERY_CARD if case.release == "0.8.5.post1"]) >= 4
+    assert len(ON_EVERY_CARD) >= 26
+    assert len([case for case in ON_EVERY_CARD if case.release == "0.8.5.post1"]) >= 15
     assert len({case.config["hidden_size"] for case in ON_EVERY_CARD}) >= 5
 
 
@@ -60,22 +60,27 @@ def test_one_24_gb_card_is_short_of_what_the_h200_said_it_was() -> None:
     assert not answer.fits
 
 
-@pytest.mark.parametrize("life", lives(), ids=lambda each: f"{each.case.name}-{each.usable >> 20}")
+def names(life: Life) -> str:
+    return f"{life.case.name}-{life.usable >> 20}-{life.case.flags.gpu_memory_utilization}"
+
+
+@pytest.mark.parametrize("life", lives(), ids=names)
 def test_no_plan_that_died_of_a_long_prompt_is_called_one_that_fits(life: Life) -> None:
-    # The H100s were measured, so nothing is unknown of them; a plan may be refused that would live.
+    # These cards were measured, so nothing is unknown of them. A plan may be refused that would
+    # have lived with less than a 4090's memory, by what lines above several cases are too high.
     use = life.case.fit.cards[0]
     room = life.usable - use.budget - (use.outside_budget - UNKNOWN)
     if not life.lived:
         assert room < 0
-    elif life.usable == life.case.card.usable:
+    elif life.usable > USABLE - (3 << 20):
         assert room >= 0
     else:
         assert room > -32 << 20
 
 
 def test_a_plan_that_reads_whole_prompts_is_refused_until_fragmentation_has_room() -> None:
-    whole = next(life.case for life in lives() if life.case.name == "balanced")
-    assert not whole.fit.fits
-    assert "long prompts" in whole.fit.reasons[0]
-    cut = next(life.case for life in lives() if life.case.name == "balanced-2048")
-    assert cut.fit.fits
+    by_name = {life.case.name: life.case for life in lives() if life.case.card.usable == USABLE}
+    whole = by_name["balanced"].fit
+    assert not whole.fits
+    assert "long prompts" in whole.reasons[0]
+    assert by_name["balanced-2048"].fit.fits
