@@ -508,6 +508,14 @@ def test_without_the_program_that_finds_the_cause_the_journal_is_pointed_to(host
     assert second == "More: journalctl --boot --unit=vllm.service"
 
 
+def test_a_host_whose_systemd_cannot_be_asked_is_told_without_a_traceback(host: Host) -> None:
+    (host.directory / "systemctl").write_text("#!/bin/sh\necho no bus >&2; exit 1\n")
+    first, second, third = lines_of(host.gate())
+    assert first.startswith("vllm.service gives no completion after 5 s: systemd cannot be asked: ")
+    assert second == "the cause could not be found (systemctl ends with 1: no bus)"
+    assert third.startswith("More: ")
+
+
 # --- Rollback -------------------------------------------------------------------------------------
 
 
