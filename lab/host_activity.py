@@ -18,7 +18,9 @@ _JOURNAL = "var/log/journal"
 _SERVICE = "vllm.service"
 # A log that was quiet for longer says nothing about the work of now.
 _FRESH_SECONDS = 20.0
-_TAIL_BYTES = 2000
+# A compiler's command line in make's log has some 3,000 characters.
+_TAIL_BYTES = 8000
+_SOURCE = re.compile(r"([\w-]+\.c)\b")
 _LINE_LENGTH = 200
 # What dpkg and the engine write before the message itself: process, level, time, source line.
 _PREFIX = re.compile(
@@ -107,9 +109,12 @@ def _last_line(log: Path) -> str:
 
 
 def _printable(content: bytes) -> str:
-    """Return the last line that holds something, without what would move a terminal's cursor."""
+    """Return the last line that says something, without what would move a terminal's cursor."""
     for line in reversed(content.decode(errors="replace").splitlines()):
         shown = "".join(character for character in line if character.isprintable()).strip()
-        if shown:
+        sources = _SOURCE.findall(shown) if len(shown) > _LINE_LENGTH else []
+        if sources:
+            return f"compiling {sources[-1]}"
+        if any(character.isalnum() for character in shown):
             return _PREFIX.sub("", shown)[:_LINE_LENGTH]
     return ""

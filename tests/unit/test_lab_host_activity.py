@@ -65,6 +65,12 @@ def test_a_log_that_has_been_quiet_is_not(host: Host) -> None:
     assert host.activity()() == "0 MB received, 0 s of CPU"
 
 
+def test_of_a_compilers_command_line_the_source_is_shown(host: Host) -> None:
+    command = "gcc-14 " + "-Wno-of-many " * 200 + "-c -o /b/nvidia/nv-acpi.o /b/nvidia/nv-acpi.c\n"
+    host.log("var/lib/dkms/nvidia-current/550.163.01/build/make.log", f"{command}----\n".encode())
+    assert host.activity()().splitlines()[1] == "compiling nv-acpi.c"
+
+
 def test_what_would_move_the_cursor_is_left_out(host: Host) -> None:
     host.log("var/log/dpkg.log", b"status\r\x1b[2J\x07unpacked \xff\n")
     _, line = host.activity()().splitlines()
