@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -154,6 +155,7 @@ FAILED_WITH_RESULT = "d9b373ed55a64feb8242e02dbe79a49c"
 DEACTIVATED = "7ad2d189f7e94e70a38c781354912448"
 OUT_OF_MEMORY = "fe6faa94e7774663a0da52717891d8ef"
 FAILED_TO_EXECUTE = "641257651c1b4ec9a8624d7a40a9e1e7"
+STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"
 ENDINGS = (EXITED, FAILED_WITH_RESULT, DEACTIVATED)
 
 # How much an error explains: the lowest wins, and of equals the first. RAISED ended its process,
@@ -203,9 +205,10 @@ FATAL_LINES = re.compile(
     r"|ERROR:\s+\[Errno \d+\] .+"
     r"|terminate called after throwing an instance of .+"
     r"|\s+what\(\): .+"
-    r"|.*: Failed at step [A-Z_]+ spawning .+"
     r"|cell: \[Errno \d+\] .+"
 )
+# What systemd writes before its messages.
+UNIT_BEFORE = re.compile(r"^\S+\.service: ")
 CELL_ENDS = re.compile(r"cell: (ending the engine: .+)")
 DIED = re.compile(r".*died unexpectedly.*")
 # What a process that ends still logs; any other line shows that it went on.
@@ -322,7 +325,9 @@ class Findings:
         """Take the next entry of the start."""
         if entry.message_id == EXITED:
             self._exited(entry)
-        if entry.message_id and entry.message_id != FAILED_TO_EXECUTE:
+        if entry.message_id == FAILED_TO_EXECUTE:
+            self._add(RAISED, UNIT_BEFORE.sub("", entry.text))
+        if entry.message_id:
             return
         for text in entry.text[:MOST_CHARACTERS].splitlines():
             speaker, level, rest = unprefixed(clean(text))
@@ -361,10 +366,15 @@ class Findings:
         status = entry.exit_status
         if entry.exit_code == "exited":
             self._add(RESULT, f"the engine ended with exit code {status} and logged no error")
-        elif status in ("KILL", "TERM", "INT"):
-            self._add(RESULT, f"the engine was ended by SIG{status}, which it did not send itself")
+            return
+        try:
+            name = signal.Signals(int(status)).name
+        except ValueError:
+            name = f"signal {status}"
+        if name in ("SIGKILL", "SIGTERM", "SIGINT"):
+            self._add(RESULT, f"the engine was ended by {name}, which it did not send itself")
         else:
-            self._add(CRASHED, f"the engine crashed with SIG{status}")
+            self._add(CRASHED, f"the engine crashed with {name}")
 
     def _line(self, stream: _Stream, speaker: str, level: str, text: str) -> None:
         if level in ("DEBUG", "INFO", "WARNING") and not FAREWELL.search(text):
@@ -566,8 +576,12 @@ def killed_process(start: Start, unit: str) -> str | None:
 def explained(start: Start, unit: str) -> str | None:
     """Return the cause of an ended start, or None where its lines say nothing."""
     findings = Findings()
+    stopped = False
     for entry in start.entries:
-        findings.read(entry)
+        stopped |= entry.message_id == STOPPING
+        # What an engine writes while it is stopped is no reason.
+        if not stopped:
+            findings.read(entry)
     best = findings.best()
     counted = any(
         entry.result == "oom-kill" or entry.message_id == OUT_OF_MEMORY for entry in start.entries
@@ -579,6 +593,8 @@ def explained(start: Start, unit: str) -> str | None:
             return killed
         if counted:
             return "the kernel killed a process of the engine for want of memory"
+    if stopped and (best is None or silent):
+        return "systemd was asked to stop it"
     if best is None and any(entry.message_id == DEACTIVATED for entry in start.entries):
         return "the engine ended by itself with exit code 0 and logged no error"
     return None if best is None else best.text
@@ -609,7 +625,7 @@ def diagnosis(unit: str, since: float) -> dict[str, Any]:
         if results and results[-1] not in ("", "exit-code"):
             notes.append(f"systemd's result is {results[-1]}")
         if len(ended) > 1:
-            notes.append(f"{len(ended)} starts ended so or otherwise, this one the latest")
+            notes.append(f"{len(ended)} starts have ended so far")
     else:
         state = "ended" if over else "running"
         start = next((each for each in found if each.invocation == current), Start(current))
@@ -617,7 +633,7 @@ def diagnosis(unit: str, since: float) -> dict[str, Any]:
         if over:
             cause = f"the journal has nothing of it; systemd's result is {shown.get('Result')}"
         elif said is None:
-            cause = "it has written nothing yet"
+            cause = "none yet"
         else:
             cause = said[0]
     return {

@@ -32,6 +32,7 @@ BEFORE = "1" * 32
 EXITED = "98e322203f7a4ed290d09fe03c09fe15"
 FAILED = "d9b373ed55a64feb8242e02dbe79a49c"
 OUT_OF_MEMORY = "fe6faa94e7774663a0da52717891d8ef"
+STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"
 DEACTIVATED = "7ad2d189f7e94e70a38c781354912448"
 # As journalctl does: the newest entry first, of the kernel or of the unit.
 JOURNALCTL = """\
@@ -150,7 +151,7 @@ def systemd(message_id: str, invocation: str = NOW, time: int = 2, **fields: str
 
 
 def exited(status: str = "1", code: str = "exited", **where: Any) -> list[Entry]:
-    """What systemd says of a unit whose main process ended."""
+    """What systemd says of a unit whose main process ended: a signal by its number, as 252 does."""
     result = "exit-code" if code == "exited" else "signal"
     return [
         systemd(EXITED, EXIT_CODE=code, EXIT_STATUS=status, **where),
@@ -353,7 +354,7 @@ def test_an_engine_still_at_work_is_not_called_broken(host: Host) -> None:
 def test_an_engine_that_has_written_nothing_yet(host: Host) -> None:
     host.shown |= {"ActiveState": "active", "SubState": "running"}
     assert lines_of(host.gate(wait="1"))[0] == (
-        "vllm.service is still starting after 1 s, its latest line: it has written nothing yet"
+        "vllm.service is still starting after 1 s, its latest line: none yet"
     )
 
 
@@ -435,20 +436,32 @@ def test_a_worker_that_was_killed_is_named_where_the_engine_ends_with_0(host: Ho
     ("endings", "cause"),
     [
         (exited("3"), "the engine ended with exit code 3 and logged no error"),
-        (exited("ILL", "dumped"), "the engine crashed with SIGILL"),
-        (exited("KILL", "killed"), "the engine was ended by SIGKILL, which it did not send itself"),
+        (exited("4", "dumped"), "the engine crashed with SIGILL"),
+        (exited("9", "killed"), "the engine was ended by SIGKILL, which it did not send itself"),
         (
             [systemd(DEACTIVATED)],
             "the engine ended by itself with exit code 0 and logged no error",
         ),
+        ([systemd(STOPPING), *said(*TRACE), *exited()], "systemd was asked to stop it"),
     ],
-    ids=["exit-code", "crash", "kill", "success"],
+    ids=["exit-code", "crash", "kill", "success", "stopped"],
 )
 def test_an_engine_that_logged_no_error(host: Host, endings: list[Entry], cause: str) -> None:
     host.entries = [*said("INFO 11-26 01:00:00 [a.py:1] Loading"), *endings]
     first, second, *_ = lines_of(host.gate())
     assert first == f"vllm.service does not stay up: {cause}"
     assert second.startswith("More: ")
+
+
+def test_a_program_that_systemd_cannot_execute_is_named(host: Host) -> None:
+    gone = "Failed to locate executable /opt/x/bin/python: No such file or directory"
+    step = "Failed at step EXEC spawning /opt/x/bin/python: No such file or directory"
+    host.entries = [
+        systemd("641257651c1b4ec9a8624d7a40a9e1e7", MESSAGE=f"vllm.service: {gone}"),
+        systemd("641257651c1b4ec9a8624d7a40a9e1e7", MESSAGE=f"vllm.service: {step}"),
+        *exited("203"),
+    ]
+    assert lines_of(host.gate())[0] == f"vllm.service does not stay up: {gone}"
 
 
 def test_a_journal_that_keeps_nothing_leaves_systemds_result(host: Host) -> None:
