@@ -173,6 +173,15 @@ CAUSES: dict[str, tuple[str, str | None]] = {
         "AttributeError: '_OpNamespace' '_C' object has no attribute 'cpu_gemm_wna16'",
         "not quantized",
     ),
+    "cell-head": (
+        "ending the engine: rank 1 (10.90.0.12) is gone: it ended the connection",
+        "Another member of the cell",
+    ),
+    "cell-member": (
+        "FileNotFoundError: Weight files referenced in index but missing: "
+        f"{{'{SNAPSHOTS}/7c2e4d3b0e6f58192837465b6c7d8e9f00112233/model-00005-of-00006.safetensors'}}",
+        "fortyninety snapshot verify",
+    ),
     "context-too-long": (
         "ValueError: To serve at least one request with the model's max seq len (16384), (0.02 GiB "
         "KV cache is needed, which is larger than the available KV cache memory (0.0 GiB).",
