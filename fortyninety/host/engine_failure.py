@@ -145,7 +145,7 @@ KNOWN = (
         r"ending the engine: |Connection closed by peer|Connection reset by peer",
         "Another member of the cell ended first: its own gate or `journalctl -u vllm.service` on "
         "its box says why.",
-        "this project's cell-member; run on two lab hosts",
+        "this project's cell-member; run with 0.32.0-cpu",
     ),
 )
 
