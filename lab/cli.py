@@ -145,10 +145,11 @@ def stop(name: str) -> None:
 @lab.command()
 @click.argument("name", metavar="HOST")
 @click.argument("saved_name", metavar="NAME")
+@click.option("--remove", is_flag=True, help="End HOST and move its disk, without a copy.")
 @_plain_errors
-def save(name: str, saved_name: str) -> None:
+def save(name: str, saved_name: str, remove: bool) -> None:
     """Keep HOST's disk under NAME, for `lab up --from NAME`. Restarts the host."""
-    hosts.save(name, saved_name)
+    hosts.save(name, saved_name, remove=remove)
 
 
 def _print_hosts(found: list[hosts.LabHost], as_json: bool) -> None:

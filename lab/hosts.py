@@ -263,10 +263,11 @@ def down(names: Sequence[str] = ()) -> None:
             shutil.rmtree(paths.state_directory())
 
 
-def save(name: str, saved_name: str) -> None:
+def save(name: str, saved_name: str, *, remove: bool = False) -> None:
     """Keep the host's disk as it is now under SAVED_NAME, for `up(saved=SAVED_NAME)`.
 
     The host is shut down for the copy, so that what is kept is whole, and started again if it ran.
+    With REMOVE the host is gone afterwards and its disk is moved: no wait for a copy of gigabytes.
     """
     with lock.exclusive():
         host = LabHost.read(name)
@@ -275,10 +276,12 @@ def save(name: str, saved_name: str) -> None:
             with step(f"stopping {name}"):
                 _stop(host)
         with step(f"saving {name} as {saved_name}"):
-            saved_hosts.save(
-                saved_name, host.directory / "upper", host.image, host.saved, host.model
-            )
-        if was_running:
+            upper = host.directory / "upper"
+            saved_hosts.save(saved_name, upper, host.image, host.saved, host.model, move=remove)
+        if remove:
+            _remove(name)
+            _write_known_hosts()
+        elif was_running:
             _start([host])
 
 

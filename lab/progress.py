@@ -29,14 +29,13 @@ class Activity:
         self._said = ""
 
     def __rich__(self) -> Group:
-        """Draw a line, and a second one where a detail is known, neither wider than the screen."""
+        """Draw a line, and those of the detail below it, none wider than the screen."""
         now = time.monotonic()
         if self._detail is not None and now - self._moved >= _DETAIL_SECONDS:
             self._said, self._moved = self._detail(), now
         frame = _FRAMES[int((now - self._began) * 4) % len(_FRAMES)]
         lines = [Text(f"{frame} {clock(now - self._began)}  {self.doing}")]
-        if self._said:
-            lines.append(Text(f"         {self._said}", style="dim"))
+        lines += [Text(f"         {line}", style="dim") for line in self._said.splitlines()]
         for line in lines:
             line.no_wrap, line.overflow = True, "ellipsis"
         return Group(*lines)

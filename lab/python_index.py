@@ -89,7 +89,7 @@ def torch_sources() -> list[Source]:
         Source(
             _without_password(address),
             {**without_pip, "PIP_CONFIG_FILE": os.devnull, **ways},
-            ("--index-url", address, "--timeout=15", "--retries=2"),
+            ("--index-url", address, "--timeout=10", "--retries=1"),
         ),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 
+# How long an interrupted pyinfra has for its connections.
+_STOP_SECONDS = 10.0
 # pyinfra's own line, such as "--> Starting operation: Driver | Install driver 550 and ...".
 _OPERATION = re.compile(r"--> Starting operation: (?P<stage>[^|]+) \| (?P<name>.+)")
 
@@ -47,12 +50,27 @@ def operations(lines: Iterable[str], seen: list[str]) -> Iterator[Operation]:
 
 
 def deploy(
-    inventory: str, *arguments: str, on_operation: Callable[[Operation], None] | None = None
+    inventory: str,
+    *arguments: str,
+    on_operation: Callable[[Operation], None] | None = None,
+    on_stage: Callable[[str, float], None] | None = None,
+    log: Path | None = None,
 ) -> Deploy:
-    """Run `pyinfra -y INVENTORY deploy.py`, calling `on_operation` as each operation begins."""
+    """Run `pyinfra -y INVENTORY deploy.py` to its end.
+
+    `on_operation` is called as each operation begins, `on_stage` with the seconds of each stage as
+    it ends. `log` gets what is printed, as it comes. Ends the deploy where it is interrupted.
+    """
     seconds: dict[str, float] = {}
     lines: list[str] = []
     stage, began = "Preflight", time.monotonic()
+
+    def ended() -> None:
+        taken = time.monotonic() - began
+        seconds[stage] = seconds.get(stage, 0.0) + taken
+        if on_stage is not None:
+            on_stage(stage, taken)
+
     with subprocess.Popen(
         deploy_command(inventory, *arguments),
         cwd=PROJECT,
@@ -63,15 +81,38 @@ def deploy(
         errors="replace",
     ) as process:
         assert process.stdout is not None
-        for operation in operations(process.stdout, lines):
-            if operation.stage != stage:
-                now = time.monotonic()
-                seconds[stage] = seconds.get(stage, 0.0) + now - began
-                stage, began = operation.stage, now
-            if on_operation is not None:
-                on_operation(operation)
-    seconds[stage] = seconds.get(stage, 0.0) + time.monotonic() - began
+        try:
+            for operation in operations(_kept(process.stdout, log), lines):
+                if operation.stage != stage:
+                    ended()
+                    stage, began = operation.stage, time.monotonic()
+                if on_operation is not None:
+                    on_operation(operation)
+        except BaseException:
+            _stop(process)
+            raise
+    ended()
     return Deploy(process.returncode, "".join(lines), seconds)
+
+
+def _kept(lines: Iterable[str], log: Path | None) -> Iterator[str]:
+    """The same lines, each written into the log before it is handed on."""
+    if log is None:
+        yield from lines
+        return
+    with log.open("w", buffering=1) as kept:
+        for line in lines:
+            kept.write(line)
+            yield line
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Interrupt a deploy as Ctrl-C does, where the terminal has not done so, and wait for it."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def fortyninety(*arguments: str) -> subprocess.CompletedProcess[str]:

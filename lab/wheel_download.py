@@ -22,7 +22,7 @@ from lab.progress import note, step
 
 # A source that sends nothing for so long is given up. pip's own limits count for every address
 # that a name has and for every attempt, which can add up to many minutes.
-_SILENCE_SECONDS = 45.0
+_SILENCE_SECONDS = 30.0
 _REASON_LENGTH = 300
 
 
@@ -186,6 +186,7 @@ def failure_reason(log: str, exit_code: int) -> str:
     if broken:
         # "NewConnectionError('<... object at 0x7f...>: Failed to ...')": what follows the object.
         said = re.split(r"[>)](?:: |, ')", broken[-1])[-1].rstrip("'\")")
+        said = re.sub(r" \((read|connect) timeout=[0-9.]+$", "", said)
         peer = " to the proxy" if "proxy" in broken[-1].lower() else ""
         return _bounded(f"no connection{peer}: {said}")
     versions = re.search(r"\(from versions: (.+)\)", log)

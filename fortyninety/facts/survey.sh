@@ -199,9 +199,10 @@ find "$model" -mindepth 1 -maxdepth 1 -name '.[pil]*-*' ! -name "*-$revision" \
 # The disk that the models go to: the nearest folder that exists says which.
 folder=$models_directory
 until [ -d "$folder" ]; do folder=$(dirname "$folder"); done
-printf 'filesystem\t%s\t%s\n' "$(findmnt -no FSTYPE -T "$folder")" \
+# Of several that are mounted on one folder the last is what is seen.
+printf 'filesystem\t%s\t%s\n' "$(findmnt -no FSTYPE -T "$folder" | tail -n 1)" \
   "$(df -PB1 "$folder" | awk 'NR == 2 { print $4 }')"
-lsblk -snro TYPE,NAME,ROTA "$(findmnt -nvo SOURCE -T "$folder")" 2>/dev/null |
+lsblk -snro TYPE,NAME,ROTA "$(findmnt -nvo SOURCE -T "$folder" | tail -n 1)" 2>/dev/null |
   sed -n 's/^disk \([^ ]*\) \([01]\)$/disk\t\1\t\2/p'
 
 # Who listens on the ports, and the service's own processes.

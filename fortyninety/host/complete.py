@@ -139,15 +139,40 @@ def report(unit: str, error: str, waited: float, ended: bool, since: float) -> l
     lines = []
     if ended or found["state"] == "ended":
         first = f"{unit} does not stay up: {found['cause']}"
-    elif REFUSED in error:
+    elif REFUSED in error and found["state"] != "unknown":
         first = f"{unit} is still starting after {waited:.0f} s, its latest line: {found['cause']}"
         lines = ["If it makes progress, raise ready_timeout."]
     else:
         first = f"{unit} gives no completion after {waited:.0f} s: {error}"
-        lines = [f"Its latest line: {found['cause']}"]
+        latest = "" if found["state"] == "unknown" else "Its latest line: "
+        lines = [f"{latest}{found['cause']}"]
     if found["remedy"]:
         lines.append(found["remedy"])
     return [first, *lines, f"More: {found['more']}", *found["notes"]]
+
+
+def wait(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
+    """Ask until there is an answer, the unit ends or time is up.
+
+    Returns the last attempt, and whether the unit ended. Raises OSError or CalledProcessError where
+    systemd cannot be asked.
+    """
+    deadline = time.monotonic() + options.wait
+    restarts = unit_state(options.unit)[1] if options.unit else 0
+    while True:
+        if options.headless:
+            result = heads_answer(options.unit)
+        else:
+            result = attempt(options.port, options.model)
+        if "answer" in result:
+            return result, False
+        if options.unit:
+            active, restarted = unit_state(options.unit)
+            if active in ("failed", "inactive") or restarted > restarts + options.restarts:
+                return result, True
+        if time.monotonic() >= deadline:
+            return result, False
+        time.sleep(RETRY_INTERVAL)
 
 
 def main() -> int:
@@ -161,23 +186,11 @@ def main() -> int:
     parser.add_argument("--headless", action="store_true", help="ask the unit what its head says")
     options = parser.parse_args()
 
-    deadline = time.monotonic() + options.wait
     began = time.time()
-    ended = False
-    restarts = unit_state(options.unit)[1] if options.unit else 0
-    while True:
-        if options.headless:
-            result = heads_answer(options.unit)
-        else:
-            result = attempt(options.port, options.model)
-        if "answer" in result:
-            break
-        if options.unit:
-            active, restarted = unit_state(options.unit)
-            ended = active in ("failed", "inactive") or restarted > restarts + options.restarts
-        if ended or time.monotonic() >= deadline:
-            break
-        time.sleep(RETRY_INTERVAL)
+    try:
+        result, ended = wait(options)
+    except (OSError, subprocess.CalledProcessError) as error:
+        result, ended = {"error": f"systemd cannot be asked: {error}"}, False
     if "error" in result and options.unit and options.wait:
         # Nothing on standard output: whoever reads both may get that one first.
         lines = report(options.unit, result["error"], options.wait, ended, began)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -27,7 +28,7 @@ from typing import Any
 MOST_ENTRIES = 20_000
 MOST_BYTES = 64 * 1024 * 1024
 MOST_CHARACTERS = 4_000
-LONGEST_LINE = 500
+LONGEST_LINE = 300
 # Seconds that systemctl or journalctl may take.
 PATIENCE = 60
 
@@ -84,6 +85,34 @@ KNOWN = (
         "PyTorch, c10/cuda/CUDAFunctions.cpp",
     ),
     Known(
+        r"Weight files referenced in index but missing"
+        r"|No such file or directory: '[^']*safetensors",
+        "`fortyninety snapshot verify INVENTORY` names what is missing or damaged, and the next "
+        "deploy fetches it.",
+        "run with 0.32.0-cpu",
+    ),
+    Known(
+        r"Couldn't instantiate the backend tokenizer|\(tokenization_\w+\.py",
+        "A file of the tokenizer is missing, damaged or of a kind that this release does not know: "
+        "`fortyninety snapshot verify INVENTORY` compares it with the checkpoint's.",
+        "run with 0.32.0-cpu",
+    ),
+    Known(
+        r"Repo id must be in the form .*: '/",
+        "There is no such folder: a deploy fetches the snapshot.",
+        "run with 0.32.0-cpu",
+    ),
+    Known(
+        r"does not match the quantization method specified in the `quantization` argument",
+        "Set quantization to the method that the checkpoint's own config.json names.",
+        "run with 0.32.0-cpu",
+    ),
+    Known(
+        r"error: unrecognized arguments",
+        "This release has no such flag: change engine_arguments.",
+        "run with 0.32.0-cpu",
+    ),
+    Known(
         r"address already in use|Address already in use",
         "`ss -ltnp` names the process that has the port: stop it, or set another port.",
         "run with 0.32.0-cpu",
@@ -106,7 +135,7 @@ KNOWN = (
         "measured with 0.8.5.post1, whose lock lacked setuptools",
     ),
     Known(
-        r"out of memory \(OOM\)|for want of memory",
+        r"for want of memory",
         "`free -m` and `ps --sort=-rss aux` show what takes the box's memory; the engine's own "
         "share is its swap space (--swap-space, 4 GiB a card unless engine_arguments set it) and "
         "on a CPU its KV cache.",
@@ -116,7 +145,7 @@ KNOWN = (
         r"ending the engine: |Connection closed by peer|Connection reset by peer",
         "Another member of the cell ended first: its own gate or `journalctl -u vllm.service` on "
         "its box says why.",
-        "this project's cell-member; run on two lab hosts",
+        "this project's cell-member; run with 0.32.0-cpu",
     ),
 )
 
@@ -125,10 +154,13 @@ EXITED = "98e322203f7a4ed290d09fe03c09fe15"
 FAILED_WITH_RESULT = "d9b373ed55a64feb8242e02dbe79a49c"
 DEACTIVATED = "7ad2d189f7e94e70a38c781354912448"
 OUT_OF_MEMORY = "fe6faa94e7774663a0da52717891d8ef"
+FAILED_TO_EXECUTE = "641257651c1b4ec9a8624d7a40a9e1e7"
+STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"
 ENDINGS = (EXITED, FAILED_WITH_RESULT, DEACTIVATED)
 
-# How much an error explains: the lowest wins, and of equals the first.
-OOM, RAISED, CRASHED, CELL, PEER, LOGGED, HANDLED, OUTER, RESULT = range(9)
+# How much an error explains: the lowest wins, and of equals the first. RAISED ended its process,
+# SURVIVED is one whose process went on working, and OUTER tells of another one.
+RAISED, CRASHED, CELL, PEER, SURVIVED, LOGGED, HANDLED, OUTER, RESULT = range(9)
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\x1b.")
 # "(EngineCore_DP0 pid=12) ", "(VllmWorker rank=1 pid=31) ", "[rank0]: ": which process speaks.
@@ -155,7 +187,7 @@ OUTER_TYPES = (
     "GeneratorExit",
 )
 OUTER_MESSAGES = re.compile(
-    r"root cause|Engine core initialization failed|Engine process failed to start"
+    r"root cause|check the logs|Engine core initialization failed|Engine process failed to start"
     r"|background process|Engine loop has died|EngineCore encountered an issue"
     r"|died unexpectedly|cancelled|Executor failed"
 )
@@ -173,12 +205,26 @@ FATAL_LINES = re.compile(
     r"|ERROR:\s+\[Errno \d+\] .+"
     r"|terminate called after throwing an instance of .+"
     r"|\s+what\(\): .+"
-    r"|.*: Failed at step [A-Z_]+ spawning .+"
     r"|cell: \[Errno \d+\] .+"
 )
+# What systemd writes before its messages.
+UNIT_BEFORE = re.compile(r"^\S+\.service: ")
 CELL_ENDS = re.compile(r"cell: (ending the engine: .+)")
 DIED = re.compile(r".*died unexpectedly.*")
+# What a process that ends still logs; any other line shows that it went on.
+FAREWELL = re.compile(r"shut(?:ting)? ?down|terminat|Killing", re.IGNORECASE)
+# Exceptions that do not say what they are about without the place where they were raised.
+PLACELESS = (
+    "AssertionError",
+    "Exception",
+    "IndexError",
+    "JSONDecodeError",
+    "KeyError",
+    "UnicodeDecodeError",
+)
+LIBRARY = "/site-packages/"
 KILLED_PROCESS = re.compile(r"Killed process (\d+) \((.+?)\).*?anon-rss:(\d+)kB")
+KILLED_IN = re.compile(r"oom-kill:.*task_memcg=([^,]+),task=.*,pid=(\d+)")
 
 
 class Unreadable(Exception):
@@ -215,13 +261,17 @@ class Start:
         return self.entries[-1].time if self.entries else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Finding:
-    """An error that was found: `weight` is one of OOM to RESULT, `chain` joins chained errors."""
+    """An error that was found: `weight` is one of RAISED to RESULT, `chain` joins chained errors.
+
+    `speaker` is the process that logged it, or "" where that is not known.
+    """
 
     weight: int
     text: str
     chain: int
+    speaker: str = ""
 
 
 def clean(text: str) -> str:
@@ -255,9 +305,12 @@ class _Stream:
     handled: bool = False
     chain: int = 0
     chained: bool = False
+    # The latest frame, and the latest of a library rather than of Python's own.
     frame: str = ""
-    # A message that goes on in the next line: its finding's place and what it says so far.
-    unfinished: int | None = None
+    library_frame: str = ""
+    # An error whose message goes on in the next line, and its name.
+    unfinished: Finding | None = None
+    name: str = ""
 
 
 class Findings:
@@ -270,19 +323,19 @@ class Findings:
 
     def read(self, entry: Entry) -> None:
         """Take the next entry of the start."""
-        if entry.message_id == OUT_OF_MEMORY:
-            self._add(OOM, "the kernel killed a process of the engine for want of memory")
-            return
         if entry.message_id == EXITED:
             self._exited(entry)
+        if entry.message_id == FAILED_TO_EXECUTE:
+            self._add(RAISED, UNIT_BEFORE.sub("", entry.text))
+        if entry.message_id:
             return
         for text in entry.text[:MOST_CHARACTERS].splitlines():
             speaker, level, rest = unprefixed(clean(text))
             stream = self._streams.setdefault((speaker, level != ""), _Stream())
-            self._line(stream, level, rest)
+            self._line(stream, speaker, level, rest)
 
-    def best(self) -> str | None:
-        """Return the text of the error that explains most, or None where there is none.
+    def best(self) -> Finding | None:
+        """Return the error that explains most, or None where there is none.
 
         Of errors that were raised while another was handled, the first counts, unless one of the
         others is a known one and the first is not.
@@ -296,12 +349,14 @@ class Findings:
             if each.chain == first.chain and each.weight == first.weight
         ]
         known = (each for each in chained if remedy_of(each.text) is not None)
-        return next(known, first).text
+        return next(known, first)
 
-    def _add(self, weight: int, text: str, chain: int | None = None) -> None:
+    def _add(self, weight: int, text: str, chain: int | None = None, speaker: str = "") -> Finding:
         if chain is None:
             chain = self._next_chain()
-        self._found.append(Finding(weight, one_line(text), chain))
+        found = Finding(weight, one_line(text), chain, speaker)
+        self._found.append(found)
+        return found
 
     def _next_chain(self) -> int:
         self._chains += 1
@@ -310,28 +365,34 @@ class Findings:
     def _exited(self, entry: Entry) -> None:
         status = entry.exit_status
         if entry.exit_code == "exited":
-            said = f"the engine ended with exit code {status} and logged no error"
-            self._add(RESULT, said)
-        elif status in ("KILL", "TERM", "INT"):
-            self._add(RESULT, f"the engine was ended by SIG{status}, which it did not send itself")
+            self._add(RESULT, f"the engine ended with exit code {status} and logged no error")
+            return
+        try:
+            name = signal.Signals(int(status)).name
+        except ValueError:
+            name = f"signal {status}"
+        if name in ("SIGKILL", "SIGTERM", "SIGINT"):
+            self._add(RESULT, f"the engine was ended by {name}, which it did not send itself")
         else:
-            self._add(CRASHED, f"the engine crashed with SIG{status}")
+            self._add(CRASHED, f"the engine crashed with {name}")
 
-    def _line(self, stream: _Stream, level: str, text: str) -> None:
+    def _line(self, stream: _Stream, speaker: str, level: str, text: str) -> None:
+        if level in ("DEBUG", "INFO", "WARNING") and not FAREWELL.search(text):
+            self._survived(speaker)
         if TRACEBACK.match(text.lstrip(" +|")):
             if not stream.chained:
                 stream.chain = self._next_chain()
-            stream.in_traceback, stream.chained, stream.frame = True, False, ""
-            stream.unfinished = None
+            stream.in_traceback, stream.chained, stream.unfinished = True, False, None
+            stream.frame = stream.library_frame = ""
             return
         if stream.in_traceback:
-            self._in_traceback(stream, level, text)
+            self._in_traceback(stream, speaker, level, text)
             return
         if CHAINED.match(text):
             stream.chained, stream.unfinished = True, None
         elif stream.unfinished is not None and text.strip():
-            self._go_on(stream, text)
-        elif HANDLED_BEFORE.search(text):
+            self._go_on(stream, stream.unfinished, text)
+        if HANDLED_BEFORE.search(text):
             stream.handled = True
         elif match := CELL_ENDS.match(text):
             self._add(CELL, match[1])
@@ -342,44 +403,52 @@ class Findings:
         elif level in ("ERROR", "CRITICAL") and text.strip() and not text.startswith(" "):
             self._add(OUTER if OUTER_MESSAGES.search(text) else LOGGED, text)
 
-    def _in_traceback(self, stream: _Stream, level: str, text: str) -> None:
+    def _survived(self, speaker: str) -> None:
+        """Take what this process raised for handled: it goes on.
+
+        Lines without a process's name come from several; nothing can be said of those.
+        """
+        for found in self._found:
+            if speaker and found.speaker == speaker and found.weight == RAISED:
+                found.weight = SURVIVED
+
+    def _in_traceback(self, stream: _Stream, speaker: str, level: str, text: str) -> None:
         if match := FRAME.match(text):
-            stream.frame = f"{match[1]}, line {match[2]}, in {match[3]}"
+            stream.frame = f"{match[1].rpartition('/')[2]}, line {match[2]}, in {match[3]}"
+            if LIBRARY in match[1]:
+                stream.library_frame = stream.frame
             return
         match = None if text.startswith((" ", "|", "+")) else FINAL.match(text)
         if match is None:
             return
         stream.in_traceback = False
-        name, message = match[1].rpartition(".")[2], (match[2] or "").strip()
-        if match[2] is None and stream.frame:
-            # An assertion says nothing but where it is.
-            self._finish(stream, level, name, f"at {stream.frame}")
-        else:
-            self._finish(stream, level, name, message)
-        if VALIDATION.match(message) or text.rstrip().endswith(":"):
-            stream.unfinished = len(self._found) - 1
-
-    def _finish(self, stream: _Stream, level: str, name: str, message: str) -> None:
-        text = f"{name}: {message}" if message else name
+        stream.name, said = match[1].rpartition(".")[2], (match[2] or "").strip()
+        place = stream.library_frame or stream.frame
+        if (stream.name in PLACELESS or not said) and place:
+            said = f"{said} ({place})".strip()
         if stream.handled or level in ("DEBUG", "INFO", "WARNING"):
             weight = HANDLED
-        elif name in OUTER_TYPES or OUTER_MESSAGES.search(message):
+        elif stream.name in OUTER_TYPES or OUTER_MESSAGES.search(said):
             weight = OUTER
-        elif PEER_MESSAGES.search(message):
+        elif PEER_MESSAGES.search(said):
             weight = PEER
         else:
             weight = RAISED
         stream.handled = False
-        self._add(weight, text, stream.chain)
+        found = self._add(weight, f"{stream.name}: {said}", stream.chain, speaker)
+        if VALIDATION.match(said) or text.rstrip().endswith(":"):
+            stream.unfinished = found
 
-    def _go_on(self, stream: _Stream, text: str) -> None:
-        """Add a line to a message whose first line says little, such as pydantic's."""
-        assert stream.unfinished is not None
-        found = self._found[stream.unfinished]
-        self._found[stream.unfinished] = Finding(
-            found.weight, one_line(f"{found.text} {text}"), found.chain
-        )
-        # Of a field's name the next line says what is wrong with it.
+    def _go_on(self, stream: _Stream, found: Finding, text: str) -> None:
+        """Add a line to an error whose first line says little, such as pydantic's."""
+        said = found.text.removeprefix(f"{stream.name}: ")
+        # Pydantic: the number of errors, then the field's name if it is one field's, then what is
+        # wrong with it and, in brackets, what was given.
+        said = "" if VALIDATION.match(said) else f"{said} "
+        more_text = text.strip().removeprefix("Value error, ").partition(" [type=")[0]
+        found.text = one_line(f"{stream.name}: {said}{more_text}")
+        if OUTER_MESSAGES.search(found.text):
+            found.weight = OUTER
         if text.startswith(" ") or len(text.split()) > 1:
             stream.unfinished = None
 
@@ -482,34 +551,53 @@ def starts(found: Iterable[dict[str, Any]]) -> list[Start]:
     return list(reversed(by_invocation.values()))
 
 
-def killed_process(start: Start) -> str | None:
-    """Return which process the kernel killed for want of memory during `start`, or None."""
+def killed_process(start: Start, unit: str) -> str | None:
+    """Return which process of the unit the kernel killed for want of memory, or None."""
     first, last = start.entries[0].time - 5, start.ended_at + 5
+    killed = None
     for each in journal("_TRANSPORT=kernel"):
-        match = KILLED_PROCESS.search(message(each))
-        microseconds = str(each.get("__REALTIME_TIMESTAMP", "0"))
-        if match and microseconds.isdigit() and first <= int(microseconds) / 1e6 <= last:
-            return (
-                f"the kernel killed {clean(match[2])} (pid {match[1]}), which held "
-                f"{int(match[3]) / 1024:,.0f} MiB, for want of memory"
-            )
+        microseconds = str(each.get("__REALTIME_TIMESTAMP", ""))
+        if not microseconds.isdigit() or not first <= int(microseconds) / 1e6 <= last:
+            continue
+        text = message(each)
+        # The kernel says in whose control group it was just before it says what it killed.
+        if match := KILLED_PROCESS.search(text):
+            killed = match
+        elif (group := KILLED_IN.search(text)) and killed and group[2] == killed[1]:
+            if group[1].endswith(f"/{unit}"):
+                return (
+                    f"the kernel killed {clean(killed[2])} (pid {killed[1]}), which held "
+                    f"{int(killed[3]) / 1024:,.0f} MiB, for want of memory"
+                )
+            killed = None
     return None
 
 
-def explained(start: Start) -> str | None:
+def explained(start: Start, unit: str) -> str | None:
     """Return the cause of an ended start, or None where its lines say nothing."""
     findings = Findings()
+    stopped = False
     for entry in start.entries:
-        findings.read(entry)
-    results = [entry.result for entry in start.entries if entry.message_id == FAILED_WITH_RESULT]
-    if "oom-kill" in results or any(e.message_id == OUT_OF_MEMORY for e in start.entries):
-        return (
-            killed_process(start) or "the kernel killed a process of the engine for want of memory"
-        )
-    cause = findings.best()
-    if cause is None and any(entry.message_id == DEACTIVATED for entry in start.entries):
+        stopped |= entry.message_id == STOPPING
+        # What an engine writes while it is stopped is no reason.
+        if not stopped:
+            findings.read(entry)
+    best = findings.best()
+    counted = any(
+        entry.result == "oom-kill" or entry.message_id == OUT_OF_MEMORY for entry in start.entries
+    )
+    # Where systemd does not count it, only the kernel knows why a process was killed.
+    silent = best is None or best.weight in (PEER, LOGGED, OUTER, RESULT)
+    if counted or silent:
+        if killed := killed_process(start, unit):
+            return killed
+        if counted:
+            return "the kernel killed a process of the engine for want of memory"
+    if stopped and (best is None or silent):
+        return "systemd was asked to stop it"
+    if best is None and any(entry.message_id == DEACTIVATED for entry in start.entries):
         return "the engine ended by itself with exit code 0 and logged no error"
-    return cause
+    return None if best is None else best.text
 
 
 def diagnosis(unit: str, since: float) -> dict[str, Any]:
@@ -530,14 +618,14 @@ def diagnosis(unit: str, since: float) -> dict[str, Any]:
     notes = []
     if ended:
         # One that says why is worth more than a later one that does not.
-        told = [(each, cause) for each in ended if (cause := explained(each)) is not None]
+        told = [(each, cause) for each in ended if (cause := explained(each, unit)) is not None]
         start, cause = told[-1] if told else (ended[-1], "the journal does not say why it ended")
         state = "ended"
         results = [e.result for e in start.entries if e.message_id == FAILED_WITH_RESULT]
         if results and results[-1] not in ("", "exit-code"):
             notes.append(f"systemd's result is {results[-1]}")
         if len(ended) > 1:
-            notes.append(f"{len(ended)} starts ended so or otherwise, this one the latest")
+            notes.append(f"{len(ended)} starts have ended so far")
     else:
         state = "ended" if over else "running"
         start = next((each for each in found if each.invocation == current), Start(current))
@@ -545,7 +633,7 @@ def diagnosis(unit: str, since: float) -> dict[str, Any]:
         if over:
             cause = f"the journal has nothing of it; systemd's result is {shown.get('Result')}"
         elif said is None:
-            cause = "it has written nothing yet"
+            cause = "none yet"
         else:
             cause = said[0]
     return {

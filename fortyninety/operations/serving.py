@@ -34,8 +34,8 @@ def answers(
     """A real completion over HTTP within `timeout` seconds. An engine that answers now is asked
     once and nothing is changed; one that is starting is waited for while its unit stays up, or is
     restarted no more than `restarts` times, and then its own count of the KV cache (`log_lines` of
-    its card) is said beside the prediction. A `headless` member of a cell answers nobody: there the
-    unit must say that its head does."""
+    its card) is said beside the prediction. The failing command's first line is the cause. A
+    `headless` member of a cell answers nobody: there the unit must say that its head does."""
     unit = service if headless else None
     result = host.get_fact(Completion, program=program, port=port, model=model, headless=unit)
     if result.answer is not None:

@@ -9,15 +9,15 @@ import pytest
 
 from lab import hosts
 from lab.hosts import LabHost
-from tests.lab.converged_hosts import remove_saved, start_converged
+from tests.lab.converged_hosts import forget_earlier, forget_own, start_converged
 from tests.lab.deploys import deploy
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The deploy's own module before the others here: they start from the host that it makes."""
+    """The first deploy before the other modules here: they start from the host that it makes."""
     here = Path(__file__).parent
     own = [item for item in items if here in item.path.parents]
-    own.sort(key=lambda item: item.path.name != "test_deploy.py")
+    own.sort(key=lambda item: item.path.name != "test_first_deploy.py")
     items[:] = [*(item for item in items if here not in item.path.parents), *own]
 
 
@@ -42,7 +42,7 @@ def converged(lab: None) -> LabHost:
 
 @pytest.fixture(scope="session", autouse=True)
 def saved() -> Iterator[None]:
-    """Hosts are saved by one module for those after it, and not for another run."""
-    remove_saved()
+    """Hosts are saved by one module for those after it, and for the next run where it is asked."""
+    forget_earlier()
     yield
-    remove_saved()
+    forget_own()

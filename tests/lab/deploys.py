@@ -12,9 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab import stages
+from lab.hosts import LabHost
 from lab.stages import PROJECT, deploy_command, operations
+from lab.tiny_model import PLAIN
 
 LAB_INVENTORY = "inventory/lab.py"
+
+# Everything that a deploy could have written to, with the time of each last change.
+FINGERPRINT = (
+    "find /etc /opt /srv /usr /var/lib/dpkg /boot /root -xdev -printf '%p %C@\\n' | "
+    "sort | sha256sum"
+)
 
 
 @dataclass
@@ -108,6 +116,23 @@ def host_tests(*arguments: str, inventory: str = LAB_INVENTORY) -> Result:
     """Run `pytest tests/host` against an inventory, as the README says."""
     ran = stages.host_tests(inventory, *arguments)
     return Result(ran.returncode, ran.stdout + ran.stderr)
+
+
+# Why host tests are skipped on every lab host.
+NOT_IN_THE_LAB = ("there is no card to measure",)
+# And on those that serve the plain model.
+NOT_OF_PLAIN = ("quantization is None, for which", "kv_cache_dtype is 'auto', for which")
+
+
+def not_shown_by(host: LabHost) -> tuple[str, ...]:
+    """Why further host tests are skipped on a host that serves the plain model."""
+    return NOT_OF_PLAIN if host.choice.model is PLAIN else ()
+
+
+def skipped(ran: Result, *expected: str) -> list[str]:
+    """The lines of pytest's summary about tests that were skipped for none of the reasons given."""
+    lines = [line for line in ran.output.splitlines() if line.startswith("SKIPPED")]
+    return [line for line in lines if not any(reason in line for reason in expected)]
 
 
 def write_inventory(directory: Path, text: str) -> str:

@@ -1,4 +1,4 @@
-"""The deploy, end to end: refused, from bare to answering, again, cut, after a reboot, and for two.
+"""Further deploys of a host that serves: refused, put right, cut anywhere, and for two.
 
 One story on real lab hosts, in the order of this file: each test starts from where the last one
 left the hosts.
@@ -6,19 +6,18 @@ left the hosts.
 
 from __future__ import annotations
 
-import subprocess
+import re
 from pathlib import Path
 
 import pytest
 
-from fortyninety.group_data import default_setting
-from lab import gpu, hosts, hub_process
+from lab import gpu, hosts
 from lab.hosts import LabHost
 from lab.question import ask
 from lab.tiny_model import SENTENCE
-from tests.lab.converged_hosts import save_converged, start_converged
+from tests.lab.converged_hosts import start_converged
 from tests.lab.deploys import (
-    Result,
+    FINGERPRINT,
     deploy,
     deploy_killed_in,
     host_tests,
@@ -26,40 +25,6 @@ from tests.lab.deploys import (
 )
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
-
-COMPLETE = "/opt/fortyninety/bin/complete --port 8000 --model fortyninety-lab/tiny-llama-awq-int4"
-# Everything that a deploy could have written to, with the time of each last change.
-FINGERPRINT = (
-    "find /etc /opt /srv /usr /var/lib/dpkg /boot /root -xdev -printf '%p %C@\\n' | "
-    "sort | sha256sum"
-)
-
-
-@pytest.fixture(scope="module")
-def bare(lab: None) -> LabHost:
-    """A host as its installer left it."""
-    del lab
-    (host,) = hosts.up(1)
-    return host
-
-
-@pytest.fixture(scope="module")
-def first_deploy(bare: LabHost) -> tuple[Result, int]:
-    """The first deploy of the bare host, and how often the host had booted before it."""
-    boots = bare.boots
-    return deploy(), boots
-
-
-@pytest.fixture(scope="module")
-def converged(bare: LabHost, first_deploy: tuple[Result, int]) -> LabHost:
-    """The host after its first deploy."""
-    assert first_deploy[0].exit_code == 0, first_deploy[0].output
-    return bare
-
-
-def wait_until_it_answers(host: LabHost) -> None:
-    """Wait for the engine, which starts with the host."""
-    host.ssh(f"python3 {COMPLETE} --wait 300 --unit vllm.service", check=True)
 
 
 def answer(host: LabHost) -> str:
@@ -69,146 +34,33 @@ def answer(host: LabHost) -> str:
 # --- Refused: nothing is changed on any host ------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        ("power_limit=9000", "lab1: power_limit is 9000 W; expected from 150 to 600 W"),
-        ("power_limit=400W", "lab1: power_limit is '400W'; expected a whole number of at least 1"),
-        (
-            "power_limt=400",
-            "lab1: power_limt is 400; expected no such setting; did you mean power_",
-        ),
-        (
-            "engine=0.99.0",
-            "lab1: engine is '0.99.0'; expected one of 0.6.3.post1, 0.8.5.post1, 0.32.0, ",
-        ),
-        ("model_revision=main", "lab1: model_revision is 'main'; expected a full commit hash"),
-        (
-            "models_directory=models",
-            "lab1: models_directory is 'models'; expected an absolute path",
-        ),
-        ("driver_branch=535", "lab1: driver_branch is 535; expected a whole number from 550"),
-        ("kv_cache_dtype=int8", "lab1: kv_cache_dtype is 'int8'; expected one of 'auto', 'fp8'"),
-        ("gpu_count=4", "lab1: gpu_count is 2; expected 4"),
-        ("tensor_parallel_size=4", "lab1: tensor_parallel_size is 4; expected at most the 2 cards"),
-        ("gpu_model=NVIDIA GeForce RTX 4090 D", "lab1: gpu_model is 'NVIDIA GeForce RTX 4090'"),
-        ("allow_non_nvme=false", "lab1: models_directory is on "),
-        ("port=22222", "lab1: port 22222 is taken: LISTEN"),
-    ],
-)
-def test_a_run_that_cannot_succeed_is_refused_and_changes_nothing(
-    bare: LabHost, data: str, message: str
-) -> None:
-    # A listener that is not ours, for the last case; there from before the first look at the disk.
-    bare.ssh(
-        "systemctl is-active --quiet squatter || systemd-run --quiet --unit=squatter "
-        "python3 -m http.server --bind 127.0.0.1 22222"
-    )
-    before = bare.ssh(FINGERPRINT, check=True).stdout
-    ran = deploy("--data", data)
-    assert ran.exit_code != 0
-    assert "Refused: nothing was changed on any host, for 1 reason" in ran.output
-    assert message in ran.output
-    assert "Traceback" not in ran.output
-    assert bare.ssh(FINGERPRINT, check=True).stdout == before
-
-
-def test_a_model_too_large_for_the_cards_is_refused_with_the_arithmetic_before_a_byte_is_fetched(
-    bare: LabHost,
-) -> None:
-    before = bare.ssh(FINGERPRINT, check=True).stdout
-    ran = deploy(
-        *("--data", "engine=0.8.5.post1", "--data", "tensor_parallel_size=1"),
-        *("--data", f"model_repository={default_setting('model_repository')}"),
-        *("--data", f"model_revision={default_setting('model_revision')}"),
-    )
-    assert ran.exit_code != 0
-    assert "lab1: memory is too small: a card's budget is 22.45 GiB" in ran.output, ran.output
-    assert "What would fit:" in ran.output
-    # The hub may have been asked what there is, but for no file of it.
-    assert "/resolve/" not in hub_process.access_log().read_text()
-    assert bare.ssh(FINGERPRINT, check=True).stdout == before
-
-
-def test_one_host_out_of_reach_refuses_the_run_for_all(bare: LabHost, tmp_path: Path) -> None:
+def test_one_host_out_of_reach_refuses_the_run_for_all(converged: LabHost, tmp_path: Path) -> None:
     inventory = write_inventory(
         tmp_path,
         "from lab.inventory import inventory\n"
         "_known = inventory()\n"
         "lab = [*_known, ('gone', {**_known[0][1], 'ssh_hostname': '10.90.0.250'})]\n",
     )
-    before = bare.ssh(FINGERPRINT, check=True).stdout
+    before = converged.ssh(FINGERPRINT, check=True).stdout
     ran = deploy(inventory=inventory)
     assert ran.exit_code != 0
     assert "gone: connection is refused or unanswered at 10.90.0.250" in ran.output
     assert "--exclude gone" in ran.output
-    assert bare.ssh(FINGERPRINT, check=True).stdout == before
+    assert converged.ssh(FINGERPRINT, check=True).stdout == before
 
 
+@pytest.mark.exhaustive
 def test_a_distribution_that_does_not_have_the_driver_refuses_the_run_for_all(
-    bare: LabHost,
+    converged: LabHost,
 ) -> None:
     hosts.up(2, release="bookworm")
-    before = bare.ssh(FINGERPRINT, check=True).stdout
+    before = converged.ssh(FINGERPRINT, check=True).stdout
     ran = deploy("--data", "driver_source=distribution")
     hosts.down(["lab2"])
     assert ran.exit_code != 0
     assert "lab2: driver_source is 'distribution'; expected 'auto' or 'nvidia'" in ran.output
     assert "lab1:" not in ran.output
-    assert bare.ssh(FINGERPRINT, check=True).stdout == before
-
-
-# --- From bare to answering -----------------------------------------------------------------------
-
-
-def test_one_run_brings_a_bare_host_to_an_answered_completion(
-    bare: LabHost, first_deploy: tuple[Result, int]
-) -> None:
-    ran, boots_before = first_deploy
-    assert ran.exit_code == 0, ran.output
-    assert not ran.failed
-    assert bare.boots == boots_before + 1, "the driver needs exactly one reboot"
-    assert "KV cache: 262,144 tokens predicted, 262,144 tokens measured" in ran.output, ran.output
-    # The whole sentence: every shard arrived, was verified, and was read as 4-bit weights.
-    assert answer(bare) == SENTENCE
-
-
-def test_the_host_tests_pass_after_the_deploy(converged: LabHost) -> None:
-    ran = host_tests()
-    assert ran.exit_code == 0, ran.output
-    skipped = [line for line in ran.output.splitlines() if line.startswith("SKIPPED")]
-    assert all("there is no card to measure" in line for line in skipped), ran.output
-
-
-def test_a_second_run_changes_nothing_and_fetches_nothing(converged: LabHost) -> None:
-    log_before = hub_process.access_log().read_text()
-    ran = deploy()
-    assert ran.exit_code == 0, ran.output
-    assert (ran.changed, ran.failed) == ({}, {})
-    assert len(ran.unchanged) > 15
-    assert hub_process.access_log().read_text() == log_before
-
-
-def test_a_look_without_touching_says_that_nothing_would_change(converged: LabHost) -> None:
-    ran = subprocess.run(
-        ["bash", "-c", ".venv/bin/python -m pyinfra --dry inventory/lab.py deploy.py"],
-        cwd=Path(__file__).resolve().parents[2],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert "(lab1)" not in ran.stdout + ran.stderr
-
-
-def test_after_a_reboot_the_host_is_right_without_a_deploy(converged: LabHost) -> None:
-    converged.reboot()
-    wait_until_it_answers(converged)
-    ran = host_tests()
-    assert ran.exit_code == 0, ran.output
-    again = deploy()
-    assert (again.exit_code, again.changed) == (0, {}), again.output
+    assert converged.ssh(FINGERPRINT, check=True).stdout == before
 
 
 # --- Put right ------------------------------------------------------------------------------------
@@ -217,10 +69,10 @@ def test_after_a_reboot_the_host_is_right_without_a_deploy(converged: LabHost) -
 def test_a_cap_set_by_hand_is_found_by_the_host_tests_and_put_right_by_a_deploy(
     converged: LabHost,
 ) -> None:
-    converged.ssh("nvidia-smi --id=1 --power-limit=300", check=True)
+    converged.ssh("nvidia-smi --id=0 --power-limit=300", check=True)
     found = host_tests("-k", "capped")
     assert found.exit_code == 1
-    assert "GPU 1 is capped at 300.00 W; expected 400 W" in found.output
+    assert "GPU 0 is capped at 300.00 W; expected 400 W" in found.output
     ran = deploy()
     assert list(ran.changed) == ["Power | Cap every card at 400 W"]
     assert host_tests("-k", "capped").exit_code == 0
@@ -246,6 +98,22 @@ def test_a_change_whose_restart_was_cut_off_is_restarted_by_the_next_run(
         "tr '\\0' ' ' < /proc/$(systemctl show -P MainPID vllm.service)/cmdline", check=True
     ).stdout
     assert "--max-num-seqs 2" in arguments
+
+
+def test_a_start_that_fails_shows_the_engines_own_error_first_and_the_next_run_mends_it(
+    converged: LabHost,
+) -> None:
+    # 1 MiB holds no sequence of max_model_len.
+    ran = deploy("--data", 'engine_arguments=["--kv-cache-memory-bytes", "1048576"]')
+    assert ran.exit_code != 0
+    (shown,) = re.findall(r"Gate \| Wait for a completion.*\n((?:.*\[lab1\].*\n)+)", ran.output)
+    cause, remedy, more, *_ = [line.partition("[lab1]")[2].strip() for line in shown.splitlines()]
+    assert cause.startswith("vllm.service does not stay up: ValueError: To serve at least"), shown
+    assert "max_model_len" in remedy
+    assert "journalctl" in more
+    ran = deploy()
+    assert ran.exit_code == 0, ran.output
+    assert answer(converged) == SENTENCE
 
 
 # --- Cut anywhere ---------------------------------------------------------------------------------
@@ -304,10 +172,8 @@ def test_an_apt_cut_by_a_power_failure_is_repaired(converged: LabHost) -> None:
 
 @pytest.fixture(scope="module")
 def pair(converged: LabHost) -> list[LabHost]:
-    """Two hosts that start as the converged one is, with one card each so that both fit here."""
-    save_converged(converged)
-    hosts.down()
-    return start_converged(2)
+    """The host of this story and a second one, each with one card so that both fit here."""
+    return [converged, *start_converged(2)[1:]]
 
 
 def test_two_hosts_deploy_side_by_side_and_the_failure_of_one_leaves_the_other_right(

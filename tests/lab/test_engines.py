@@ -26,15 +26,13 @@ from lab.hosts import LabHost
 from lab.question import ask
 from lab.stages import PROJECT
 from lab.tiny_model import SENTENCE
+from tests.lab.asking import complete_command, wait_until_it_answers
 from tests.lab.deploys import Result, deploy, deploy_killed_in
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
 
 ENGINE = "0.32.0-cpu"
 ENGINES = "/opt/fortyninety/engines"
-COMPLETE = (
-    "python3 /opt/fortyninety/bin/complete --port 8000 --model fortyninety-lab/tiny-llama-awq-int4"
-)
 
 
 @pytest.fixture
@@ -88,7 +86,7 @@ class Completions:
         self._done = threading.Event()
 
     def ask(self) -> None:
-        asked = self._host.ssh(COMPLETE)
+        asked = self._host.ssh(complete_command(self._host))
         if asked.returncode == 0:
             self.answered += 1
         else:
@@ -277,7 +275,7 @@ def test_a_build_whose_host_lost_power_is_cleared_and_made_anew(
     host.cut_power()
     deploying.join()
     host.start()
-    host.ssh(f"{COMPLETE} --wait 300 --unit vllm.service", check=True)
+    wait_until_it_answers(host)
     converges(host, project)
     # The one before is there still, whole, and it is what a rollback goes to.
     assert len(environments(host)) == 2
@@ -420,6 +418,7 @@ def test_a_release_installs_from_its_lock_and_its_parser_takes_the_70b_in_all_pr
             *("--data", f"engine={release}", "--data", f"profile={profile}"),
             *("--data", "tensor_parallel_size=2"),
             *("--data", "model_repository=hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"),
+            *("--data", "quantization=awq_marlin", "--data", "kv_cache_dtype=fp8"),
             deploy_file="bench/engine_deploy.py",
         )
         assert ran.exit_code == 0, ran.output

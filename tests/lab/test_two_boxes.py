@@ -20,15 +20,19 @@ from lab.hosts import LabHost
 from lab.question import ask
 from lab.stages import PROJECT
 from lab.tiny_model import SENTENCE
+from tests.lab.asking import complete_command
 from tests.lab.converged_hosts import start_converged
-from tests.lab.deploys import deploy, host_tests, write_inventory
+from tests.lab.deploys import (
+    NOT_IN_THE_LAB,
+    deploy,
+    host_tests,
+    not_shown_by,
+    skipped,
+    write_inventory,
+)
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
 
-COMPLETE = (
-    "timeout 20 python3 /opt/fortyninety/bin/complete --port 8000 "
-    "--model fortyninety-lab/tiny-llama-awq-int4"
-)
 LINK_CUT_SECONDS = 60
 # How long a cell may take to serve again once nothing hinders it. On an idle machine of two cores
 # it takes about half a minute, nearly all of it the engine's own start; docs/cell.md has figures.
@@ -106,7 +110,7 @@ def anew(pair: list[LabHost], before: list[str]) -> bool:
         now = [main_process(host) for host in pair]
         return (
             all(each and each != was for each, was in zip(now, before, strict=True))
-            and not pair[0].ssh(COMPLETE, timeout=30).returncode
+            and not pair[0].ssh(f"timeout 20 {complete_command(pair[0])}", timeout=30).returncode
         )
     except subprocess.TimeoutExpired:
         return False
@@ -165,8 +169,7 @@ def test_the_host_tests_pass_on_both(pair: list[LabHost], cell: str) -> None:
     """Among them: who is not a member, as this machine, reaches none of the engine's ports."""
     ran = host_tests(inventory=cell)
     assert ran.exit_code == 0, ran.output
-    skipped = [line for line in ran.output.splitlines() if line.startswith("SKIPPED")]
-    assert all("there is no card to measure" in line for line in skipped), ran.output
+    assert skipped(ran, *NOT_IN_THE_LAB, *not_shown_by(pair[0])) == []
 
 
 def test_a_second_deploy_changes_nothing_also_of_one_member_alone(

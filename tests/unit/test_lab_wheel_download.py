@@ -225,6 +225,17 @@ _NO_VERSION = (
             "Connection refused",
         ),
         (
+            f"{_RETRYING} 'ReadTimeoutError(\"HTTPConnectionPool(host='127.0.0.1', port=8903): "
+            "Read timed out. (read timeout=10.0)\")': /torch/\n",
+            "no connection: Read timed out.",
+        ),
+        (
+            f"{_RETRYING} 'ConnectTimeoutError(<pip._vendor.urllib3.connection.HTTPSConnection "
+            "object at 0x7f93>, 'Connection to download.example timed out. (connect "
+            "timeout=10.0)')': /torch/\n",
+            "no connection: Connection to download.example timed out.",
+        ),
+        (
             f"{_NO_VERSION}2.12.0, 2.13.0)\nERROR: No matching distribution found for torch\n",
             "it lists no such file (versions that it lists: 2.12.0, 2.13.0)",
         ),
