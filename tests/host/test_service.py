@@ -429,6 +429,23 @@ def test_the_service_does_not_keep_restarting(
     )
 
 
+@pytest.mark.real_card
+def test_no_prompt_has_ended_the_engine(host: Host) -> None:
+    """It comes back by itself, and until then every user of the box has an error."""
+    # No longer than a week, and not of what the unit was before it was written as it is.
+    shown = host.run(
+        f"since=$(stat -c %Y /etc/systemd/system/{SERVICE}); week=$(($(date +%s) - 604800)); "
+        f'[ "$since" -gt "$week" ] || since=$week; journalctl --unit={SERVICE} --since="@$since" '
+        "--grep='OutOfMemoryError.*CUDA out of memory' --lines=1 --output=short-iso --no-pager "
+        "--quiet"
+    )
+    assert not shown.stdout.strip(), (
+        f"{SERVICE} was ended by {shown.stdout.strip()[:300]}; expected an engine that lives "
+        "through every prompt. Set max_num_batched_tokens = 2048 or lower gpu_memory_utilization, "
+        "see whether another process holds memory of the cards, and deploy again"
+    )
+
+
 def test_the_engine_was_ready_in_time(
     process: LiveProcess, settings: Settings, card: EngineCard, log: list[tuple[float, str]]
 ) -> None:
