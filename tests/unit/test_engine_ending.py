@@ -53,17 +53,20 @@ def status(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[
         listener.settimeout(30)
 
         def listen() -> None:
-            while not heard or heard[-1] != "BARRIER=1":
+            while True:
                 data, descriptors, _, _ = socket.recv_fds(listener, 4096, 1)
-                heard.append(data.decode())
                 for descriptor in descriptors:
                     os.close(descriptor)
+                if data == b"END":
+                    return
+                heard.append(data.decode())
 
         listening = threading.Thread(target=listen, daemon=True)
         listening.start()
         ran = host._run("engine-failure", "--unit", "vllm.service", "--before")
         assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
-        listening.join(2)
+        listener.sendto(b"END", str(path))
+        listening.join()
     return heard
 
 
