@@ -200,6 +200,9 @@ def captured_sizes(engine: EngineMemory, flags: Flags) -> int:
     Source: VllmConfig._set_cudagraph_sizes: 1, 2, 4, by 8 up to 256, then by 16, up to twice
     max_num_seqs and at most 512; 0.8.5 stops at max_num_seqs and 256.
     """
+    if engine.captures_all:
+        # Source: VllmConfig._set_cudagraph_sizes of 0.8.5.post1, for its newer engine.
+        return len([1, 2, 4, *range(8, engine.graph_sizes + 1, 8)])
     most = flags.max_num_seqs if engine.graph_sizes == 256 else flags.max_num_seqs * 2
     most = min(most, engine.graph_sizes)
     sizes = [1, 2, 4, *range(8, 256, 8), *range(256, engine.graph_sizes + 1, 16)]
@@ -249,7 +252,8 @@ def _card_use(
     activations = _activations(architecture, shape, engine, flags, tokens, first=first, last=last)
     graphs = 0
     if not flags.enforce_eager:
-        graphs = GRAPH_BASE + GRAPH_EACH * captured_sizes(engine, flags)
+        each = engine.graph_between_cards if shape.tensor_parallel > 1 else None
+        graphs = GRAPH_BASE + (each or GRAPH_EACH) * captured_sizes(engine, flags)
     return CardUse(
         stage=stage,
         layers=layers,
@@ -265,7 +269,9 @@ def _card_use(
         context_counted=engine.counts_context,
         fragmentation=FRAGMENTATION_BASE
         + int(
-            tokens * _mlp_bytes_per_token(architecture, shape, first=first) * FRAGMENTATION_SHARE
+            tokens
+            * _mlp_bytes_per_token(architecture, shape, engine, first=first)
+            * FRAGMENTATION_SHARE
         ),
         unknown=UNKNOWN,
         kv_token=kv_bytes_per_token(
@@ -297,7 +303,7 @@ def _activations(
     The largest of three moments, each measured apart on an H100 with 0.24.0: in an MLP, in the
     sampler, and while torch.compile tries its kernels, which only a first start does.
     """
-    return max(
+    return engine.buffers + max(
         _mlp_peak(architecture, shape, engine, tokens=tokens, first=first),
         _sampler_peak(architecture, shape, engine, flags, tokens) if last else 0,
         _compile_peak(architecture, shape, engine, flags, tokens) if first else 0,
@@ -313,7 +319,7 @@ def _mlp_peak(
     the 70B in AWQ at 8192 tokens; 4 x 4096 + 3 x 12288 and cuBLAS's workspace for Qwen3-8B at 4096;
     3 x 4096 + 3 x 14336 and the workspace for Llama-3.1-8B at 2048 and 8192 (0.8.5.post1).
     """
-    by_tokens = tokens * _mlp_bytes_per_token(architecture, shape, first=first)
+    by_tokens = tokens * _mlp_bytes_per_token(architecture, shape, engine, first=first)
     intermediate = -(-architecture.intermediate // shape.tensor_parallel)
     unit = architecture.dtype_bytes
     if _is_4_bit(architecture):
@@ -332,7 +338,9 @@ def _mlp_peak(
     return by_tokens + extra
 
 
-def _mlp_bytes_per_token(architecture: Architecture, shape: Shape, *, first: bool) -> int:
+def _mlp_bytes_per_token(
+    architecture: Architecture, shape: Shape, engine: EngineMemory, *, first: bool
+) -> int:
     """What an MLP keeps for each token of the batch at its largest moment.
 
     Gate, up and their product, and three hidden states: the layer's input, its residual, the norm's
@@ -340,8 +348,8 @@ def _mlp_bytes_per_token(architecture: Architecture, shape: Shape, *, first: boo
     """
     hidden = 4 if _keeps_gate_and_up(architecture) else 3
     if not first:
-        # What came from the stage before stays: hidden state and residual.
-        hidden += 2
+        # What came from the stage before stays.
+        hidden += engine.received
     mlp = 3 * -(-architecture.intermediate // shape.tensor_parallel)
     return architecture.dtype_bytes * (hidden * architecture.hidden + mlp)
 

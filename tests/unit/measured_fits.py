@@ -49,13 +49,15 @@ class Case:
     counted: dict[str, int]
     release: str = "0.24.0"
     cards: int = 1
+    stages: int = 1
 
     @property
     def fit(self) -> Fit:
         """What the arithmetic says of it."""
         weights = computed_weights(read_architecture(self.config))
+        box = Box((self.card,) * self.cards * self.stages)
         return estimate(
-            weights, make_shape([Box((self.card,) * self.cards)]), self.release, self.flags
+            weights, make_shape([box], self.cards, self.stages), self.release, self.flags
         )
 
 
@@ -95,9 +97,11 @@ def _old_engines(log: Path, card: Card) -> list[Case]:
 def _old_engine(block: str, card: Card) -> Case:
     name, _, rest = block.partition(" ")
     arguments = json.loads(rest.splitlines()[0])
-    exact = re.search(r"EXACT rank=0 (.+)", block)
-    assert exact is not None, block[:200]
-    counted = {key: int(value) for key, value in (w.split("=") for w in exact[1].split())}
+    exact = re.findall(r"EXACT rank=\d (.+)", block)
+    assert exact, block[:200]
+    ranks = [{k: int(v) for k, v in (word.split("=") for word in line.split())} for line in exact]
+    # Of stages, the poorest decides.
+    counted = min(ranks, key=lambda rank: rank["kv_avail"])
     return Case(
         name=name,
         card=card,
@@ -109,9 +113,12 @@ def _old_engine(block: str, card: Card) -> Case:
             gpu_memory_utilization=arguments.get("gpu_memory_utilization", 0.95),
             max_num_batched_tokens=arguments.get("max_num_batched_tokens"),
         ),
-        kv_tokens=counted["gpu_blocks"] * 16,
+        # With 16 bits of KV cache it is the newer engine, which counts in tokens.
+        kv_tokens=_tokens(block) if "GPU KV cache size" in block else counted["gpu_blocks"] * 16,
         machete=False,
-        counted={
+        counted={}
+        if "GPU KV cache size" in block
+        else {
             "requested": counted["budget"],
             "weights": counted["weights"],
             "activation": counted["torch_peak"],
@@ -120,6 +127,7 @@ def _old_engine(block: str, card: Card) -> Case:
         },
         release="0.8.5.post1",
         cards=arguments.get("tensor_parallel_size", 1),
+        stages=arguments.get("pipeline_parallel_size", 1),
     )
 
 

@@ -31,7 +31,7 @@ def test_predicted_kv_tokens_are_within_two_percent_of_measured(case: Case) -> N
     "case", [case for case in ON_EVERY_CARD if case.counted], ids=lambda case: case.name
 )
 def test_each_term_is_what_the_engine_counted_and_not_only_their_sum(case: Case) -> None:
-    use = case.fit.cards[0]
+    use = min(case.fit.cards, key=lambda each: each.available)
     # A 4090's share of an H100 is given in four digits.
     assert abs(use.budget - case.counted["requested"]) < (1 << 20)
     assert abs(use.weights / case.counted["weights"] - 1) < 0.006
