@@ -37,6 +37,7 @@ def serve_arguments(
         "max_model_len": str(settings.max_model_len),
         "max_num_seqs": str(settings.max_num_seqs),
         **_batch(settings, card),
+        **_captured(settings, card),
         "enable_prefix_caching": settings.enable_prefix_caching,
         "gpu_memory_utilization": str(settings.gpu_memory_utilization),
         "tensor_parallel_size": str(tensor_parallel_size),
@@ -129,6 +130,13 @@ def _batch(settings: Settings, card: EngineCard) -> dict[str, str | bool]:
         "max_num_batched_tokens": str(size),
         **({"enable_chunked_prefill": True} if cut else {}),
     }
+
+
+def _captured(settings: Settings, card: EngineCard) -> dict[str, str | bool | None]:
+    """Up to which length sequences are decoded by CUDA graphs, where the release asks: all."""
+    if card.flags.get("max_seq_len_to_capture") is None:
+        return {}
+    return {"max_seq_len_to_capture": str(settings.max_model_len)}
 
 
 def _lacks_peer_to_peer(settings: Settings, tensor_parallel_size: int) -> bool:

@@ -134,6 +134,8 @@ class EngineCard(BaseModel):
     log_lines: dict[str, Any]
     metrics: dict[str, Metric]
     drains_on_sigterm: bool
+    # What a start on a GPU imports: tried after each build, on a host that need not have one.
+    gpu_modules: tuple[str, ...] = ()
     advisories: tuple[Advisory, ...]
     sources: dict[str, str]
 

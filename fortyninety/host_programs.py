@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 BUILD_ENVIRONMENT = "build_environment.py"
+TRY_ENGINE = "try_engine.py"
 CHECK_COMMAND_LINE = "check_command_line.py"
 ROLL_BACK = "roll_back.py"
 SNAPSHOT = "snapshot.py"

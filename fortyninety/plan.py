@@ -69,6 +69,7 @@ class Paths:
     current_snapshot: str
     served: str
     build_environment: str
+    try_engine: str
     check_command_line: str
     second_copy: str | None
     snapshot_program: str
@@ -98,6 +99,7 @@ class Paths:
             self.current_engine,
             self.current_snapshot,
             self.build_environment,
+            self.try_engine,
             self.check_command_line,
             self.snapshot_program,
             self.complete,
@@ -226,6 +228,7 @@ def plan_paths(settings: Settings, card: EngineCard) -> Paths:
         current_snapshot=f"{model}/current",
         served=f"{root}/served",
         build_environment=f"{root}/bin/build-environment",
+        try_engine=f"{root}/bin/try-engine",
         check_command_line=f"{root}/bin/check-command-line",
         second_copy=f"{second}/{model_folder}/{settings.model_revision}" if second else None,
         snapshot_program=f"{root}/bin/snapshot",

@@ -30,5 +30,6 @@ def _render(plan: Plan, digest: str) -> str:
         configuration=digest,
         cell=plan.cell,
         cell_firewall=CELL_FIREWALL_SERVICE,
+        engine_failure=plan.paths.engine_failure,
         command=[unit_word(word) for word in plan.command],
     )

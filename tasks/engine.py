@@ -2,7 +2,7 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.host_programs import BUILD_ENVIRONMENT, program
+from fortyninety.host_programs import BUILD_ENVIRONMENT, TRY_ENGINE, program
 from fortyninety.operations import environment, files
 from fortyninety.plan import Plan
 
@@ -16,11 +16,18 @@ def install(plan: Plan) -> None:
         mode="755",
         name="Put the building program in place",
     )
+    files.file(
+        plan.paths.try_engine,
+        program(TRY_ENGINE),
+        mode="755",
+        name="Put the trying program in place",
+    )
     environment.engine(
         plan.paths.engine,
         plan.paths.engine_lock,
         plan.card,
         program=plan.paths.build_environment,
+        trial=plan.paths.try_engine,
         uv=f"{plan.paths.tools}/bin/uv",
         interpreter=plan.interpreter,
         source=plan.package_source,

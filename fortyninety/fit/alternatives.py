@@ -70,6 +70,15 @@ def _flags(fit: Fit) -> Iterator[Alternative]:
                 "keys and values at 8 bits: a small loss of accuracy",
                 tried,
             )
+    most = min(use.most_utilization for use in fit.cards)
+    if 0 < most < flags.gpu_memory_utilization:
+        tried = _try(fit, flags=replace(flags, gpu_memory_utilization=most))
+        if tried is not None and tried.fits:
+            yield Alternative(
+                f"gpu_memory_utilization {most} instead of {flags.gpu_memory_utilization}",
+                "less KV cache, and room for the blocks that long prompts leave in pieces",
+                tried,
+            )
     longest = _longest_context(fit)
     if longest is not None:
         yield Alternative(

@@ -10,7 +10,23 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from fortyninety.fit.allocator import MIB
 from fortyninety.fit.errors import FitError
+
+# What CUDA takes outside PyTorch and inside the budget, on a card that is alone: loaded kernels,
+# cuBLAS handles. Measured with 0.24.0 on an H100: 241,172,480 bytes for each of eleven cases from
+# 1B to 70B (and 255,852,544 with the older runner).
+OUTSIDE_PYTORCH = 230 * MIB
+# The same of the older engine, which loads no compiled kernels. Measured with 0.8.5.post1 on an
+# H200: 167,772,160 bytes for each of seven cases from 7B to 14B.
+OUTSIDE_PYTORCH_OLD = 160 * MIB
+
+# What more it takes on each of two cards, most of it NCCL's. Measured with 0.8.5.post1 without
+# peer-to-peer: 478,150,656 bytes in all on two H100s, the same in six cases, and 473,956,352 to
+# 476,053,504 on two H200s. For later releases it is taken over, not measured.
+BETWEEN_CARDS = 296 * MIB
+# The same where a card only hands on to the next stage. Not measured: an allowance.
+BETWEEN_STAGES = 128 * MIB
 
 
 @dataclass(frozen=True)
@@ -20,7 +36,9 @@ class EngineMemory:
     `batched_tokens` is the batch of the measuring run where nothing is set, `whole_prompts` that it
     is never smaller than `max_model_len` because prompts are not cut; `sampler_bytes` is for each
     logit; `compiles` that torch.compile runs (and, the first time, tries its kernels on a copy of
-    the embedding); `counts_graphs` that CUDA graphs come out of the budget.
+    the embedding); `counts_graphs` and `counts_context` that CUDA graphs and the CUDA context come
+    out of the budget; `reduce_rows` is how many rows of 32-bit sums the 4-bit kernel keeps beside
+    its output. `outside_pytorch`, `between_cards` and `between_stages` are bytes.
     """
 
     release: str
@@ -33,11 +51,21 @@ class EngineMemory:
     graph_sizes: int
     methods: frozenset[str]
     pipelines_over_boxes: bool
+    counts_context: bool = False
+    reduce_rows: int = 0
+    outside_pytorch: int = OUTSIDE_PYTORCH
+    between_cards: int = BETWEEN_CARDS
+    between_stages: int = BETWEEN_STAGES
     block: int = 16
 
 
 _OLD = frozenset({"awq", "gptq", "aqlm", "fp8"})
 _NEW = frozenset({"awq", "gptq", "fp8"})
+
+# The 4-bit kernel of these releases (Marlin) adds up in 32 bits, for 64 times 16 rows of the batch
+# and every column. Source: determine_reduce_max_m in csrc/quantization/gptq_marlin/gptq_marlin.cu.
+# Measured with 0.8.5.post1, to the byte in five cases of four models.
+_MARLIN_REDUCE_ROWS = 64 * 16
 
 # The old engine's sampler only looks at the last token of each prompt, with a sort of the logits:
 # 16-bit logits, 32-bit copy, sorted values, 64-bit indices, their softmax and its running sum.
@@ -76,6 +104,8 @@ def engine_memory(
             graph_sizes=256,
             methods=_OLD,
             pipelines_over_boxes=False,
+            reduce_rows=_MARLIN_REDUCE_ROWS,
+            outside_pytorch=OUTSIDE_PYTORCH_OLD,
         )
     new_runner = version >= (0, 24) and architecture != "Qwen2ForCausalLM"
     return EngineMemory(
@@ -92,6 +122,10 @@ def engine_memory(
         counts_graphs=version >= (0, 21) and not (new_runner and version < (0, 25)),
         graph_sizes=512,
         methods=_OLD if version < (0, 10) else _NEW,
+        # Source: determine_available_memory in vllm/v1/worker/gpu_worker.py of 0.8.5.post1 takes
+        # off whatever of the card is not free, of other processes too.
+        counts_context=version < (0, 9),
+        reduce_rows=_MARLIN_REDUCE_ROWS if version < (0, 9) else 0,
         # Source: --nnodes and --headless for pipeline parallelism without Ray; run with 0.32.0.
         pipelines_over_boxes=version >= (0, 32),
     )

@@ -9,7 +9,7 @@ from fortyninety.fit.allocator import MIB
 from fortyninety.fit.architecture import Architecture
 from fortyninety.fit.engine_memory import EngineMemory, engine_memory
 from fortyninety.fit.errors import FitError
-from fortyninety.fit.shape import Card, Shape, stage_layers
+from fortyninety.fit.shape import Shape, stage_layers
 from fortyninety.fit.weights import VOCABULARY_PADDING, Weights
 
 # What a process takes of a card before anything is in it, outside PyTorch and outside the engine's
@@ -17,20 +17,29 @@ from fortyninety.fit.weights import VOCABULARY_PADDING, Weights
 # RTX 4090 has 128 and that H100 132.
 CUDA_CONTEXT = 552_402_944
 
-# What CUDA takes later, outside PyTorch and inside the budget: loaded kernels, cuBLAS handles.
-# Measured with 0.24.0 on an H100: 241,172,480 bytes for each of eleven cases from 1B to 70B (and
-# 255,852,544 with the older runner). Others' logs of older releases on 24 GB cards show 0.06 to
-# 0.28 GiB (claimed).
-OUTSIDE_PYTORCH = 241_172_480
-
-# NCCL's buffers, when a model is on more cards than one. Not measured: an allowance. Others' logs
-# of tensor-parallel 24 GB cards show no more than 0.20 GiB outside PyTorch in all (claimed).
-NCCL = 128 * MIB
-
 # CUDA graphs: a base, and each captured batch size. An upper line through eight measured cases of
-# 4 to 51 sizes, 16 to 80 layers (0.24.0, H100): 0.07 GiB at 4, 0.19 at 19, 0.39 at 51.
-GRAPH_BASE = 64 * MIB
+# 4 to 51 sizes, 16 to 80 layers (0.24.0, H100): 0.07 GiB at 4, 0.19 at 19, 0.39 at 51; and three of
+# 0.8.5.post1 on two H100s: 0.04 GiB at 1, 0.08 at 3, 0.10 at 4.
+GRAPH_BASE = 72 * MIB
 GRAPH_EACH = 8 * MIB
+
+# What PyTorch holds and cannot use while prompts of many lengths are read: pieces of the blocks
+# that the activations of other lengths had. It comes on top of the budget, and kills an engine that
+# started well. An upper line over the MLP's part of the activations through three cases of
+# 0.8.5.post1 on two H100s that were held to a 4090's memory, the 70B: at 264 MiB it lived with no
+# more than 304, at 1056 with 584 and not with 434, at 2112 it died with 734 (docs/fit.md).
+FRAGMENTATION_BASE = 230 * MIB
+FRAGMENTATION_SHARE = 0.3
+
+# What is not known of an RTX 4090, none of which was ever measured here: its CUDA context, and how
+# much its driver reserves. An allowance.
+UNKNOWN = 100 * MIB
+
+# What 4-bit weights take beyond their sizes, in bytes a layer: blocks of PyTorch's allocator whose
+# remainder is too small to be split off, and the kernel's workspace. Measured for the 70B, 0.40 MiB
+# (0.8.5.post1, half of it on each of two cards) and 0.32 (0.24.0), and 0.45 for a 13B; 1.6 for a
+# 34B, whose sizes are odd.
+ROUNDING_A_LAYER = MIB * 2 // 5
 
 KV_DTYPE_BYTES = {"auto": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
 
@@ -54,7 +63,10 @@ class Flags:
 
 @dataclass(frozen=True)
 class CardUse:
-    """One card's memory in bytes. `graphs` and `context` are outside the budget unless counted."""
+    """One card's memory in bytes.
+
+    `graphs` and `context` (unless counted), `fragmentation` and `unknown` are outside the budget.
+    """
 
     stage: int
     layers: range
@@ -66,19 +78,37 @@ class CardUse:
     graphs: int
     graphs_counted: bool
     context: int
+    context_counted: bool
+    fragmentation: int
+    unknown: int
     kv_token: int
     kv: int
 
     @property
     def available(self) -> int:
         """What is left of the budget for the KV cache; negative where the weights alone exceed."""
-        counted = self.graphs if self.graphs_counted else 0
-        return self.budget - self.weights - self.activations - self.outside_pytorch - counted
+        return self.budget - self.weights - self.activations - self.outside_pytorch - self._counted
 
     @property
     def overhead(self) -> int:
         """All that is neither weights nor KV cache, in the budget or not."""
-        return self.activations + self.outside_pytorch + self.graphs + self.context
+        return self.activations + self.outside_pytorch + self._counted + self.outside_budget
+
+    @property
+    def outside_budget(self) -> int:
+        """What comes on top of the budget while the longest prompts are read."""
+        not_counted = self.graphs + self.context - self._counted
+        return not_counted + self.fragmentation + self.unknown
+
+    @property
+    def _counted(self) -> int:
+        graphs = self.graphs if self.graphs_counted else 0
+        return graphs + (self.context if self.context_counted else 0)
+
+    @property
+    def most_utilization(self) -> float:
+        """The highest gpu_memory_utilization, in hundredths, that leaves room for all of that."""
+        return math.floor((self.usable - self.outside_budget) / self.usable * 100) / 100
 
     @property
     def free(self) -> int:
@@ -102,7 +132,7 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        """Whether the engine would start and hold one sequence of `max_model_len`."""
+        """Whether the engine would start, and live through a prompt of `max_model_len`."""
         return not self.reasons
 
     @property
@@ -214,6 +244,8 @@ def _card_use(
     architecture, card = weights.architecture, shape.card
     first, last = stage == 0, stage == shape.pipeline_parallel - 1
     on_card = weights.on_card(layers, first=first, last=last, tensor_parallel=shape.tensor_parallel)
+    if _is_4_bit(architecture):
+        on_card += ROUNDING_A_LAYER * len(layers)
     activations = _activations(architecture, shape, engine, flags, tokens, first=first, last=last)
     graphs = 0
     if not flags.enforce_eager:
@@ -226,15 +258,28 @@ def _card_use(
         budget=math.ceil(card.usable * flags.gpu_memory_utilization),
         weights=on_card,
         activations=activations,
-        outside_pytorch=OUTSIDE_PYTORCH + (NCCL if shape.cards > 1 else 0),
+        outside_pytorch=engine.outside_pytorch + _between(shape, engine),
         graphs=graphs,
         graphs_counted=engine.counts_graphs,
         context=CUDA_CONTEXT,
+        context_counted=engine.counts_context,
+        fragmentation=FRAGMENTATION_BASE
+        + int(
+            tokens * _mlp_bytes_per_token(architecture, shape, first=first) * FRAGMENTATION_SHARE
+        ),
+        unknown=UNKNOWN,
         kv_token=kv_bytes_per_token(
             architecture, len(layers), shape.tensor_parallel, flags.kv_cache_dtype
         ),
         kv=0,
     )
+
+
+def _between(shape: Shape, engine: EngineMemory) -> int:
+    """What a card takes to speak with the others, in bytes."""
+    if shape.tensor_parallel > 1:
+        return engine.between_cards
+    return engine.between_stages if shape.pipeline_parallel > 1 else 0
 
 
 def _activations(
@@ -253,38 +298,66 @@ def _activations(
     sampler, and while torch.compile tries its kernels, which only a first start does.
     """
     return max(
-        _mlp_peak(architecture, shape, card=shape.card, tokens=tokens, first=first),
+        _mlp_peak(architecture, shape, engine, tokens=tokens, first=first),
         _sampler_peak(architecture, shape, engine, flags, tokens) if last else 0,
         _compile_peak(architecture, shape, engine, flags, tokens) if first else 0,
     )
 
 
 def _mlp_peak(
-    architecture: Architecture, shape: Shape, *, card: Card, tokens: int, first: bool
+    architecture: Architecture, shape: Shape, engine: EngineMemory, *, tokens: int, first: bool
 ) -> int:
-    """When gate and up are multiplied: both (2 x intermediate) and their product.
+    """The largest moment in an MLP, of three: multiply, multiply with each other, multiply again.
 
-    Three hidden states are alive besides (the layer's input, its residual, the norm's output), and
-    a fourth where cuBLAS multiplies. Measured: 1,811,941,376 bytes for the 70B at 8192 tokens, that
-    is 3 x 8192 + 3 x 28672 elements of 2 bytes a token exactly; 469,764,096 for Qwen3-8B at 4096
-    tokens, 4 x 4096 + 3 x 12288 and cuBLAS's workspace exactly.
+    Measured, each exactly but for a few bytes a token: 3 x 8192 + 3 x 28672 elements a token for
+    the 70B in AWQ at 8192 tokens; 4 x 4096 + 3 x 12288 and cuBLAS's workspace for Qwen3-8B at 4096;
+    3 x 4096 + 3 x 14336 and the workspace for Llama-3.1-8B at 2048 and 8192 (0.8.5.post1).
     """
+    by_tokens = tokens * _mlp_bytes_per_token(architecture, shape, first=first)
+    intermediate = -(-architecture.intermediate // shape.tensor_parallel)
     unit = architecture.dtype_bytes
-    mlp = 3 * -(-architecture.intermediate // shape.tensor_parallel)
-    method = architecture.quantization.method if architecture.quantization else None
-    hidden, extra = 3, 0
-    if method not in ("awq", "gptq"):
-        hidden, extra = 4, card.cublas_workspace
-    if method == "aqlm":
+    if _is_4_bit(architecture):
+        # The kernel's sums are there while gate and up are made, when their product is not yet.
+        rows = min(-(-tokens // 64) * 64, engine.reduce_rows)
+        gate_and_up = by_tokens - tokens * unit * intermediate + rows * 2 * intermediate * 4
+        if not _keeps_gate_and_up(architecture):
+            return max(by_tokens, gate_and_up)
+        gate_and_up -= tokens * unit * architecture.hidden
+        return max(by_tokens + rows * architecture.hidden * 4, gate_and_up)
+    extra = shape.card.cublas_workspace
+    if architecture.quantization and architecture.quantization.method == "aqlm":
         # More than a few tokens at once are multiplied by the matrix written out at 16 bits.
         # Source: optimized_dequantize_gemm in vllm/model_executor/layers/quantization/aqlm.py.
-        extra += (
-            2 * architecture.hidden * -(-architecture.intermediate // shape.tensor_parallel) * 2
-        )
+        extra += 2 * architecture.hidden * intermediate * 2
+    return by_tokens + extra
+
+
+def _mlp_bytes_per_token(architecture: Architecture, shape: Shape, *, first: bool) -> int:
+    """What an MLP keeps for each token of the batch at its largest moment.
+
+    Gate, up and their product, and three hidden states: the layer's input, its residual, the norm's
+    output; a fourth, the MLP's own output, where gate and up are still there when it is made.
+    """
+    hidden = 4 if _keeps_gate_and_up(architecture) else 3
     if not first:
         # What came from the stage before stays: hidden state and residual.
         hidden += 2
-    return tokens * unit * (hidden * architecture.hidden + mlp) + extra
+    mlp = 3 * -(-architecture.intermediate // shape.tensor_parallel)
+    return architecture.dtype_bytes * (hidden * architecture.hidden + mlp)
+
+
+def _keeps_gate_and_up(architecture: Architecture) -> bool:
+    """Whether the model's MLP has a name for gate and up, which keeps them to its end.
+
+    Source: Qwen2MLP.forward in models/qwen2.py, which Qwen3 has too, against LlamaMLP.forward.
+    """
+    return architecture.name in ("Qwen2ForCausalLM", "Qwen3ForCausalLM")
+
+
+def _is_4_bit(architecture: Architecture) -> bool:
+    """Whether the weights are multiplied by Marlin, and not by cuBLAS."""
+    quantization = architecture.quantization
+    return quantization is not None and quantization.method in ("awq", "gptq")
 
 
 def _sampler_peak(
@@ -349,13 +422,15 @@ def _reasons(
             f"the KV cache holds {kv_tokens} tokens and one sequence of max_model_len takes "
             f"{flags.max_model_len}"
         )
-    outside = worst.context + (0 if worst.graphs_counted else worst.graphs)
-    if worst.usable - worst.budget < outside:
-        most = math.floor((worst.usable - outside) / worst.usable * 100) / 100
+    outside = worst.outside_budget
+    # What does not start dies of no prompt.
+    if kv_tokens >= flags.max_model_len and worst.usable - worst.budget < outside:
         reasons.append(
+            f"the engine would start, and end with CUDA out of memory as it reads long prompts: "
             f"gpu_memory_utilization {flags.gpu_memory_utilization} leaves "
             f"{_gib(worst.usable - worst.budget)} of a card for what lies outside the budget, and "
-            f"that takes {_gib(outside)}: at most {most}"
+            f"that takes {_gib(outside)}, {_gib(worst.fragmentation)} of it fragmentation: at most "
+            f"{worst.most_utilization}"
         )
     return reasons
 

@@ -74,6 +74,8 @@ def _card_values(use: CardUse) -> dict[str, Any]:
             "outside_pytorch_bytes": use.outside_pytorch,
             "graphs_bytes": use.graphs,
             "context_bytes": use.context,
+            "fragmentation_bytes": use.fragmentation,
+            "unknown_bytes": use.unknown,
         },
     }
 
@@ -147,7 +149,9 @@ def _table(fit: Fit) -> Table:
         ("CUDA beside PyTorch", [use.outside_pytorch for _, use in columns]),
         (_graphs(fit), [use.graphs for _, use in columns]),
         ("left for the KV cache", [use.available for _, use in columns]),
-        ("CUDA context, outside", [use.context for _, use in columns]),
+        (_context(fit), [use.context for _, use in columns]),
+        ("fragmentation, outside", [use.fragmentation for _, use in columns]),
+        ("not known of the card, outside", [use.unknown for _, use in columns]),
     )
     for name, sizes in rows:
         table.add_row(name, *(f"{size / (1 << 30):.2f}" for size in sizes))
@@ -157,6 +161,10 @@ def _table(fit: Fit) -> Table:
 
 def _graphs(fit: Fit) -> str:
     return "CUDA graphs" if fit.engine.counts_graphs else "CUDA graphs, outside"
+
+
+def _context(fit: Fit) -> str:
+    return "CUDA context" if fit.engine.counts_context else "CUDA context, outside"
 
 
 def _distinct(fit: Fit) -> list[tuple[str, CardUse]]:

@@ -126,6 +126,9 @@ def try_out(options: argparse.Namespace) -> None:
     if broken:
         raise Failure("the packages do not go together: " + "; ".join(broken))
     run([python, "-c", f"import {options.module}"], f"{options.module} cannot be imported")
+    if options.trial:
+        modules = [f"--module={name}" for name in options.gpu_module]
+        run([python, options.trial, *modules], "it would not start on a GPU")
 
 
 def on_purpose(line: str, left_out: list[str]) -> bool:
@@ -167,6 +170,8 @@ def main() -> None:
     parser.add_argument("--version", required=True, help="the version that package must have")
     parser.add_argument("--module", required=True, help="the module that must be importable")
     parser.add_argument("--left-out", action="append", default=[], help="may be missing")
+    parser.add_argument("--trial", help="the program that imports what a start on a GPU imports")
+    parser.add_argument("--gpu-module", action="append", default=[], help="one that it imports")
     parser.add_argument("--index", help="a package index instead of the host's own")
     parser.add_argument("--no-index", action="store_true", help="ask no index at all")
     parser.add_argument("--wheels", help="a folder of wheels to look in first")

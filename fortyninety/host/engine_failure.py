@@ -10,18 +10,27 @@ since 1970) count, and the latest one. Ends with 0, or with 1 and a line on stan
 systemd cannot be asked. Needs Python 3.10 and no packages.
 
     engine-failure --unit vllm.service --since 1764115200
+
+The unit itself runs it twice. With `--ending` it prints why the start that ends now ended, for the
+journal; with `--before` it tells systemd, for `systemctl status`, why the start before did. Neither
+says anything of a start that was stopped on request.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import re
+import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from time import gmtime, strftime
 from typing import Any
 
 # Bounds on what is read from the journal, whose newest entries come first, and on what is printed.
@@ -31,6 +40,8 @@ MOST_CHARACTERS = 4_000
 LONGEST_LINE = 300
 # Seconds that systemctl or journalctl may take.
 PATIENCE = 60
+# Seconds that systemd may take to read what it is told.
+BARRIER_TIMEOUT = 5
 
 
 @dataclass(frozen=True)
@@ -645,6 +656,53 @@ def diagnosis(unit: str, since: float) -> dict[str, Any]:
     }
 
 
+def ended_alone(start: Start, unit: str) -> list[str]:
+    """Return why a start ended, and what to do where that is known; [] where it was stopped."""
+    if any(entry.message_id == STOPPING for entry in start.entries):
+        return []
+    cause = explained(start, unit) or "its log does not say why"
+    remedy = remedy_of(cause)
+    return [cause] if remedy is None else [cause, remedy]
+
+
+def ending(unit: str) -> list[str]:
+    """Return the lines for the journal about the start that ends now."""
+    # What the engine wrote last is on its way to the journal.
+    with contextlib.suppress(Unreadable):
+        run("journalctl", "--sync")
+    own = os.environ.get("INVOCATION_ID", "")
+    found = [each for each in starts(journal(f"--unit={unit}")) if each.invocation == own]
+    lines = ended_alone(found[0], unit) if found else []
+    return [f"the engine ended: {lines[0]}", *lines[1:]] if lines else []
+
+
+def before(unit: str) -> str:
+    """Return what `systemctl status` is to say of the start before this one, or ""."""
+    own = os.environ.get("INVOCATION_ID", "")
+    others = [each for each in starts(journal(f"--unit={unit}")) if each.invocation != own]
+    lines = ended_alone(others[-1], unit) if others else []
+    if not lines:
+        return ""
+    at = strftime("%H:%M", gmtime(others[-1].ended_at))
+    return f"the start before ended at {at} UTC: {' '.join(lines)}"
+
+
+def notify(status: str) -> None:
+    """Have systemd show `status`, and wait until it took it: it asks who it was that spoke."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not status or not address:
+        return
+    mine, theirs = os.pipe()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+        sender.send(f"STATUS={status}".encode())
+        # sd_notify_barrier(3): systemd closes the descriptor when everything before was read.
+        socket.send_fds(sender, [b"BARRIER=1"], [theirs])
+    os.close(theirs)
+    select.select([mine], [], [], BARRIER_TIMEOUT)
+    os.close(mine)
+
+
 def more(unit: str, invocation: str) -> str:
     """Return the command that prints all of one start: the engine's lines and systemd's."""
     if not invocation:
@@ -659,8 +717,16 @@ def main() -> int:
     parser.add_argument(
         "--since", type=float, default=0.0, help="leave out starts that ended before, in seconds"
     )
+    parser.add_argument("--ending", action="store_true", help="say why this start ended")
+    parser.add_argument("--before", action="store_true", help="say why the start before ended")
     options = parser.parse_args()
     try:
+        if options.ending:
+            print("\n".join(ending(options.unit)))
+            return 0
+        if options.before:
+            notify(before(options.unit))
+            return 0
         found = diagnosis(options.unit, options.since)
     except Unreadable as error:
         print(error, file=sys.stderr)

@@ -75,6 +75,7 @@ def engine(
     card: EngineCard,
     *,
     program: str,
+    trial: str,
     uv: str,
     interpreter: str,
     source: PackageSource,
@@ -82,7 +83,8 @@ def engine(
     """The engine's environment: `interpreter` and exactly what the lock of `card` says.
 
     `program` (on the host) makes it, tries it and marks it as whole; what is live is another
-    folder. No network is used where the mark is there.
+    folder. `trial` (on the host) imports what a start on a GPU imports, for a release that needs
+    one. No network is used where the mark is there.
     """
     if complete_marker(directory) in state.files:
         host.noop(f"{directory} is whole")
@@ -93,6 +95,8 @@ def engine(
         *("--uv", uv, "--python", interpreter, "--lock", lock_path, "--directory", directory),
         *("--distribution", card.distribution, "--version", card.version, "--module", "vllm"),
         *(word for name in card.left_out for word in ("--left-out", name)),
+        *(("--trial", trial) if card.gpu_modules else ()),
+        *(word for name in card.gpu_modules for word in ("--gpu-module", name)),
         *(["--index", source.index] if source.index else []),
         *(["--no-index"] if source.no_index else []),
         *(["--wheels", source.wheels] if source.wheels else []),

@@ -153,6 +153,7 @@ def expected_flags(settings: Settings, card: EngineCard, cards: int) -> dict[str
         if settings.max_num_batched_tokens < settings.max_model_len:
             values["enable_chunked_prefill"] = None
     values["disable_log_requests"] = None
+    values["max_seq_len_to_capture"] = str(settings.max_model_len)
     flags = {flag: value for key, value in values.items() if (flag := card.flags.get(key))}
     choice = card.attention_backend
     backend = settings.attention_backend or (
@@ -425,6 +426,23 @@ def test_the_service_does_not_keep_restarting(
     assert restarts == 0 or settings.cell or running > 3600, (
         f"{SERVICE} was restarted {restarts} times by systemd, the last {running:.0f} s ago; "
         f"expected none. Look at `journalctl -u {SERVICE}`"
+    )
+
+
+@pytest.mark.real_card
+def test_no_prompt_has_ended_the_engine(host: Host) -> None:
+    """It comes back by itself, and until then every user of the box has an error."""
+    # No longer than a week, and not of what the unit was before it was written as it is.
+    shown = host.run(
+        f"since=$(stat -c %Y /etc/systemd/system/{SERVICE}); week=$(($(date +%s) - 604800)); "
+        f'[ "$since" -gt "$week" ] || since=$week; journalctl --unit={SERVICE} --since="@$since" '
+        "--grep='OutOfMemoryError.*CUDA out of memory' --lines=1 --output=short-iso --no-pager "
+        "--quiet"
+    )
+    assert not shown.stdout.strip(), (
+        f"{SERVICE} was ended by {shown.stdout.strip()[:300]}; expected an engine that lives "
+        "through every prompt. Set max_num_batched_tokens = 2048 or lower gpu_memory_utilization, "
+        "see whether another process holds memory of the cards, and deploy again"
     )
 
 

@@ -12,7 +12,7 @@ from testinfra.host import Host
 
 from fortyninety.engine_card import EngineCard
 from fortyninety.settings import Settings
-from tests.host.live_process import LiveProcess
+from tests.host.live_process import SERVICE, LiveProcess
 from tests.host.on_host import FOLDER
 
 pytestmark = pytest.mark.asks
@@ -223,6 +223,34 @@ def test_as_many_are_served_at_once_as_the_settings_say(host: Host, settings: Se
     assert len(tokens) == count and all(tokens), (
         f"{count} questions at once got {tokens} tokens; expected an answer to each. Look at "
         "`journalctl -u vllm.service`"
+    )
+
+
+@pytest.mark.load
+@pytest.mark.real_card
+@pytest.mark.usefixtures("completion")
+def test_the_longest_prompt_is_answered(
+    host: Host, settings: Settings, process: LiveProcess
+) -> None:
+    """A plan can start, answer short prompts for days, and die of the first long one."""
+    length = settings.max_model_len - 64
+    body = {
+        "model": settings.model_name,
+        # As many tokens, drawn on the host.
+        "prompt": length,
+        "max_tokens": 16,
+        "temperature": 0,
+    }
+    (answer,) = ask(host, settings, "/v1/completions", body, timeout=settings.ready_timeout)
+    usage = json.loads(answer["text"])["usage"]
+    assert usage["prompt_tokens"] == length and usage["completion_tokens"] > 0, (
+        f"a prompt of {length} tokens was counted as {usage}; expected all of it, and an answer. "
+        "Look at `journalctl -u vllm.service`"
+    )
+    still = host.check_output(f"systemctl show --property=MainPID --value {SERVICE}").strip()
+    assert int(still) == process.main["pid"], (
+        f"the engine that answered is process {still}, not {process.main['pid']}: it was started "
+        "again meanwhile. Look at `journalctl -u vllm.service`, and at docs/failures.md"
     )
 
 

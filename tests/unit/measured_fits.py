@@ -22,12 +22,22 @@ H100 = Card((81559 - 480) * MIB, CUBLAS_WORKSPACE_HOPPER)
 H200 = Card((143771 - 616) * MIB, CUBLAS_WORKSPACE_HOPPER)
 
 
+# Logs of the older engine, with the card that utilization is of: the H100s' is a 4090's, which they
+# were held to; an H200's is the whole card as CUDA has it.
+OLD_ENGINE = (
+    (MEASURED / "vllm-0.8.5.post1-h100x2.log", Card.of_memory(24564)),
+    (MEASURED / "vllm-0.8.5.post1-h200.log", Card(150_109_880_320, CUBLAS_WORKSPACE_HOPPER)),
+)
+# What an RTX 4090 leaves to processes.
+USABLE = Card.of_memory(24564).usable
+
+
 @dataclass(frozen=True)
 class Case:
-    """A start of vLLM 0.24.0: where, with what, and the tokens of KV cache it came to.
+    """A start of vLLM: where, with what, and the tokens of KV cache it came to.
 
     `machete` marks Hopper's own kernel for 4-bit weights, which keeps more of them and which no
-    other card has.
+    other card has. `counted` is in bytes.
     """
 
     name: str
@@ -37,18 +47,86 @@ class Case:
     kv_tokens: int
     machete: bool
     counted: dict[str, int]
+    release: str = "0.24.0"
+    cards: int = 1
 
     @property
     def fit(self) -> Fit:
         """What the arithmetic says of it."""
         weights = computed_weights(read_architecture(self.config))
-        return estimate(weights, make_shape([Box((self.card,))]), "0.24.0", self.flags)
+        return estimate(
+            weights, make_shape([Box((self.card,) * self.cards)]), self.release, self.flags
+        )
+
+
+@dataclass(frozen=True)
+class Life:
+    """Whether a case lived through prompts of every length on cards that left it `usable` bytes."""
+
+    case: Case
+    usable: int
+    lived: bool
 
 
 def cases() -> list[Case]:
-    """Every case that came to a size, the H100's and the H200's."""
+    """Every case that came to a size, with PyTorch's plain allocator: four kinds of machine."""
     log = (MEASURED / "vllm-0.24.0-h100.log").read_text()
-    return [*(_h100(block) for block in re.split(r"(?m)^## ", log)[1:]), *_h200()]
+    new = [*(_h100(block) for block in re.split(r"(?m)^## ", log)[1:]), *_h200()]
+    return [*new, *(case for log, card in OLD_ENGINE for case in _old_engines(log, card))]
+
+
+def lives() -> list[Life]:
+    """What was loaded until it died, or lived."""
+    found = []
+    for log, card in OLD_ENGINE:
+        by_name = {case.name: case for case in _old_engines(log, card)}
+        for line in re.findall(r"(?m)^LIVED (.+)$", log.read_text()):
+            each = json.loads(line)
+            found.append(Life(by_name[each["case"]], each["mib"] * MIB, each["lived"]))
+    return found
+
+
+def _old_engines(log: Path, card: Card) -> list[Case]:
+    blocks = re.split(r"(?m)^## ", log.read_text())[1:]
+    plain = [block for block in blocks if '"expandable_segments"' not in block]
+    return [_old_engine(block, card) for block in plain if "EXACT" in block]
+
+
+def _old_engine(block: str, card: Card) -> Case:
+    name, _, rest = block.partition(" ")
+    arguments = json.loads(rest.splitlines()[0])
+    exact = re.search(r"EXACT rank=0 (.+)", block)
+    assert exact is not None, block[:200]
+    counted = {key: int(value) for key, value in (w.split("=") for w in exact[1].split())}
+    return Case(
+        name=name,
+        card=card,
+        config=_served(arguments["model"]),
+        flags=Flags(
+            max_model_len=arguments["max_model_len"],
+            max_num_seqs=arguments["max_num_seqs"],
+            kv_cache_dtype=arguments["kv_cache_dtype"],
+            gpu_memory_utilization=arguments.get("gpu_memory_utilization", 0.95),
+            max_num_batched_tokens=arguments.get("max_num_batched_tokens"),
+        ),
+        kv_tokens=counted["gpu_blocks"] * 16,
+        machete=False,
+        counted={
+            "requested": counted["budget"],
+            "weights": counted["weights"],
+            "activation": counted["torch_peak"],
+            "non_torch": counted["non_torch"],
+            "available": counted["kv_avail"],
+        },
+        release="0.8.5.post1",
+        cards=arguments.get("tensor_parallel_size", 1),
+    )
+
+
+def _served(model: str) -> dict[str, Any]:
+    """The configuration, with the positions of the 70B's own where it is that one."""
+    config = CONFIGURATIONS[model]
+    return {**config, "max_position_embeddings": 131072} if "70b" in model else config
 
 
 def _h100(block: str) -> Case:

@@ -1,21 +1,22 @@
-"""The arithmetic against what vLLM 0.24.0 counted on an H100 and an H200 (docs/measured/)."""
+"""The arithmetic against what vLLM counted on H100s and an H200 (docs/measured/)."""
 
 from __future__ import annotations
 
 import pytest
 
 from fortyninety.fit.architecture import read_architecture
-from fortyninety.fit.estimate import OUTSIDE_PYTORCH, Flags, estimate
+from fortyninety.fit.estimate import UNKNOWN, Flags, estimate
 from fortyninety.fit.shape import Box, make_shape
 from fortyninety.fit.weights import computed_weights
-from tests.unit.measured_fits import CONFIGURATIONS, H200, Case, cases
+from tests.unit.measured_fits import CONFIGURATIONS, H200, USABLE, Case, Life, cases, lives
 
 CASES = cases()
 ON_EVERY_CARD = [case for case in CASES if not case.machete]
 
 
 def test_there_are_enough_cases_for_a_claim() -> None:
-    assert len(ON_EVERY_CARD) >= 11
+    assert len(ON_EVERY_CARD) >= 26
+    assert len([case for case in ON_EVERY_CARD if case.release == "0.8.5.post1"]) >= 15
     assert len({case.config["hidden_size"] for case in ON_EVERY_CARD}) >= 5
 
 
@@ -30,11 +31,12 @@ def test_predicted_kv_tokens_are_within_two_percent_of_measured(case: Case) -> N
     "case", [case for case in ON_EVERY_CARD if case.counted], ids=lambda case: case.name
 )
 def test_each_term_is_what_the_engine_counted_and_not_only_their_sum(case: Case) -> None:
-    (use,) = case.fit.cards
-    assert use.budget == case.counted["requested"]
+    use = case.fit.cards[0]
+    # A 4090's share of an H100 is given in four digits.
+    assert abs(use.budget - case.counted["requested"]) < (1 << 20)
     assert abs(use.weights / case.counted["weights"] - 1) < 0.006
     assert abs(use.activations - case.counted["activation"]) < 4 << 20
-    assert abs(case.counted["non_torch"] - OUTSIDE_PYTORCH) < 16 << 20
+    assert abs(case.counted["non_torch"] - use.outside_pytorch) < 16 << 20
 
 
 @pytest.mark.parametrize(
@@ -56,3 +58,29 @@ def test_one_24_gb_card_is_short_of_what_the_h200_said_it_was() -> None:
     # "Available KV cache memory: -16.3 GiB"
     assert answer.cards[0].available / (1 << 30) == pytest.approx(-16.3, abs=0.06)
     assert not answer.fits
+
+
+def names(life: Life) -> str:
+    return f"{life.case.name}-{life.usable >> 20}-{life.case.flags.gpu_memory_utilization}"
+
+
+@pytest.mark.parametrize("life", lives(), ids=names)
+def test_no_plan_that_died_of_a_long_prompt_is_called_one_that_fits(life: Life) -> None:
+    # These cards were measured, so nothing is unknown of them. A plan may be refused that would
+    # have lived with less than a 4090's memory, by what lines above several cases are too high.
+    use = life.case.fit.cards[0]
+    room = life.usable - use.budget - (use.outside_budget - UNKNOWN)
+    if not life.lived:
+        assert room < 0
+    elif life.usable > USABLE - (3 << 20):
+        assert room >= 0
+    else:
+        assert room > -32 << 20
+
+
+def test_a_plan_that_reads_whole_prompts_is_refused_until_fragmentation_has_room() -> None:
+    by_name = {life.case.name: life.case for life in lives() if life.case.card.usable == USABLE}
+    whole = by_name["balanced"].fit
+    assert not whole.fits
+    assert "long prompts" in whole.reasons[0]
+    assert by_name["balanced-2048"].fit.fits

@@ -209,11 +209,18 @@ def test_4090s_share_a_model_without_peer_to_peer_and_one_alone_is_left_as_it_is
     assert flags == [False, True]
 
 
-def test_a_batch_is_only_given_where_it_is_set_and_cuts_prompts_where_it_must() -> None:
-    assert "--max-num-batched-tokens" not in arguments("0.8.5.post1", 2)
-    cut = arguments("0.8.5.post1", 2, max_num_batched_tokens=2048)
+def test_prompts_are_cut_unless_the_batch_holds_the_longest() -> None:
+    cut = arguments("0.8.5.post1", 2)
     at = cut.index("--max-num-batched-tokens")
     assert cut[at : at + 3] == ["--max-num-batched-tokens", "2048", "--enable-chunked-prefill"]
     whole = arguments("0.8.5.post1", 2, max_num_batched_tokens=16384)
     assert "--enable-chunked-prefill" not in whole
     assert "--enable-chunked-prefill" not in arguments("0.32.0", 2, max_num_batched_tokens=2048)
+
+
+@pytest.mark.parametrize("profile", ["long-context", "balanced", "burst"])
+def test_no_length_leaves_the_cuda_graphs(profile: str) -> None:
+    chosen = arguments("0.8.5.post1", 2, profile=profile)
+    captured = chosen[chosen.index("--max-seq-len-to-capture") + 1]
+    assert captured == chosen[chosen.index("--max-model-len") + 1]
+    assert "--max-seq-len-to-capture" not in arguments("0.32.0", 2, profile=profile)

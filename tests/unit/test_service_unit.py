@@ -46,6 +46,9 @@ def test_the_70b_is_served_with_exactly_these_arguments() -> None:
         *("--kv-cache-dtype", "fp8"),
         *("--max-model-len", "16384"),
         *("--max-num-seqs", "4"),
+        *("--max-num-batched-tokens", "2048"),
+        "--enable-chunked-prefill",
+        *("--max-seq-len-to-capture", "16384"),
         "--enable-prefix-caching",
         *("--gpu-memory-utilization", "0.95"),
         *("--tensor-parallel-size", "2"),
@@ -54,6 +57,8 @@ def test_the_70b_is_served_with_exactly_these_arguments() -> None:
         "--disable-log-requests",
         # 4090s have no peer-to-peer, and there are two.
         "--disable-custom-all-reduce",
+        # The release pins 4 GiB of the host's memory for each card otherwise, and never uses it.
+        *("--swap-space", "0"),
     ]
 
 
@@ -104,6 +109,10 @@ def test_the_cpu_engine_takes_the_same_arguments_but_for_marlin() -> None:
     expected.remove("--disable-log-requests")
     # And no cards that would have to reach each other.
     expected.remove("--disable-custom-all-reduce")
+    # It cuts prompts and captures every length as it is, and swaps nothing out.
+    expected.remove("--enable-chunked-prefill")
+    for flag in ("--max-seq-len-to-capture", "--swap-space"):
+        del expected[(at := expected.index(flag)) : at + 2]
     assert on_cpu[start:] == [*expected, *load_engine_card("0.32.0-cpu").extra_arguments]
 
 
@@ -168,3 +177,11 @@ def test_systemd_finds_no_fault_with_the_unit(tmp_path: Path) -> None:
         check=False,
     )
     assert str(unit.name) not in checked.stderr.replace("fortyninety-power-limit.service", "")
+
+
+def test_an_engine_that_dies_is_never_given_up_and_says_why_it_died() -> None:
+    lines = service_unit(plan()).splitlines()
+    assert "StartLimitIntervalSec=0" in lines
+    says = "-+/opt/fortyninety/bin/engine-failure --unit vllm.service"
+    assert f"ExecStopPost={says} --ending" in lines
+    assert f"ExecStartPost={says} --before" in lines

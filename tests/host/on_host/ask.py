@@ -1,6 +1,11 @@
-"""Ask a URL: by GET, or several times at once by POST where there is a body. Never by a proxy."""
+"""Ask a URL: by GET, or several times at once by POST where there is a body. Never by a proxy.
+
+A prompt that is a number stands for as many tokens, drawn anew each time: a long prompt would be no
+argument, and a cached one would not be read.
+"""
 
 import json
+import random
 import sys
 import time
 import urllib.error
@@ -10,6 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 def main() -> None:
     url, body, times, timeout = sys.argv[1], sys.argv[2].encode() or None, *map(int, sys.argv[3:])
+    asked = json.loads(body) if body else {}
+    if isinstance(asked.get("prompt"), int):
+        # Numbers that are tokens of every vocabulary from Llama 2's on, none of them special.
+        asked["prompt"] = [random.randrange(1000, 30000) for _ in range(asked["prompt"])]
+        body = json.dumps(asked).encode()
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def ask(_: int) -> dict[str, object]:
