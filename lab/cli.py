@@ -85,6 +85,9 @@ def up(
       fortyninety lab up 1 --cards none --release bookworm
       fortyninety lab up 8 --from converged
       fortyninety lab up --model plain
+
+    PyTorch's CPU wheel comes from what pip finds, else from PyTorch's index;
+    FORTYNINETY_TORCH_INDEX names another.
     """
     running = hosts.up(
         count,

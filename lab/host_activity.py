@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import stat
 import subprocess
 import time
@@ -11,6 +10,7 @@ from typing import Self
 
 from lab import cgroups, network
 from lab.hosts import LabHost
+from lab.last_line import last_line, printable_line
 
 # Logs to which a line is added as work goes on: dpkg's, and make's while DKMS builds the driver.
 _LOGS = ("var/log/dpkg.log", "var/lib/dkms/*/*/build/make.log")
@@ -18,14 +18,6 @@ _JOURNAL = "var/log/journal"
 _SERVICE = "vllm.service"
 # A log that was quiet for longer says nothing about the work of now.
 _FRESH_SECONDS = 20.0
-# A compiler's command line in make's log has some 3,000 characters.
-_TAIL_BYTES = 8000
-_SOURCE = re.compile(r"([\w-]+\.c)\b")
-_LINE_LENGTH = 200
-# What dpkg and the engine write before the message itself: process, level, time, source line.
-_PREFIX = re.compile(
-    r"^(\(\w+ pid=\d+\) )?([A-Z]+ )?(\d{4}-)?\d\d-\d\d \d\d:\d\d:\d\d (\[\S+:\d+\] )?"
-)
 
 
 class HostActivity:
@@ -83,7 +75,7 @@ class HostActivity:
                     continue
                 if stat.S_ISREG(found.st_mode) and found.st_mtime > changed:
                     newest, changed = log, found.st_mtime
-        return _last_line(newest) if newest else ""
+        return last_line(newest) if newest else ""
 
     def _engine_line(self) -> str:
         command = [
@@ -96,25 +88,4 @@ class HostActivity:
             )
         except (OSError, subprocess.TimeoutExpired):
             return ""
-        return _printable(done.stdout)
-
-
-def _last_line(log: Path) -> str:
-    try:
-        with log.open("rb") as content:
-            content.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-            return _printable(content.read())
-    except OSError:
-        return ""
-
-
-def _printable(content: bytes) -> str:
-    """Return the last line that says something, without what would move a terminal's cursor."""
-    for line in reversed(content.decode(errors="replace").splitlines()):
-        shown = "".join(character for character in line if character.isprintable()).strip()
-        sources = _SOURCE.findall(shown) if len(shown) > _LINE_LENGTH else []
-        if sources:
-            return f"compiling {sources[-1]}"
-        if any(character.isalnum() for character in shown):
-            return _PREFIX.sub("", shown)[:_LINE_LENGTH]
-    return ""
+        return printable_line(done.stdout)

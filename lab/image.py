@@ -12,6 +12,7 @@ from pathlib import Path
 from lab import apt_cache, apt_sources, cgroups, nvml_library, paths, python_index
 from lab.commands import run
 from lab.errors import LabError
+from lab.last_line import last_line
 from lab.progress import step
 
 RELEASES = ("trixie", "bookworm")
@@ -63,7 +64,7 @@ def ensure(release: str) -> Path:
     for leftover in images_directory().glob(".building-*"):
         shutil.rmtree(leftover)
     if not image.exists():
-        with step(f"building the {release} image"):
+        with step(f"building the {release} image", lambda: last_line(_log())):
             _build(release, image, inputs)
     os.utime(image)  # when it was last started from
     return image
@@ -120,7 +121,7 @@ def _build(release: str, image: Path, inputs: dict[str, bytes]) -> None:
     building = images_directory() / f".building-{image.name}"
     headers = images_directory() / f".building-headers-{image.name}"
     headers.mkdir()
-    log = paths.state_directory() / "image.log"
+    log = _log()
     archives = apt_sources.machine_archives()
     # The header of the management library comes from Debian's own package, fetched while apt
     # inside the image still has its lists; always from the release whose driver is branch 550.
@@ -152,11 +153,18 @@ def _build(release: str, image: Path, inputs: dict[str, bytes]) -> None:
         log=log,
     )
     if status != 0:
-        raise LabError(f"mmdebstrap ended with {status} for {release}: its output is in {log}")
+        raise LabError(
+            f"{last_line(log) or 'no output'} (mmdebstrap ended with {status} for {release}; "
+            f"all of its output is in {log})"
+        )
     _finish(building, inputs)
     nvml_library.build(headers, building / "usr/lib/lab")
     shutil.rmtree(headers)
     building.rename(image)
+
+
+def _log() -> Path:
+    return paths.state_directory() / "image.log"
 
 
 def _finish(root: Path, inputs: dict[str, bytes]) -> None:

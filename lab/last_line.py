@@ -1,0 +1,37 @@
+"""The last line that a program wrote into a log, fit to be shown while it works."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+# A compiler's command line in make's log has some 3,000 characters.
+_TAIL_BYTES = 8000
+_SOURCE = re.compile(r"([\w-]+\.c)\b")
+_LINE_LENGTH = 200
+# What dpkg and the engine write before the message itself: process, level, time, source line.
+_PREFIX = re.compile(
+    r"^(\(\w+ pid=\d+\) )?([A-Z]+ )?(\d{4}-)?\d\d-\d\d \d\d:\d\d:\d\d (\[\S+:\d+\] )?"
+)
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log that says something; nothing where there is none."""
+    try:
+        with log.open("rb") as content:
+            content.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            return printable_line(content.read())
+    except OSError:
+        return ""
+
+
+def printable_line(content: bytes) -> str:
+    """Return the last line that says something, without what would move a terminal's cursor."""
+    for line in reversed(content.decode(errors="replace").splitlines()):
+        shown = "".join(character for character in line if character.isprintable()).strip()
+        sources = _SOURCE.findall(shown) if len(shown) > _LINE_LENGTH else []
+        if sources:
+            return f"compiling {sources[-1]}"
+        if any(character.isalnum() for character in shown):
+            return _PREFIX.sub("", shown)[:_LINE_LENGTH]
+    return ""
