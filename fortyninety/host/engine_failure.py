@@ -148,9 +148,9 @@ KNOWN = (
     Known(
         r"for want of memory",
         "`free -m` and `ps --sort=-rss aux` show what takes the box's memory; the engine's own "
-        "share is its swap space (--swap-space, 4 GiB a card unless engine_arguments set it) and "
-        "on a CPU its KV cache.",
-        "systemd.service(5), OOMPolicy=; vLLM 0.8.5.post1, vllm/engine/arg_utils.py",
+        "share is its swap space (with 0.6.3.post1, 4 GiB a card unless engine_arguments set "
+        "--swap-space) and on a CPU its KV cache.",
+        "systemd.service(5), OOMPolicy=; vLLM 0.6.3.post1, vllm/engine/arg_utils.py",
     ),
     Known(
         r"ending the engine: |Connection closed by peer|Connection reset by peer",
