@@ -426,3 +426,25 @@ def test_a_release_installs_from_its_lock_and_its_parser_takes_the_70b_in_all_pr
     # 7 GB each: one at a time.
     if release != ENGINE:
         host.ssh(f"rm -rf {ENGINES}/{release}-*", check=True)
+
+
+@pytest.mark.exhaustive
+def test_a_lock_that_starts_on_no_gpu_is_refused_by_the_module_that_it_lacks(
+    host: LabHost, project: Path
+) -> None:
+    """As 0.8.5.post1 was first locked, it imported everywhere and started on no GPU."""
+    lock = project / "engines/0.8.5.post1/requirements.txt"
+    requirements = pins(lock)
+    lacking = requirements.replace(entry(requirements, "setuptools"), "")
+    lock.write_text(sealed("0.8.5.post1", lacking))
+    with served_without_a_gap(host):
+        ran = deploy(
+            *("--data", "engine=0.8.5.post1", "--data", "tensor_parallel_size=2"),
+            *("--data", "model_repository=hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"),
+            *("--data", "quantization=awq_marlin", "--data", "kv_cache_dtype=fp8"),
+            deploy_file="bench/engine_deploy.py",
+            project=project,
+        )
+    assert ran.exit_code != 0
+    assert "it would not start on a GPU" in ran.output
+    assert "No module named 'setuptools'" in ran.output
