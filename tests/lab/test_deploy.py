@@ -152,6 +152,7 @@ def test_a_run_cut_anywhere_converges_on_the_next(converged: LabHost) -> None:
     assert leftovers.stdout == ""
 
 
+@pytest.mark.exhaustive  # a dpkg that was interrupted is repaired in test_driver_faults too
 def test_an_apt_cut_by_a_power_failure_is_repaired(converged: LabHost) -> None:
     converged.ssh(
         "DEBIAN_FRONTEND=noninteractive apt-get -qq -y purge python3.11-dev >/dev/null; "

@@ -160,6 +160,7 @@ def test_a_dpkg_that_was_interrupted_is_repaired_first(host: LabHost) -> None:
     assert installed(host)
 
 
+@pytest.mark.exhaustive  # an archive out of reach refuses a run in test_engines too
 def test_an_archive_out_of_reach_refuses_the_run_before_any_change(host: LabHost) -> None:
     host.ssh(REMOVE_PACKAGE, check=True)
     dead = "/etc/apt/apt.conf.d/99dead"
