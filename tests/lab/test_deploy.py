@@ -78,6 +78,7 @@ def test_a_cap_set_by_hand_is_found_by_the_host_tests_and_put_right_by_a_deploy(
     assert host_tests("-k", "capped").exit_code == 0
 
 
+@pytest.mark.exhaustive  # a unit changed by hand is put back in test_drift too
 def test_a_unit_changed_by_hand_is_put_back_and_the_process_with_it(converged: LabHost) -> None:
     converged.ssh("sed -i s/16384/8192/ /etc/systemd/system/vllm.service", check=True)
     converged.ssh("systemctl daemon-reload && systemctl restart vllm.service", check=True)

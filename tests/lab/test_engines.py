@@ -358,6 +358,7 @@ def put_wheels(host: LabHost, project: Path, folder: Path) -> None:
     shutil.rmtree(folder)
 
 
+@pytest.mark.exhaustive  # a controller dies in this stage in test_deploy, a build twice above
 def test_a_build_whose_controller_was_killed_goes_on_and_the_next_run_uses_it(
     host: LabHost, project: Path, tmp_path: Path
 ) -> None:
