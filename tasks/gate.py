@@ -2,7 +2,7 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.host_programs import COMPLETE, ENGINE_FAILURE, program
+from fortyninety.host_programs import COMPLETE, program
 from fortyninety.operations import environment, files, serving
 from fortyninety.plan import SERVICE, SERVICE_UNIT, Plan
 from fortyninety.service_unit import configuration
@@ -16,12 +16,6 @@ def wait(plan: Plan) -> None:
         program(COMPLETE),
         mode="755",
         name="Put the asking program in place",
-    )
-    files.file(
-        plan.paths.engine_failure,
-        program(ENGINE_FAILURE),
-        mode="755",
-        name="Put the program that finds the cause of a failure in place",
     )
     serving.answers(
         program=plan.paths.complete,

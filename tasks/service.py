@@ -2,7 +2,7 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.host_programs import CHECK_COMMAND_LINE, program
+from fortyninety.host_programs import CHECK_COMMAND_LINE, ENGINE_FAILURE, program
 from fortyninety.operations import accounts, command_line, files, systemd
 from fortyninety.plan import SERVICE, SERVICE_UNIT, Plan
 from fortyninety.service_unit import configuration, service_unit
@@ -15,6 +15,13 @@ def start(plan: Plan) -> None:
     accounts.service_user(plan.settings.service_user, name="Create the service's account")
     cell.join(plan)
     check(plan)
+    # Before the unit that runs it as it starts and as it ends.
+    files.file(
+        plan.paths.engine_failure,
+        program(ENGINE_FAILURE),
+        mode="755",
+        name="Put the program that finds the cause of a failure in place",
+    )
     files.file(SERVICE_UNIT, service_unit(plan), name="Write the unit")
     files.link(plan.paths.current_engine, plan.paths.engine, name="Point to the live engine")
     files.link(plan.paths.current_snapshot, plan.paths.snapshot, name="Point to the live snapshot")
