@@ -234,6 +234,8 @@ PLACELESS = (
     "UnicodeDecodeError",
 )
 LIBRARY = "/site-packages/"
+# systemd's number of a start.
+INVOCATION = re.compile(r"[0-9a-f]{32}")
 KILLED_PROCESS = re.compile(r"Killed process (\d+) \((.+?)\).*?anon-rss:(\d+)kB")
 KILLED_IN = re.compile(r"oom-kill:.*task_memcg=([^,]+),task=.*,pid=(\d+)")
 
@@ -541,22 +543,31 @@ def message(found: dict[str, Any]) -> str:
     return text if isinstance(text, str) else ""
 
 
+def written_at(found: dict[str, Any]) -> float:
+    """Return when an entry was written, in seconds since 1970; 0 where it does not say."""
+    microseconds = str(found.get("__REALTIME_TIMESTAMP", ""))
+    return int(microseconds) / 1e6 if microseconds.isdecimal() else 0.0
+
+
 def starts(found: Iterable[dict[str, Any]]) -> list[Start]:
     """Sort entries, the newest first, into the unit's starts, the oldest first."""
     by_invocation: dict[str, Start] = {}
     for each in found:
-        # What systemd itself says of a unit has the start's id under another name.
-        invocation = each.get("INVOCATION_ID") or each.get("_SYSTEMD_INVOCATION_ID")
-        if not isinstance(invocation, str):
+        # What systemd itself says of a unit has the start's id under another name. Any process may
+        # give an entry these names, but not those with an underscore, which journald gives.
+        trusted = each.get("_PID") == "1"
+        invocation = (trusted and each.get("INVOCATION_ID")) or each.get("_SYSTEMD_INVOCATION_ID")
+        if not isinstance(invocation, str) or not INVOCATION.fullmatch(invocation):
             continue
         fields = {
             name: value if isinstance(value := each.get(name), str) else ""
             for name in ("MESSAGE_ID", "EXIT_CODE", "EXIT_STATUS", "UNIT_RESULT")
         }
-        microseconds = str(each.get("__REALTIME_TIMESTAMP", ""))
-        time = int(microseconds) / 1e6 if microseconds.isdigit() else 0.0
+        # The process that could not become the engine says so itself.
+        if not trusted and fields["MESSAGE_ID"] != FAILED_TO_EXECUTE:
+            fields = dict.fromkeys(fields, "")
         start = by_invocation.setdefault(invocation, Start(invocation))
-        start.entries.append(Entry(message(each), time, *fields.values()))
+        start.entries.append(Entry(message(each), written_at(each), *fields.values()))
     for start in by_invocation.values():
         start.entries.reverse()
     return list(reversed(by_invocation.values()))
@@ -567,8 +578,7 @@ def killed_process(start: Start, unit: str) -> str | None:
     first, last = start.entries[0].time - 5, start.ended_at + 5
     killed = None
     for each in journal("_TRANSPORT=kernel"):
-        microseconds = str(each.get("__REALTIME_TIMESTAMP", ""))
-        if not microseconds.isdigit() or not first <= int(microseconds) / 1e6 <= last:
+        if not first <= written_at(each) <= last:
             continue
         text = message(each)
         # The kernel says in whose control group it was just before it says what it killed.

@@ -522,6 +522,20 @@ def test_entries_that_are_not_understood_are_passed_over(host: Host) -> None:
     assert lines_of(host.gate())[0].endswith("ValueError: this one")
 
 
+def test_an_engine_that_writes_entries_in_systemds_name_is_not_believed(host: Host) -> None:
+    """Its own text would come into a command that a person copies, or hide why it ended."""
+    forged = [
+        {**entry, "_PID": "12", "_SYSTEMD_INVOCATION_ID": NOW}
+        for entry in (systemd(STOPPING), systemd(STOPPING, "x; reboot"))
+    ]
+    host.entries = [*forged, *said(*TRACE), *exited()]
+    lines = lines_of(host.gate())
+    assert lines[0].endswith("ValueError: this one")
+    assert (
+        lines[-1] == f"More: journalctl --boot _SYSTEMD_INVOCATION_ID={NOW} + INVOCATION_ID={NOW}"
+    )
+
+
 def test_without_the_program_that_finds_the_cause_the_journal_is_pointed_to(host: Host) -> None:
     (host.directory / "engine-failure").unlink()
     first, second = lines_of(host.gate())
