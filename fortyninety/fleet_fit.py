@@ -94,13 +94,14 @@ def _answer(
     if options["enforce_eager"]:
         flags = replace(flags, enforce_eager=True)
     own = None if settings.tensor_parallel_size == "all" else settings.tensor_parallel_size
-    shape = make_shape(
-        boxes, options["tensor_parallel_size"] or own, options["pipeline_parallel_size"]
-    )
+    asked = options["tensor_parallel_size"]
+    shape = make_shape(boxes, own if asked is None else asked, options["pipeline_parallel_size"])
     weights = checkpoint_sizes(
         settings.model_repository, settings.model_revision, settings.hub_endpoint
     )
-    release = options["engine"] or load_engine_card(settings.engine).version
+    release = options["engine"]
+    if release is None:
+        release = load_engine_card(settings.engine).version
     answer = estimate(weights, shape, release, flags)
     return HostFit(host.name, answer, alternatives(answer, known_checkpoints()), remarks)
 

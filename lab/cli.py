@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 def _plain_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Show a LabError as its message and end with 1; a defect still shows its traceback."""
+    """Show a LabError as its message and end with 1; a defect ends as every command's does."""
 
     @wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:

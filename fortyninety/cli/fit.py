@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -44,6 +45,10 @@ class Answer:
         values = fit_values(self.fit, self.alternatives)
         return {"host": self.name, **values, "remarks": list(self.remarks)} if self.name else values
 
+
+# Of what reaches an address of the hub: nothing that ends a path or a line.
+REPOSITORY_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*")
+REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 
 RELEASES_WITH_CARD = f"Releases with a card: {', '.join(known_releases())}."
 
@@ -111,23 +116,25 @@ def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options:
 
 
 def _question(options: dict[str, Any]) -> Answer:
-    profile = PROFILES[options["profile"] or default_setting("profile")]
+    profile = PROFILES[_given(options["profile"], default_setting("profile"))]
     shape = make_shape(
         parse_cards(options["cards"]),
         options["tensor_parallel_size"],
         options["pipeline_parallel_size"],
     )
-    engine = options["engine"] or default_setting("engine")
+    engine = _given(options["engine"], default_setting("engine"))
     if engine in known_releases() and load_engine_card(engine).device == "cpu":
         raise FitError(f"engine {engine} serves without cards; expected a release for GPUs")
     flags = Flags(
         max_model_len=_given(options["max_model_len"], profile.max_model_len),
         max_num_seqs=_given(options["max_num_seqs"], profile.max_num_seqs),
-        kv_cache_dtype=options["kv_cache_dtype"] or default_setting("kv_cache_dtype"),
+        kv_cache_dtype=_given(options["kv_cache_dtype"], default_setting("kv_cache_dtype")),
         gpu_memory_utilization=_given(
             options["gpu_memory_utilization"], default_setting("gpu_memory_utilization")
         ),
-        max_num_batched_tokens=options["max_num_batched_tokens"] or profile.max_num_batched_tokens,
+        max_num_batched_tokens=_given(
+            options["max_num_batched_tokens"], profile.max_num_batched_tokens
+        ),
         enforce_eager=options["enforce_eager"],
     )
     answer = estimate(_model(options["model"], options["revision"]), shape, engine, flags)
@@ -142,13 +149,16 @@ def _model(model: str | None, revision: str | None) -> Weights:
     """A folder where there is one of that name, else a repository: recorded here, or on the hub."""
     if model is None:
         model = default_setting("model_repository")
-        revision = revision or default_setting("model_revision")
-    if Path(model).is_dir():
+        revision = _given(revision, default_setting("model_revision"))
+    # An empty name would be the folder that this runs in.
+    if model and Path(model).is_dir():
         return folder_weights(Path(model))
-    if model.count("/") != 1 or model.startswith((".", "/", "~")):
+    if REPOSITORY_NAME.fullmatch(model) is None:
         raise FitError(f"model is {model!r}; expected a folder or organisation/name")
+    if revision is not None and REVISION.fullmatch(revision) is None:
+        raise FitError(f"revision is {revision!r}; expected a commit, a branch or a tag")
     known = known_weights(model, revision)
-    return known or hub_checkpoint(model, revision or "main").weights
+    return known or hub_checkpoint(model, _given(revision, "main")).weights
 
 
 def _print(answers: Iterable[Answer], as_json: bool, *, fleet: bool) -> None:

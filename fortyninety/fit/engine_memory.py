@@ -97,7 +97,7 @@ def engine_memory(
 
     Raises FitError for a release before 0.6 or of no readable number.
     """
-    match = re.match(r"(\d+)\.(\d+)", release)
+    match = re.fullmatch(r"([0-9]{1,4})\.([0-9]{1,4})[A-Za-z0-9.+-]{0,40}", release)
     if match is None or (int(match[1]), int(match[2])) < (0, 6):
         raise FitError(f"engine is {release!r}; expected a vLLM release of 0.6 or later")
     version = (int(match[1]), int(match[2]))

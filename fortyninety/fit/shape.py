@@ -84,8 +84,13 @@ def make_shape(
     if wrong:
         raise ShapeError("; ".join(wrong))
     per_box = len(boxes[0].cards)
-    pipeline = pipeline_parallel or (len(boxes) if len(boxes) > 1 else 1)
-    tensor = tensor_parallel or max(1, per_box * len(boxes) // pipeline)
+    for name, size in (("tensor", tensor_parallel), ("pipeline", pipeline_parallel)):
+        if size is not None and size < 1:
+            raise ShapeError(f"{name}_parallel_size is {size}; expected at least 1")
+    pipeline = len(boxes) if pipeline_parallel is None else pipeline_parallel
+    tensor = tensor_parallel
+    if tensor is None:
+        tensor = max(1, per_box * len(boxes) // pipeline)
     if tensor > per_box:
         raise ShapeError(
             f"tensor_parallel_size is {tensor}; expected at most the {per_box} cards of a box "
@@ -138,12 +143,12 @@ def parse_cards(text: str) -> tuple[Box, ...]:
     """
     boxes = []
     for part in text.split(","):
-        match = re.fullmatch(r"(?:(\d+)x)?(\d+)", part.strip())
+        match = re.fullmatch(r"(?:([0-9]{1,9})x)?([0-9]{1,9})", part.strip())
         if match is None:
             raise ShapeError(
                 f"cards is {text!r}; expected COUNTxMIB such as 2x24564, and a comma between boxes"
             )
-        count, memory = int(match[1] or 1), int(match[2])
+        count, memory = int(match[1] or "1"), int(match[2])
         if not 1 <= count <= 16:
             raise ShapeError(f"a box with {count} cards in {text!r}; expected 1 to 16")
         if not 1024 <= memory <= 1 << 20:

@@ -1,0 +1,68 @@
+"""How every command ends: with an exit code of its own for a defect, and never with a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from typing import Any
+
+import click
+
+# A defect of this project's own. Source: EX_SOFTWARE of sysexits.h. Never 1, which is an answer:
+# "does not fit", "wrong", "did not go back".
+DEFECT = 70
+# As a shell says of a process that SIGINT (2) or SIGPIPE (13) ended: 128 and the signal.
+INTERRUPTED = 130
+NOBODY_READS = 141
+
+TRACEBACK_VARIABLE = "FORTYNINETY_TRACEBACK"
+
+
+class EndingGroup(click.Group):
+    """A group whose commands end with DEFECT, INTERRUPTED or NOBODY_READS where none answered."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what it does not answer itself becomes an exit code and one line."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except (click.Abort, KeyboardInterrupt, EOFError):
+            click.echo("Interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # Nor may the interpreter try again as it ends.
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+            ctx.exit(NOBODY_READS)
+        except Exception as error:
+            click.echo(_said(ctx, error), err=True)
+            ctx.exit(DEFECT)
+
+
+def _said(ctx: click.Context, error: Exception) -> str:
+    """One line that says whose fault it is, and where all of it is to be read."""
+    name = " ".join(filter(None, (ctx.info_name, ctx.invoked_subcommand)))
+    whole = "".join(traceback.format_exception(error))
+    if os.environ.get(TRACEBACK_VARIABLE):
+        click.echo(whole, err=True)
+        where = "all of it is above"
+    else:
+        where = _kept(whole)
+    # An exception's repr() escapes what a terminal would obey.
+    return (
+        f"Error: a defect of fortyninety itself ended `{name}`, and it answered nothing "
+        f"({repr(error)[:300]}); {where}. Please report it"
+    )
+
+
+def _kept(whole: str) -> str:
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="fortyninety-", suffix=".traceback", delete=False
+        ) as file:
+            file.write(whole)
+    except (OSError, ValueError):
+        return f"to see all of it: {TRACEBACK_VARIABLE}=1"
+    return f"all of it is in {file.name}"
