@@ -136,7 +136,7 @@ class Exchange:
         self.files: dict[str, SnapshotFile] = {}
         self._peers = peers
         self._report = report
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
         self._index_lock = threading.Lock()
         self._parts: list[list[SnapshotFile]] = []
         self._distribution: Distribution | None = None
@@ -144,7 +144,8 @@ class Exchange:
         self._settled: dict[str, Settled] = {}
         self._whole: dict[str, Member] = {}
         self._verified: dict[str, set[str]] = {}
-        self._waiting: set[str] = set()
+        # Who waits for an order, each by an event of its own: what concerns one wakes no other.
+        self._waiting: dict[str, threading.Event] = {}
         self._expected: set[str] = set()
         self._expected_until: float | None = None
         self._orders: dict[str, Transfer | Exhausted] = {}
@@ -154,7 +155,7 @@ class Exchange:
 
     def add_giver(self, member: Member, settled: Settled) -> None:
         """A member that has the snapshot whole already, and gives."""
-        with self._changed:
+        with self._lock:
             self._members[member.name] = member
             self._settled[member.name] = settled
             self._whole[member.name] = member
@@ -168,7 +169,7 @@ class Exchange:
         hold what would leave the hub once more. One that does not come is waited for APPEARANCE
         seconds.
         """
-        with self._changed:
+        with self._lock:
             if self._peers:
                 self._expected = set(names) - self._receiving
 
@@ -179,7 +180,7 @@ class Exchange:
         where the member cannot go on, and Exhausted where nobody can give it what it lacks.
         """
         name = member.name
-        with self._changed:
+        with self._lock:
             self._receiving.add(name)
             self._expected.discard(name)
             self._settled[name] = settled
@@ -194,7 +195,7 @@ class Exchange:
         except Exhausted:
             raise  # What it has, it gives.
         except BaseException:
-            with self._changed:
+            with self._lock:
                 if self._distribution is not None:
                     self._distribution.remove(name)
             raise
@@ -218,7 +219,7 @@ class Exchange:
                 or member.step("index", {"source": self.source.request()})["files"]
             )
             self.files = {each["path"]: SnapshotFile(**each) for each in files}
-            with self._changed:
+            with self._lock:
                 self._parts = in_parts(list(self.files.values()))
                 largest = max((sum(each.size for each in part) for part in self._parts), default=0)
                 at_once = 2 if largest < TWO_AT_ONCE_BELOW else 1
@@ -249,7 +250,7 @@ class Exchange:
         }
 
     def _everything(self) -> list[SnapshotFile]:
-        with self._changed:
+        with self._lock:
             return list(self.files.values())
 
     def _record(self, verified: dict[str, str]) -> None:
@@ -263,7 +264,7 @@ class Exchange:
     # --- Who gets what from whom
 
     def _join(self, member: Member, verified: dict[str, str], begun: dict[str, int]) -> None:
-        with self._changed:
+        with self._lock:
             assert self._distribution is not None
             self._record(verified)
             self._verified[member.name] = set(verified)
@@ -285,10 +286,10 @@ class Exchange:
             self._assign()
 
     def _leave(self, name: str) -> None:
-        with self._changed:
+        with self._lock:
             self._receiving.discard(name)
             self._joined.discard(name)
-            self._waiting.discard(name)
+            self._waiting.pop(name, None)
             last = not self._receiving
             self._assign()
         if last:
@@ -311,7 +312,7 @@ class Exchange:
                 if failed.exit_code not in (CUT, WRONG_BYTES, REFUSED):
                     raise
                 self._report(member.name, f"{failed}")
-                with self._changed:
+                with self._lock:
                     assert self._distribution is not None
                     self._distribution.failed(
                         transfer, str(failed), final=failed.exit_code == REFUSED
@@ -319,7 +320,7 @@ class Exchange:
                     self._assign()
                 continue
             seconds = time.monotonic() - began
-            with self._changed:
+            with self._lock:
                 assert self._distribution is not None
                 self._record(answer["verified"])
                 self._distribution.done(transfer)
@@ -329,22 +330,25 @@ class Exchange:
 
     def _numbers(self, transfer: Transfer) -> list[int]:
         """What is fetched at one go: everything where nobody waits for the first part of it."""
-        with self._changed:
+        with self._lock:
             assert self._distribution is not None
             if transfer.sender == HUB and (self._alone() or not self._peers):
                 return sorted(self._distribution.lacks(transfer.receiver))
             return [transfer.part]
 
     def _next(self, name: str) -> Transfer | None:
-        with self._changed:
+        with self._lock:
             assert self._distribution is not None
             if not self._distribution.lacks(name):
                 return None
-            self._waiting.add(name)
+            event = self._waiting[name] = threading.Event()
             self._assign()
-            while name not in self._orders:
-                self._changed.wait(self._patience())
-                self._assign()
+            patience = self._patience()
+        while not event.wait(patience):
+            with self._lock:
+                self._assign()  # Those that were to come did not.
+                patience = self._patience()
+        with self._lock:
             order = self._orders.pop(name)
         if isinstance(order, Exhausted):
             raise order
@@ -354,26 +358,24 @@ class Exchange:
         return len(self._receiving | self._expected) == 1
 
     def _patience(self) -> float | None:
-        """The seconds for which those who are to come are waited for, or None for no longer."""
+        """The seconds for which those who are to come are waited for, or None where all came."""
         if not self._expected or self._expected_until is None:
             return None
-        left = self._expected_until - time.monotonic()
-        if left > 0:
-            return left
-        self._expected.clear()
-        return None
+        return max(0.0, self._expected_until - time.monotonic())
 
     def _assign(self) -> None:
         """Give those who wait what they can do now. Called with the lock held."""
         # Not before all of them said what they have: nothing is fetched that one of them can give.
         if self._distribution is None or self._receiving - self._joined:
             return
-        if self._expected and self._patience() is not None:
+        if self._patience() == 0:
+            self._expected.clear()
+        if self._expected:
             return
         orders = self._distribution.assign(self._waiting)
-        self._waiting -= set(orders)
         self._orders.update(orders)
-        self._changed.notify_all()
+        for name in orders:
+            self._waiting.pop(name).set()
 
     # --- Serving
 
@@ -403,7 +405,7 @@ class Exchange:
             except StepFailed as failed:
                 self._report(member.name, f"it cannot hand on: {failed}")
 
-        with self._changed:
+        with self._lock:
             if not self._peers or self._alone():
                 return
             self._members[member.name] = member
@@ -412,7 +414,7 @@ class Exchange:
             thread.start()
 
     def _serve(self, giver: Member, allow: list[str]) -> None:
-        with self._changed:
+        with self._lock:
             lock = self._serving.locks.setdefault(giver.name, threading.Lock())
         with lock:
             if giver.name in self._serving.members:
@@ -429,7 +431,7 @@ class Exchange:
                     "whole": giver.name in self._whole,
                 },
             )
-            with self._changed:
+            with self._lock:
                 if not self._serving.members:
                     threading.Thread(target=self._renew, args=(self._serving,), daemon=True).start()
                 self._serving.members[giver.name] = giver
@@ -446,7 +448,7 @@ class Exchange:
     def _stop_serving(self) -> None:
         for thread in list(self._serving.starting):
             thread.join()
-        with self._changed:
+        with self._lock:
             serving, self._serving = self._serving, _Serving()
         serving.stop.set()
 
