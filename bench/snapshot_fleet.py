@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.alone import refuse_a_lab_that_is_up
-from fortyninety.host_programs import SNAPSHOT, program
+from fortyninety.host_programs import SNAPSHOT, run_from_input
 from lab import hosts, links, synthetic_model
 from lab.errors import LabError
 from lab.hosts import LabHost
@@ -184,10 +184,11 @@ def _verify(host: LabHost, root: Path) -> dict[str, Any]:
     folder = f"{MODELS}/{synthetic_model.REPOSITORY.partition('/')[2]}/{commit}"
     size = sum(path.stat().st_size for path in (root / synthetic_model.REPOSITORY).iterdir())
     sums = f"cd {folder} && ls | xargs -P $(nproc) -n 1 sha256sum > /dev/null"
+    command, program = run_from_input(SNAPSHOT, "verify", folder)
     ours, theirs = [], []
     for _ in range(VERIFY_RUNS):
         theirs.append(_timed(host, sums))
-        ours.append(_timed(host, f"python3 - verify {folder} > /dev/null", program(SNAPSHOT)))
+        ours.append(_timed(host, f"{command} > /dev/null", program))
     return {
         "gigabytes_per_second": round(size / 1e9 / min(ours), 2),
         "sha256sum_gigabytes_per_second": round(size / 1e9 / min(theirs), 2),

@@ -1,19 +1,70 @@
-"""The programs that a deploy puts onto the host: single files of `fortyninety/host/`."""
+"""Read the programs that run on hosts: files of `fortyninety/host/`, archives of its packages."""
 
 from __future__ import annotations
 
+import base64
+import io
+import shlex
+import zipfile
+from functools import cache
 from pathlib import Path
 
 BUILD_ENVIRONMENT = "build_environment.py"
 TRY_ENGINE = "try_engine.py"
 CHECK_COMMAND_LINE = "check_command_line.py"
 ROLL_BACK = "roll_back.py"
-SNAPSHOT = "snapshot.py"
+SNAPSHOT = "snapshot"
 COMPLETE = "complete.py"
 ENGINE_FAILURE = "engine_failure.py"
 CELL_MEMBER = "cell_member.py"
 
+_CHECKOUT = Path(__file__).resolve().parent.parent
+# What packages of `fortyninety/host/` import from outside of themselves.
+_SHARED = ("fortyninety/__init__.py", "fortyninety/host/checkpoint_files.py")
+# Run an archive that comes in base64 on standard input, and leave nothing: it is a file without a
+# name in memory, so that it also runs where no folder can be written to or executed from.
+_FROM_INPUT = (
+    "import base64, os, sys; "
+    "archive = os.memfd_create('archive', 0); "
+    "os.write(archive, base64.b64decode(sys.stdin.read())); "
+    "os.execv(sys.executable, [sys.executable, f'/proc/self/fd/{archive}', *sys.argv[1:]])"
+)
+
 
 def program(file_name: str) -> str:
-    """The text of a program of `fortyninety/host/`."""
-    return (Path(__file__).parent / "host" / file_name).read_text()
+    """Return the text of a program of `fortyninety/host/` that is one file."""
+    return (_CHECKOUT / "fortyninety" / "host" / file_name).read_text()
+
+
+@cache
+def archive(package: str) -> bytes:
+    """Return a package of `fortyninety/host/` as one file that python3 runs.
+
+    The same bytes on every machine: without times, owners and compression.
+    """
+    folder = f"fortyninety/host/{package}"
+    sources = sorted(path.name for path in (_CHECKOUT / folder).glob("*.py"))
+    names = [*_SHARED, *(f"{folder}/{name}" for name in sources)]
+    start = (
+        f"import sys\n\nfrom {folder.replace('/', '.')}.__main__ import main\n\nsys.exit(main())\n"
+    )
+    members = {name: (_CHECKOUT / name).read_bytes() for name in names}
+    # It has none in the checkout; in an archive a folder is a package only with one.
+    members["fortyninety/host/__init__.py"] = b""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        for name, content in {"__main__.py": start.encode(), **members}.items():
+            entry = zipfile.ZipInfo(name)
+            entry.create_system = 3
+            entry.external_attr = 0o100644 << 16
+            packed.writestr(entry, content)
+    return b"#!/usr/bin/env python3\n" + buffer.getvalue()
+
+
+def run_from_input(package: str, *arguments: str) -> tuple[str, str]:
+    """Return a shell command that runs a package's archive, and what it wants on standard input.
+
+    Nothing is left on the host, whatever ends it.
+    """
+    command = ["python3", "-c", _FROM_INPUT, *arguments]
+    return shlex.join(command), base64.b64encode(archive(package)).decode()

@@ -15,7 +15,7 @@ import requests
 
 from fortyninety.facts.survey import HostState
 from fortyninety.fit.reader import PUBLIC_HUB
-from fortyninety.host.snapshot import FREE_MARGIN
+from fortyninety.host.snapshot.present import FREE_MARGIN
 from fortyninety.problems import Problem
 from fortyninety.settings import Settings
 

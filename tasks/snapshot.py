@@ -2,7 +2,7 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.host_programs import SNAPSHOT, program
+from fortyninety.host_programs import SNAPSHOT, archive
 from fortyninety.operations import apt, files, snapshot
 from fortyninety.plan import Plan
 
@@ -18,7 +18,7 @@ def publish(plan: Plan) -> None:
         )
     files.file(
         plan.paths.snapshot_program,
-        program(SNAPSHOT),
+        archive(SNAPSHOT),
         mode="755",
         name="Put the fetching program in place",
     )

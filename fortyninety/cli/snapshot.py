@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fortyninety.engine_card import load_engine_card
-from fortyninety.host_programs import SNAPSHOT, program
+from fortyninety.host_programs import SNAPSHOT, run_from_input
 from fortyninety.plan import plan_paths
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def _verify(host: Host, settings: Settings) -> Verdict:
     folder = plan_paths(settings, load_engine_card(settings.engine)).snapshot
     try:
         # By this project's own program, whatever an older deploy may have left on the host.
-        output = shell(host, f"python3 - verify {folder}", _stdin=program(SNAPSHOT))
+        command, archive = run_from_input(SNAPSHOT, "verify", folder)
+        output = shell(host, command, _stdin=archive)
     except HostLost as lost:
         return Verdict(host.name, folder, whole=False, wrong=[str(lost)])
     if not output.stdout_lines:

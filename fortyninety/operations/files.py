@@ -19,7 +19,7 @@ from fortyninety.operations.differences import differs
 def file(
     state: HostState,
     path: str,
-    content: str,
+    content: str | bytes,
     *,
     mode: str = "644",
     owner: str = "root",
@@ -42,14 +42,14 @@ def file(
 def file_commands(
     state: HostState,
     path: str,
-    content: str,
+    content: str | bytes,
     *,
     mode: str = "644",
     owner: str = "root",
     group: str = "root",
 ) -> Iterator[Command]:
     """What makes a file of exactly `content`; nothing where it is there."""
-    data = content.encode()
+    data = content.encode() if isinstance(content, str) else content
     digest = hashlib.sha256(data).hexdigest()
     now = state.files.get(path)
     if (

@@ -5,11 +5,14 @@ Only systemd is missing here, which on a host starts the daemon and ends it.
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,11 +22,15 @@ from typing import Any
 
 import pytest
 
-from fortyninety.host.snapshot import daemon_configuration
+from fortyninety.host.snapshot.serve import daemon_configuration
+from fortyninety.host_programs import SNAPSHOT, archive
 from fortyninety.snapshot_exchange import Exchange, Settled, Source, StepFailed
 from tests.unit.serving_hub import REPOSITORY, Hub
 
-PROGRAM = Path(__file__).resolve().parents[2] / "fortyninety" / "host" / "snapshot.py"
+# As a deploy puts it onto a host.
+PROGRAM = Path(tempfile.mkdtemp(prefix="fortyninety-program-")) / "snapshot"
+PROGRAM.write_bytes(archive(SNAPSHOT))
+atexit.register(shutil.rmtree, PROGRAM.parent)
 PEER_PORT = 18873
 
 
