@@ -1,6 +1,16 @@
 """Fixtures that several unit tests share."""
 
-from tests.unit.serving_hub import hub, root, serve_hub
+from tests.unit.serving_hub import https_hub, hub, root, serve_hub
+from tests.unit.serving_tls import certificate, strangers, trusted
 from tests.unit.snapshot_members import members
 
-__all__ = ["hub", "members", "root", "serve_hub"]
+__all__ = [
+    "certificate",
+    "https_hub",
+    "hub",
+    "members",
+    "root",
+    "serve_hub",
+    "strangers",
+    "trusted",
+]

@@ -13,6 +13,7 @@ from lab.hub.access_log import AccessLog
 from lab.hub.faults import Faults
 from lab.hub.repository import head_commit
 from lab.hub.server import HubServer
+from tests.unit.serving_tls import with_tls
 
 REPOSITORY = "organisation/model"
 SHARD = "model-00001-of-00002.safetensors"
@@ -33,11 +34,12 @@ class Hub:
     log: Path
     faults: Faults = field(default_factory=Faults)
     busy: Callable[[], bool] = lambda: False
+    scheme: str = "http"
 
     @property
     def endpoint(self) -> str:
         """What the client calls it."""
-        return f"http://{self.address[0]}:{self.address[1]}"
+        return f"{self.scheme}://{self.address[0]}:{self.address[1]}"
 
     @property
     def commit(self) -> str:
@@ -78,17 +80,27 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serve_hub(root: Path, tmp_path: Path) -> Iterator[ServeHub]:
-    """Start hubs over the folder, at a speed if one is given; stop them all in the end."""
+    """Start hubs over the folder, at a speed if one is given; stop them all in the end.
+
+    With a certificate over https.
+    """
     running: list[tuple[HubServer, threading.Thread]] = []
 
-    def serve(bytes_per_second: int | None = None, *, port: int = 0) -> Hub:
+    def serve(
+        bytes_per_second: int | None = None, *, port: int = 0, certificate: Path | None = None
+    ) -> Hub:
         log = tmp_path / f"access-{len(running)}.log"
         faults = Faults()
         server = HubServer(("127.0.0.1", port), root, AccessLog(log), bytes_per_second, faults)
+        scheme = "http"
+        if certificate is not None:
+            with_tls(server, certificate)
+            scheme = "https"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         running.append((server, thread))
-        return Hub(root, ("127.0.0.1", server.server_port), log, faults, lambda: server.busy)
+        address = ("127.0.0.1", server.server_port)
+        return Hub(root, address, log, faults, lambda: server.busy, scheme)
 
     yield serve
     for server, thread in running:
@@ -101,3 +113,9 @@ def serve_hub(root: Path, tmp_path: Path) -> Iterator[ServeHub]:
 def hub(serve_hub: ServeHub) -> Hub:
     """A hub without a limit on its speed."""
     return serve_hub()
+
+
+@pytest.fixture
+def https_hub(serve_hub: ServeHub, trusted: Path) -> Hub:
+    """A hub over https, whose certificate this machine trusts."""
+    return serve_hub(certificate=trusted)
