@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from pyinfra.api.facts import get_fact
 from pyinfra.api.host import Host
 
+from fortyninety.deadlines import SURVEY
 from fortyninety.facts.survey import HostState, Survey, SurveyRequest
 
 # Seconds for which an unchanged host's reading is believed.
@@ -32,7 +33,11 @@ _readings: WeakKeyDictionary[Host, _Reading] = WeakKeyDictionary()
 def read_state(host: Host, request: SurveyRequest) -> HostState:
     """Read `host` now and remember it, together with what to look at the next time."""
     state: HostState = get_fact(
-        host.state, host, Survey, kwargs={"request": request}, apply_failed_hosts=False
+        host.state,
+        host,
+        Survey,
+        kwargs={"request": request, "_timeout": SURVEY},
+        apply_failed_hosts=False,
     )
     _readings[host] = _Reading(request, state, time.monotonic())
     return state

@@ -27,6 +27,7 @@ from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 from pyinfra_cli.exceptions import CliError
 from pyinfra_cli.util import load_deploy_file
 
+from fortyninety.connection import HostLost, bounded
 from fortyninety.inventory_hosts import ConnectedHosts, InventoryUnusable, connect_hosts
 from fortyninety.operations.differences import reasons_of
 from fortyninety.problems import Problem
@@ -167,12 +168,13 @@ def _root_problem(host: Host) -> Problem | None:
     if data.get("_sudo_password") or data.get("_su_user"):
         return None
     try:
-        succeeded, output = host.run_shell_command(f"sh -c {shlex.quote(ROOT_PROBE)}")
-    except (PyinfraError, OSError, EOFError) as error:
-        return Problem(host.name, "connection", f"lost: {error}", "an answer")
+        succeeded, output = bounded(host).ask(f"sh -c {shlex.quote(ROOT_PROBE)}")
+    except HostLost as lost:
+        return Problem(host.name, "connection", f"lost: {lost}", "an answer")
     if not output.stdout_lines and succeeded:
         return None
-    user, *said = [*output.stdout_lines, ""]
+    lines: list[str] = [*output.stdout_lines, ""]
+    user, *said = lines
     if succeeded and data.get("_sudo"):
         return None
     if not data.get("_sudo"):

@@ -18,6 +18,7 @@ from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 
 from fortyninety.current_state import forget_state
+from fortyninety.deadlines import SNAPSHOT
 from fortyninety.handing_on import Exhausted
 from fortyninety.host_shell import HostLost, shell
 from fortyninety.hub import token_of
@@ -50,7 +51,10 @@ class HostMember:
         """
         try:
             output = shell(
-                self.host, f"{self._command} {command}; echo $?", _stdin=json.dumps(request)
+                self.host,
+                f"{self._command} {command}; echo $?",
+                timeout=SNAPSHOT,
+                _stdin=json.dumps(request),
             )
         except HostLost as lost:
             raise StepFailed(LOCAL, str(lost)) from lost

@@ -18,6 +18,7 @@ from pyinfra.context import ctx_state
 from pyinfra_cli.exceptions import CliError
 from pyinfra_cli.inventory import make_inventory
 
+from fortyninety.connection import bounded
 from fortyninety.inventory_limit import MatchesNothing, limited
 from fortyninety.problems import Problem
 from fortyninety.settings import Settings, parse_settings
@@ -83,6 +84,8 @@ def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
             connected.problems += parsed
         else:
             connected.settings[host] = parsed
+    for host in everyone:
+        bounded(host)
     # pyinfra gives up where no host is left; each is a problem of its own below.
     with suppress(PyinfraError):
         connect_all(state)

@@ -19,9 +19,11 @@ from pyinfra.context import ctx_config, ctx_host, ctx_state
 from fortyninety.advisories import advisory_line
 from fortyninety.cell import Membership, cell_problems, membership
 from fortyninety.checkpoint_sizes import checkpoint_sizes, known_checkpoints
+from fortyninety.connection import bounded
 from fortyninety.current_state import current_state, read_state
+from fortyninety.deadlines import COMMAND
 from fortyninety.engine_card import load_engine_card
-from fortyninety.facts.archives import UnreachableArchives
+from fortyninety.facts.archives import RETRIES, TIMEOUT, UnreachableArchives
 from fortyninety.facts.survey import HostState
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
@@ -72,6 +74,8 @@ def current_states(state: State, hosts: Iterable[Host]) -> dict[Host, HostState]
 def _plan_every_host(state: State) -> dict[Host, Plan]:
     wanted = [host for host in state.inventory if state.is_host_in_limit(host)]
     active = set(state.inventory.get_active_hosts())
+    for host in active:
+        bounded(host)
     problems = [_unreachable(host) for host in wanted if host not in active]
     settings: dict[Host, Settings] = {}
     for host in wanted:
@@ -252,7 +256,10 @@ def _archive_problems(
             state,
             host,
             UnreachableArchives,
-            kwargs={"archives": needed[host]},
+            kwargs={
+                "archives": needed[host],
+                "_timeout": COMMAND + len(needed[host]) * TIMEOUT * (RETRIES + 1),
+            },
             apply_failed_hosts=False,
         )
         return found

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from fortyninety.deadlines import DIAGNOSIS, UNIT
 from fortyninety.host_programs import ROLL_BACK, program
 from fortyninety.plan import SERVICE_UNIT
 
@@ -97,7 +98,12 @@ def _roll_back(host: Host, settings: Settings, engine: str | None) -> dict[str, 
     ]
     try:
         # By this project's own program, whatever an older deploy may have left on the host.
-        output = shell(host, f"python3 - {shlex.join(options)}", _stdin=program(ROLL_BACK))
+        output = shell(
+            host,
+            f"python3 - {shlex.join(options)}",
+            timeout=settings.ready_timeout + UNIT + DIAGNOSIS,
+            _stdin=program(ROLL_BACK),
+        )
     except HostLost as lost:
         return {"error": str(lost), "changed": None}
     if not output.stdout_lines:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fortyninety import deadlines
 from fortyninety.engine_card import load_engine_card
 from fortyninety.host_programs import SNAPSHOT, run_from_input
 from fortyninety.plan import plan_paths
@@ -86,7 +87,7 @@ def _verify(host: Host, settings: Settings) -> Verdict:
     try:
         # By this project's own program, whatever an older deploy may have left on the host.
         command, archive = run_from_input(SNAPSHOT, "verify", folder)
-        output = shell(host, command, _stdin=archive)
+        output = shell(host, command, timeout=deadlines.SNAPSHOT, _stdin=archive)
     except HostLost as lost:
         return Verdict(host.name, folder, whole=False, wrong=[str(lost)])
     if not output.stdout_lines:

@@ -16,6 +16,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from fortyninety.apt_messages import announced_room, lock_refused, reasons, remedy, warnings
+from fortyninety.deadlines import APT
 from fortyninety.facts.survey import HostState
 from fortyninety.host_shell import HostLost, attempt
 from fortyninety.operations.apt_lock import wait_for_lock
@@ -162,7 +163,10 @@ def _once_free(host: Host, command: str, doing: str, timeout: int) -> tuple[bool
                 say_failed(host, f"{doing}: {in_use}")
                 return None
             succeeded, result = attempt(
-                host, f"{{ {command}; }} </dev/null", print_output=host.state.print_output
+                host,
+                f"{{ {command}; }} </dev/null",
+                timeout=APT,
+                print_output=host.state.print_output,
             )
             output = f"{result.stdout}\n{result.stderr}"
             if succeeded or not lock_refused(output) or time.monotonic() >= deadline:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from pyinfra import host
 
+from fortyninety.deadlines import UNIT
 from fortyninety.facts.survey import HostState
-from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
 
 
@@ -46,9 +47,10 @@ def left(state: HostState, unit_name: str, files: Sequence[str]) -> Iterator[Com
         return
     differs("rules or files of a cell are here; expected none")
     quoted = shlex.quote(unit_name)
-    yield (
+    yield within(
+        UNIT,
         f"{{ systemctl disable --now --quiet {quoted} || true; }} && rm -f {shlex.join(files)} && "
         "systemctl daemon-reload && "
         "{ ! nft list table inet fortyninety_cell >/dev/null 2>&1 || "
-        "nft delete table inet fortyninety_cell; }"
+        "nft delete table inet fortyninety_cell; }",
     )

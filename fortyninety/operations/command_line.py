@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 
 from pyinfra import host
 
+from fortyninety.deadlines import PARSER
 from fortyninety.engine_card import EngineCard
 from fortyninety.facts.survey import HostState
-from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import only_asks
 
 
@@ -48,4 +49,7 @@ def accepted(
         *("--", *arguments),
     ]
     refused = f"engine {card.release} refuses its command line; what serves is untouched"
-    yield f"cd / && {shlex.join(command)} || {{ echo {shlex.quote(refused)} >&2; exit 1; }}"
+    yield within(
+        PARSER,
+        f"cd / && {shlex.join(command)} || {{ echo {shlex.quote(refused)} >&2; exit 1; }}",
+    )

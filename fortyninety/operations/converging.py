@@ -49,6 +49,11 @@ def converging(
     return operation()(converge)
 
 
+def within(seconds: int, command: str) -> StringCommand:
+    """A command that may take longer than most: so many seconds (`fortyninety.deadlines`)."""
+    return StringCommand(command.strip(), _timeout=seconds)
+
+
 def failing(message: str) -> FunctionCommand:
     """A command that fails this host alone, with one line and no traceback.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from pyinfra import host
 
+from fortyninety.deadlines import UNIT
 from fortyninety.driver_packages import held_headers
 from fortyninety.driver_pins import DriverPins
 from fortyninety.facts.survey import HostState
@@ -17,7 +18,7 @@ from fortyninety.operations.apt import (
     apt_command,
     transaction,
 )
-from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
 from fortyninety.operations.files import file_commands
 from fortyninety.templates import render
@@ -81,7 +82,7 @@ def prepared(
         lock_timeout,
     )
     if state.unit(service, "ActiveState") in ("active", "activating", "reloading"):
-        yield f"systemctl stop {shlex.quote(service)}"
+        yield within(UNIT, f"systemctl stop {shlex.quote(service)}")
 
 
 @converging

@@ -10,9 +10,10 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.api.command import FileUploadCommand
 
+from fortyninety.deadlines import ENVIRONMENT, REMOVAL, TOOLS
 from fortyninety.engine_card import EngineCard
 from fortyninety.facts.survey import HostState
-from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
 from fortyninety.plan import PackageSource, complete_marker
 
@@ -35,10 +36,11 @@ def host_tools(
         *(["--find-links", source.wheels] if source.wheels else []),
     ]
     yield from _upload_lock(directory, lock, lock_path)
-    yield (
+    yield within(
+        TOOLS,
         f"rm -rf {shlex.quote(directory)} && python3 -m venv {shlex.quote(directory)} && "
         f"{shlex.quote(directory)}/bin/pip install --quiet --disable-pip-version-check "
-        f"{shlex.join(options)} --no-deps --require-hashes -r {shlex.quote(lock_path)}"
+        f"{shlex.join(options)} --no-deps --require-hashes -r {shlex.quote(lock_path)}",
     )
     yield f"touch {shlex.quote(complete_marker(directory))}"
 
@@ -60,10 +62,11 @@ def interpreter(
     where = f"UV_PYTHON_INSTALL_DIR={shlex.quote(directory)} "
     source = f"UV_PYTHON_INSTALL_MIRROR={shlex.quote(mirror)} " if mirror else ""
     beside = shlex.quote(f"{path}.fortyninety-new")
-    yield (
+    yield within(
+        TOOLS,
         f"{where}{source}{uv} python install --quiet --managed-python --no-bin {python} && "
         f"found=$({where}{uv} python find --managed-python --no-project {python}) && "
-        f'ln -sfn "$found" {beside} && mv -fT {beside} {shlex.quote(path)}'
+        f'ln -sfn "$found" {beside} && mv -fT {beside} {shlex.quote(path)}',
     )
 
 
@@ -101,7 +104,7 @@ def engine(
         *(["--no-index"] if source.no_index else []),
         *(["--wheels", source.wheels] if source.wheels else []),
     ]
-    yield f"python3 {shlex.quote(program)} {shlex.join(options)}"
+    yield within(ENVIRONMENT, f"python3 {shlex.quote(program)} {shlex.join(options)}")
 
 
 @converging
@@ -121,7 +124,7 @@ def pruned(state: HostState, live: str, *, kept: int) -> Iterator[Command]:
     if records:
         yield f"rm -f {shlex.join(records)}"
     for path in surplus:
-        yield f"rm -rf {shlex.quote(path)} {shlex.quote(path)}.lock"
+        yield within(REMOVAL, f"rm -rf {shlex.quote(path)} {shlex.quote(path)}.lock")
 
 
 def too_many(state: HostState, live: str, kept: int) -> tuple[list[str], list[str]]:

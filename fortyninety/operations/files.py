@@ -10,8 +10,9 @@ from io import BytesIO
 from pyinfra import host
 from pyinfra.api.command import FileUploadCommand
 
+from fortyninety.deadlines import INITRAMFS
 from fortyninety.facts.survey import FileState, HostState
-from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
 
 
@@ -36,7 +37,7 @@ def file(
         return
     yield from commands
     if then is not None:
-        yield then
+        yield within(INITRAMFS, then)
 
 
 def file_commands(

@@ -15,11 +15,13 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from fortyninety.connection import bounded
 from fortyninety.current_state import current_state, forget_state
+from fortyninety.deadlines import UNIT
 from fortyninety.driver_in_memory import boot_obstacle, foreign_libraries, lost_cards, why_reboot
 from fortyninety.facts.survey import HostState
 from fortyninety.host_shell import HostLost, attempt
-from fortyninety.operations.converging import Command, converging, failing, say_failed
+from fortyninety.operations.converging import Command, converging, failing, say_failed, within
 from fortyninety.operations.differences import differs
 from fortyninety.plan import SERVICE, installed_driver
 
@@ -68,7 +70,7 @@ def into_driver(
         return
     if state.unit(SERVICE, "ActiveState") in ("active", "activating", "reloading"):
         # In its own time, which is not counted as the reboot's.
-        yield f"systemctl stop {shlex.quote(SERVICE)}"
+        yield within(UNIT, f"systemctl stop {shlex.quote(SERVICE)}")
     yield FunctionCommand(reboot_and_reconnect, (reason,), {"timeout": timeout})
     yield FunctionCommand(_require_driver, (version, state), {})
 
@@ -120,6 +122,8 @@ def _boot_id(host: Host) -> str | None:
             return output.stdout.strip()
     except (PyinfraError, SSHException, OSError, EOFError):
         pass
+    # Nothing more is asked over a connection whose host may be gone, not even to tidy up.
+    bounded(host).close()
     host.disconnect()
     return None
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from pyinfra import host
 
+from fortyninety.deadlines import TOOLS
 from fortyninety.facts.survey import HostState
-from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
 
 
@@ -24,7 +25,7 @@ def trusted(state: HostState, keyring: str, *, address: str, fingerprint: str) -
         host.noop(f"{keyring} holds the key {fingerprint}")
         return
     differs(f"{keyring} holds {' '.join(state.keyring) or 'no key'}; expected {fingerprint} alone")
-    yield fetching(keyring, address, fingerprint)
+    yield within(TOOLS, fetching(keyring, address, fingerprint))
 
 
 def fetching(keyring: str, address: str, fingerprint: str) -> str:

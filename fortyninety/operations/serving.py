@@ -9,10 +9,11 @@ from typing import Any
 from pyinfra import host, logger
 from pyinfra import state as run
 
+from fortyninety.deadlines import COMPLETION, DIAGNOSIS
 from fortyninety.facts.completion import Completion
 from fortyninety.facts.kv_cache import EngineLog, KvCache, read_kv_cache
 from fortyninety.facts.survey import HostState
-from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
 
 
@@ -37,15 +38,18 @@ def answers(
     its card) is said beside the prediction. The failing command's first line is the cause. A
     `headless` member of a cell answers nobody: there the unit must say that its head does."""
     unit = service if headless else None
-    result = host.get_fact(Completion, program=program, port=port, model=model, headless=unit)
+    result = host.get_fact(
+        Completion, program=program, port=port, model=model, headless=unit, _timeout=COMPLETION
+    )
     if result.answer is not None:
         host.noop(f"{model} answered with {result.tokens} tokens")
         return
     differs(f"{model} does not answer on port {port}: {result.error}")
-    yield (
+    yield within(
+        timeout + DIAGNOSIS,
         f"python3 {shlex.quote(program)} --port {port} --model {shlex.quote(model)} "
         f"--wait {timeout} --unit {shlex.quote(service)} --restarts {restarts}"
-        f"{' --headless' if headless else ''}"
+        f"{' --headless' if headless else ''}",
     )
     # Only now, with the command behind us, and not while changes are being detected.
     if run.is_executing:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pyinfra import host
 from pyinfra.api.command import FunctionCommand
 
+from fortyninety.deadlines import REMOVAL, SNAPSHOT
 from fortyninety.facts.survey import HostState
 from fortyninety.fleet_snapshot import supply
-from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
 
 # How a snapshot that is not whole is found.
@@ -46,9 +47,10 @@ def second_copy(
         return
     differs(f"the copy in {second_copy} {_IN_WORDS[state.second_copy]}; expected it whole")
     request = json.dumps({"published": published, "second_copy": second_copy})
-    yield (
+    yield within(
+        SNAPSHOT,
         f"printf %s {shlex.quote(request)} | "
-        f"{shlex.quote(tools)}/bin/python {shlex.quote(program)} copy"
+        f"{shlex.quote(tools)}/bin/python {shlex.quote(program)} copy",
     )
 
 
@@ -68,4 +70,6 @@ def pruned(state: HostState, *, published: str, current: str, keep: int) -> Iter
         host.noop(f"{len(state.commits)} commits, of {keep} that are kept")
         return
     differs(*(f"{folder} is not kept" for folder in [*old, *state.leftovers]))
-    yield f"rm -rf -- {' '.join(shlex.quote(folder) for folder in [*old, *state.leftovers])}"
+    yield within(
+        REMOVAL, f"rm -rf -- {' '.join(shlex.quote(folder) for folder in [*old, *state.leftovers])}"
+    )

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from pyinfra import host
 
+from fortyninety.deadlines import UNIT
 from fortyninety.facts.survey import HostState
-from fortyninety.operations.converging import Command, converging
+from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
 
 
@@ -30,7 +31,7 @@ def unit(
     yield from commands
 
 
-def unit_commands(state: HostState, unit_name: str, *, current: bool) -> list[str]:
+def unit_commands(state: HostState, unit_name: str, *, current: bool) -> list[Command]:
     """What makes a unit enabled and active; empty where it is so.
 
     `current` is False where the unit must be run again although it is active, because its process
@@ -40,7 +41,7 @@ def unit_commands(state: HostState, unit_name: str, *, current: bool) -> list[st
     enabled = state.unit(unit_name, "UnitFileState") == "enabled"
     running = state.unit(unit_name, "ActiveState") == "active" and current and not reload_needed
     quoted = shlex.quote(unit_name)
-    commands = []
+    commands: list[Command] = []
     differs(*_unit_differences(state, unit_name))
     if state.unit(unit_name, "UnitFileState") in ("masked", "masked-runtime"):
         commands.append(
@@ -49,12 +50,13 @@ def unit_commands(state: HostState, unit_name: str, *, current: bool) -> list[st
     if not enabled:
         commands.append(f"systemctl daemon-reload && systemctl enable --quiet {quoted}")
     if not running:
-        commands.append(
+        restart = (
             f"systemctl daemon-reload && {{ systemctl reset-failed {quoted} 2>/dev/null; "
             # What the unit itself says of its failure, and not only where to look.
             f"systemctl restart {quoted} || "
             f"{{ journalctl --unit={quoted} --lines=10 --output=cat >&2; exit 1; }}; }}"
         )
+        commands.append(within(UNIT, restart))
     return commands
 
 

@@ -1,0 +1,253 @@
+"""The connection to a host: every command on it has a deadline, and silence is noticed.
+
+Without either a host that loses its power or its network in the middle of a command is waited for
+until the kernel gives up on the connection, and that is never where nothing is being sent.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any, TypeVar
+
+import gevent
+from paramiko import SSHException, Transport
+from pyinfra.api.exceptions import ConnectError, PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.output import echo
+from pyinfra.connectors.util import CommandOutput, OutputLine
+
+from fortyninety.deadlines import COMMAND
+
+# Seconds between two questions to the SSH server, and for it to answer one of them. A server whose
+# machine is at work answers within a fraction of a second.
+QUESTION_INTERVAL = 10
+SILENCE = 30
+
+# Seconds in which a host must accept a connection and a login. Of the parts pyinfra and paramiko
+# bound TCP to 10 s, the banner and the keys to 15 s, the login to 30 s.
+CONNECT = 60
+
+# Seconds for the server to open a channel; paramiko would wait an hour.
+CHANNEL = 30
+
+# Seconds beyond a command's deadline after which it is given up in whatever it is.
+_GRACE = 5
+
+Done = TypeVar("Done")
+
+
+class HostLost(Exception):
+    """A host could not be asked or did not answer, with the reason in one line."""
+
+
+class _Late(BaseException):
+    """A deadline passed."""
+
+
+class Connection:
+    """What a host of pyinfra has for a connector: the one it had, with deadlines and a watch.
+
+    A command that is not done within its deadline, or whose host falls silent, fails with one line
+    that says so. Whatever else pyinfra asks of a connector is answered by the one it had.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._connector: Any = host.connector
+        self._watch: _Watch | None = None
+        if host.connected:
+            self._begin_watch()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connector, name)
+
+    @property
+    def transport(self) -> Transport | None:
+        """The SSH transport, or None for a connector that is not SSH's or not connected."""
+        client = getattr(self._connector, "client", None)
+        return None if client is None else client.get_transport()
+
+    def connect(self) -> None:
+        """Connect, or connect again. Raises pyinfra's ConnectError."""
+        earlier = getattr(self._connector, "client", None)
+        try:
+            with _within(CONNECT):
+                self._connector.connect()
+        except _Late:
+            raise ConnectError(f"no login within {CONNECT} s") from None
+        finally:
+            if earlier is not None and earlier is not self._connector.client:
+                earlier.close()
+        self._begin_watch()
+
+    def close(self) -> None:
+        """End the connection at once, in the middle of whatever it is used for."""
+        if (transport := self.transport) is not None:
+            transport.close()
+
+    def disconnect(self) -> None:
+        """Disconnect as the connector does."""
+        if self._watch is not None:
+            self._watch.end()
+        disconnect = getattr(self._connector, "disconnect", None)
+        if disconnect is not None:
+            disconnect()
+
+    def ask(
+        self, command: Any, deadline: float | None = None, **arguments: Any
+    ) -> tuple[bool, Any]:
+        """Run a command; whether it succeeded, and pyinfra's output of it.
+
+        `arguments` are the connector's own. Raises HostLost where the connection ends, and where
+        the command is not done within `deadline` seconds (`_timeout` of the arguments, or else
+        COMMAND).
+        """
+        seconds = deadline or arguments.get("_timeout") or COMMAND
+        arguments["_timeout"] = seconds
+        done: tuple[bool, Any] = self._bounded(
+            lambda: self._connector.run_shell_command(command, **arguments), command, seconds
+        )
+        return done
+
+    def run_shell_command(
+        self, command: Any, print_output: bool = False, print_input: bool = False, **arguments: Any
+    ) -> tuple[bool, CommandOutput]:
+        """As `ask`, for pyinfra: a host that is lost is a command that failed, and why it is."""
+        try:
+            return self.ask(
+                command, print_output=print_output, print_input=print_input, **arguments
+            )
+        except HostLost as lost:
+            if print_output:  # Then pyinfra takes everything for printed.
+                echo(f"{self._host.print_prefix}{lost}", err=True)
+            return False, CommandOutput([OutputLine("stderr", str(lost))])
+
+    def put_file(
+        self, filename_or_io: str | IO[Any], remote_filename: str, **arguments: Any
+    ) -> bool:
+        """Upload a file within COMMAND seconds; False, with the reason logged, where it fails."""
+        try:
+            done: bool = self._bounded(
+                lambda: self._connector.put_file(filename_or_io, remote_filename, **arguments),
+                f"an upload of {remote_filename}",
+                arguments.get("_timeout") or COMMAND,
+            )
+        except HostLost as lost:
+            echo(f"{self._host.print_prefix}{lost}", err=True)
+            return False
+        return done
+
+    def _bounded(self, do: Callable[[], Done], command: Any, seconds: float) -> Done:
+        if self._over_ssh and not self._alive:
+            raise HostLost(self._silence or "cannot be reached: there is no connection")
+        try:
+            with _within(seconds + _GRACE):
+                done = do()
+        except (_Late, TimeoutError):
+            if self._silence is not None:
+                raise HostLost(self._silence) from None
+            raise HostLost(
+                f"{_doing(self._host, command)} was not done within {seconds:.0f} s, and may go on "
+                "there. See what keeps the host (`dmesg`, `systemd-cgtop`), then run this again"
+            ) from None
+        except (PyinfraError, SSHException, OSError, EOFError) as error:
+            raise HostLost(self._silence or f"cannot be reached: {error}") from error
+        if self._over_ssh and not self._alive:
+            raise HostLost(
+                self._silence
+                or f"the connection ended during {_doing(self._host, command)}, which may go on "
+                "there. Run this again when the host answers"
+            )
+        return done
+
+    @property
+    def _over_ssh(self) -> bool:
+        return hasattr(self._connector, "client")
+
+    @property
+    def _alive(self) -> bool:
+        transport = self.transport
+        return transport is not None and transport.is_active()
+
+    @property
+    def _silence(self) -> str | None:
+        return None if self._watch is None else self._watch.silence
+
+    def _begin_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
+        if (transport := self.transport) is not None:
+            transport.channel_timeout = CHANNEL  # type: ignore[attr-defined]
+            self._watch = _Watch(transport)
+
+
+class _Watch:
+    """Asks an SSH server again and again whether it is there, and closes the connection if not.
+
+    The question wants an answer, which also travels through jump hosts; the TCP connection may well
+    be acknowledged by one of those, or by the kernel of a machine whose programs stand still.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self.silence: str | None = None
+        self._transport = transport
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def end(self) -> None:
+        """Ask no more."""
+        self._ended.set()
+
+    def _run(self) -> None:
+        while not self._ended.wait(QUESTION_INTERVAL) and self._transport.is_active():
+            began = time.monotonic()
+            if self._answers() or self._ended.is_set():
+                continue
+            silent = time.monotonic() - began
+            self.silence = (
+                f"was silent for {silent:.0f} s: its power, its network or its SSH server is gone. "
+                "What was begun there may go on; when it answers again, run this again"
+            )
+            self._transport.close()
+
+    def _answers(self) -> bool:
+        question = threading.Thread(target=self._ask, daemon=True)
+        question.start()
+        # In small steps: a machine that was suspended, or too busy to listen, has not waited.
+        for _ in range(round(SILENCE * 4)):
+            question.join(0.25)
+            if not question.is_alive():
+                return True
+        return False
+
+    def _ask(self) -> None:
+        # Refused or granted, it is an answer; where the connection ended the transport says so.
+        with suppress(SSHException, OSError, EOFError):
+            self._transport.global_request("keepalive@openssh.com", wait=True)
+
+
+def bounded(host: Host) -> Connection:
+    """The host's connection, with deadlines from now on."""
+    if not isinstance(host.connector, Connection):
+        host.connector = Connection(host)  # type: ignore[assignment]
+    connection: Connection = host.connector  # type: ignore[assignment]
+    return connection
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    with gevent.Timeout(seconds, _Late):
+        yield
+
+
+def _doing(host: Host, command: Any) -> str:
+    """The operation under way, or else the beginning of the command. Never standard input."""
+    operation = host.executing_op_hash or host.current_op_hash
+    if operation is not None:
+        return f"`{', '.join(sorted(host.state.get_op_meta(operation).names))}`"
+    first, _, more = str(command).strip().partition("\n")
+    return f"`{first[:80]}{' ...' if more or len(first) > 80 else ''}`"

@@ -1,0 +1,92 @@
+"""An SSH server that runs what it is told, each connection in a process that a test may stop.
+
+Prints its port, then serves until it is ended. Any user and password are let in.
+Commands find the connection's process in $SERVER.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from typing import IO
+
+import paramiko
+
+
+class Server(paramiko.ServerInterface):
+    """One connection: commands run in a shell here, with the channel for their files."""
+
+    def check_auth_password(self, username: str, password: str) -> int:
+        del username, password
+        return paramiko.AUTH_SUCCESSFUL
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        del kind, chanid
+        return paramiko.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        threading.Thread(target=run, args=(channel, command), daemon=True).start()
+        return True
+
+
+def run(channel: paramiko.Channel, command: bytes) -> None:
+    process = subprocess.Popen(
+        ["sh", "-c", command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        env={**os.environ, "SERVER": str(os.getpid())},
+    )
+    assert process.stdin is not None
+
+    def feed() -> None:
+        while data := channel.recv(65536):
+            process.stdin.write(data)
+        process.stdin.close()
+
+    def pass_on(stream: IO[bytes] | None, send: Callable[[bytes], None]) -> None:
+        assert stream is not None
+        while data := stream.read(65536):
+            send(data)
+
+    threading.Thread(target=feed, daemon=True).start()
+    outputs = [
+        threading.Thread(target=pass_on, args=(process.stdout, channel.sendall)),
+        threading.Thread(target=pass_on, args=(process.stderr, channel.sendall_stderr)),
+    ]
+    for output in outputs:
+        output.start()
+    for output in outputs:
+        output.join()
+    channel.send_exit_status(process.wait())
+    channel.close()
+
+
+def serve(connection: socket.socket, key: paramiko.PKey) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    transport = paramiko.Transport(connection)
+    transport.add_server_key(key)
+    transport.start_server(server=Server())
+    transport.join()
+    os._exit(0)
+
+
+def main() -> None:
+    key = paramiko.ECDSAKey.generate()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        print(listening.getsockname()[1], flush=True)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        while True:
+            connection, _ = listening.accept()
+            if os.fork() == 0:
+                serve(connection, key)
+            connection.close()
+
+
+if __name__ == "__main__":
+    main()
