@@ -15,7 +15,7 @@ from lab.hosts import LabHost
 from tests.lab.breakages import ALONE, BREAKAGES
 from tests.lab.breaking import INVENTORY, break_host, drift, failing_tests, matching, undo
 
-pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
+pytestmark = pytest.mark.lab
 
 # Every deploy restarts the engine after these, minutes of it.
 RESTARTING = {"unit", "drop-in"}

@@ -14,7 +14,7 @@ from lab.hosts import LabHost
 from lab.inventory import inventory
 from tests.lab.deploys import NOT_IN_THE_LAB, host_tests, not_shown_by, write_inventory
 
-pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
+pytestmark = pytest.mark.lab
 
 
 @pytest.fixture

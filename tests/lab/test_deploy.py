@@ -24,7 +24,7 @@ from tests.lab.deploys import (
     write_inventory,
 )
 
-pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
+pytestmark = pytest.mark.lab
 
 
 def answer(host: LabHost) -> str:

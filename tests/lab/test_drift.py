@@ -12,7 +12,7 @@ from lab import stages
 from lab.hosts import LabHost
 from tests.lab.deploys import LAB_INVENTORY, deploy, write_inventory
 
-pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
+pytestmark = pytest.mark.lab
 
 # Everything that a deploy could write to, with the time of each last change, and the boot.
 FINGERPRINT = (
