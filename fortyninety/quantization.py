@@ -15,13 +15,14 @@ METHODS = {"awq_marlin": "awq", "awq": "awq", "gptq_marlin": "gptq", "aqlm": "aq
 
 
 def stored_method(settings: Settings, weights: Weights | FitError) -> str | None:
-    """How the matrices are stored, such as "awq", by the setting or else by the checkpoint.
+    """How the matrices are stored, such as "awq", by the checkpoint or else by the setting.
 
-    None for 16-bit weights, and where the checkpoint is not known and the setting says nothing.
+    None for 16-bit weights, and where the checkpoint is not known and the setting says nothing. The
+    checkpoint comes first: a setting that it contradicts is a problem of its own, and only one.
     """
-    if settings.quantization is not None:
-        return METHODS[settings.quantization]
-    return None if isinstance(weights, FitError) else _own_method(weights)
+    if not isinstance(weights, FitError):
+        return _own_method(weights)
+    return None if settings.quantization is None else METHODS[settings.quantization]
 
 
 def quantization_problems(

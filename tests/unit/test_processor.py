@@ -60,6 +60,13 @@ def test_a_processor_that_has_it_is_taken_and_so_is_the_plain_model_without() ->
     assert found(AVX2, checkpoint(PLAIN), **PLAIN.settings) == []
 
 
+def test_a_setting_that_is_not_the_checkpoints_asks_for_no_kernels() -> None:
+    """It is refused as such, whatever the processor: two reasons for one mistake mislead."""
+    assert found(AVX2, checkpoint(PLAIN), quantization="awq_marlin", kv_cache_dtype="auto") == []
+    unknown = FitError("the hub does not answer")
+    assert len(found(AVX2, unknown, quantization="awq_marlin", kv_cache_dtype="auto")) == 1
+
+
 def test_a_quantized_checkpoint_without_the_setting_is_seen_by_its_own_config() -> None:
     plain = {"quantization": None, "kv_cache_dtype": "auto"}
     (problem,) = found(AVX2, checkpoint(AWQ), **plain)
