@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import shlex
 import sys
 import threading
@@ -18,17 +20,23 @@ from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 
 from fortyninety.current_state import forget_state
-from fortyninety.deadlines import SNAPSHOT
-from fortyninety.handing_on import Exhausted
 from fortyninety.host_shell import HostLost, shell
 from fortyninety.hub import token_of
 from fortyninety.made_once import made_once
+from fortyninety.model.distribution import Exhausted
+from fortyninety.model.exchange import Exchange, Source
+from fortyninety.model.file_list import FileListUnknown, file_list
+from fortyninety.model.steps import Folders, Silent, StepFailed, read_answer
 from fortyninety.plan import Plan
 from fortyninety.run import current_states, plans_of
-from fortyninety.snapshot_exchange import LOCAL, Exchange, Settled, Source, StepFailed
 
-# Seconds between two lines of progress for a host, on a terminal.
+# Seconds between two lines of progress for a host, on a terminal, and for its answer.
 PROGRESS_INTERVAL = 5.0
+PROGRESS_TIMEOUT = 30
+# Seconds that a program has to end by itself when its time is over, and after which a host that has
+# not said so is silent.
+KILL_AFTER = 10
+GRACE = 30
 
 _exchanges: WeakKeyDictionary[State, dict[tuple[object, ...], AsyncResult]] = WeakKeyDictionary()
 
@@ -44,26 +52,23 @@ class HostMember:
             f"{shlex.quote(plan.paths.tools)}/bin/python {shlex.quote(plan.paths.snapshot_program)}"
         )
 
-    def step(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
+    def step(self, command: str, request: dict[str, Any], seconds: float) -> object:
         """Run a step of the program, with its request on standard input: it may hold a secret.
 
+        The host ends it when its time is over; one that does not is silent GRACE seconds later.
         Raises StepFailed, also where the connection is gone.
         """
+        limit = f"timeout --kill-after={KILL_AFTER} {math.ceil(seconds)}"
         try:
             output = shell(
                 self.host,
-                f"{self._command} {command}; echo $?",
-                timeout=SNAPSHOT,
+                f"{limit} {self._command} {command}; echo $?",
+                timeout=math.ceil(seconds) + GRACE,
                 _stdin=json.dumps(request),
             )
         except HostLost as lost:
-            raise StepFailed(LOCAL, str(lost)) from lost
-        *answer, code = output.stdout_lines or [""]
-        if code != "0":
-            said = " ".join(output.stderr.split()) or "the connection ended in the middle"
-            raise StepFailed(int(code) if code.isdigit() else LOCAL, said)
-        found: dict[str, Any] = json.loads(answer[-1])
-        return found
+            raise Silent(str(lost)) from lost
+        return read_answer(output.stdout_lines, output.stderr)
 
 
 def peer_address(host: Host, plan: Plan) -> str:
@@ -78,23 +83,23 @@ def supply(state: State, host: Host) -> bool:
     False, with the reason logged, where it does not get there.
     """
     plan = plans_of(state)[host]
-    exchange, allowed = _exchange(state, plan)
     try:
+        exchange = _exchange(state, plan)
         with _progress(host, plan, exchange):
-            size = exchange.supply(HostMember(host, plan), _settled(plan), allowed)
-    except (StepFailed, Exhausted) as failed:
+            exchange.supply(HostMember(host, plan), _folders(plan))
+    except (StepFailed, Exhausted, FileListUnknown) as failed:
         repository = plan.settings.model_repository
         logger.error(f"{host.print_prefix}{format_text(f'{repository}: {failed}', 'red')}")
         return False
     finally:
         # It was read in the middle, by whoever looked for hosts that have the snapshot.
         forget_state(host)
-    _say(host, f"published {plan.settings.model_revision}: {size / 1e9:.2f} GB")
+    _say(host, f"published {plan.settings.model_revision}: {exchange.size / 1e9:.2f} GB")
     return True
 
 
-def _exchange(state: State, plan: Plan) -> tuple[Exchange, list[str]]:
-    """The exchange of all hosts of the run that are to have the same, with their addresses."""
+def _exchange(state: State, plan: Plan) -> Exchange:
+    """The exchange of all hosts of the run that are to have the same. Raises FileListUnknown."""
     key = _key(plan)
     alike = {
         host: each
@@ -103,33 +108,34 @@ def _exchange(state: State, plan: Plan) -> tuple[Exchange, list[str]]:
     }
     # Whoever comes while the first one still reads hosts waits: it is not known before which others
     # lack the snapshot, and what those have of it would leave the hub once more.
-    exchange = made_once(_exchanges.setdefault(state, {}), key, lambda: _new_exchange(state, alike))
-    return exchange, [peer_address(host, each) for host, each in alike.items()]
+    return made_once(_exchanges.setdefault(state, {}), key, lambda: _new_exchange(state, alike))
 
 
 def _new_exchange(state: State, alike: dict[Host, Plan]) -> Exchange:
     """The exchange among hosts that are to have the same: those that have it give."""
     settings = next(iter(alike.values())).settings
     hosts = {host.name: host for host in alike}
+    commit = (
+        settings.model_repository,
+        settings.model_revision,
+        settings.hub_endpoint,
+        token_of(settings),
+    )
     exchange = Exchange(
-        Source(
-            settings.model_repository,
-            settings.model_revision,
-            settings.hub_endpoint,
-            token_of(settings),
-            settings.snapshot_source,
-        ),
+        file_list(*commit),
+        Source(*commit, settings.snapshot_source),
         peers=settings.snapshot_peers,
         port=settings.peer_port,
         # rsync counts in KiB.
         rate=settings.peer_rate_limit and settings.peer_rate_limit * 10**6 // 1024,
+        addresses=[peer_address(host, each) for host, each in alike.items()],
         report=lambda name, line: _say(hosts[name], line),
     )
     readings = current_states(state, alike)
     whole = {host for host, reading in readings.items() if reading.snapshot == "whole"}
     exchange.expect(host.name for host in alike if host not in whole)
     for host in whole if settings.snapshot_peers else ():
-        exchange.add_giver(HostMember(host, alike[host]), _settled(alike[host]))
+        exchange.add_giver(HostMember(host, alike[host]), _folders(alike[host]))
     return exchange
 
 
@@ -145,8 +151,8 @@ def _key(plan: Plan) -> tuple[object, ...]:
     )
 
 
-def _settled(plan: Plan) -> Settled:
-    return Settled(plan.paths.models, plan.paths.second_copy)
+def _folders(plan: Plan) -> Folders:
+    return Folders(plan.paths.models, plan.paths.second_copy)
 
 
 @contextmanager
@@ -164,18 +170,15 @@ def _progress(host: Host, plan: Plan, exchange: Exchange) -> Iterator[None]:
     def show() -> None:
         before = None
         while not stopped.wait(PROGRESS_INTERVAL):
-            try:
-                output = shell(host, f"du -scb {folders} 2>/dev/null | tail -n 1 | cut -f 1")
-            except HostLost:
+            here = _bytes_here(host, folders)
+            if here is None:
                 continue
-            here, whole = int(output.stdout or 0), exchange.size
-            if whole and before is not None and here > before:
+            if before is not None and before < here <= exchange.size:
                 rate = (here - before) / PROGRESS_INTERVAL
-                left = max(0, whole - here) / rate
                 _say(
                     host,
-                    f"{here / 1e9:.1f} of {whole / 1e9:.1f} GB, {rate / 1e6:.0f} MB/s, "
-                    f"{left / 60:.0f} min left",
+                    f"{here / 1e9:.1f} of {exchange.size / 1e9:.1f} GB, {rate / 1e6:.0f} MB/s, "
+                    f"{(exchange.size - here) / rate / 60:.0f} min left",
                 )
             before = here
 
@@ -186,6 +189,20 @@ def _progress(host: Host, plan: Plan, exchange: Exchange) -> Iterator[None]:
     finally:
         stopped.set()
         thread.join()
+
+
+def _bytes_here(host: Host, folders: str) -> int | None:
+    """How many bytes have arrived on a host, or None where it does not say so."""
+    try:
+        output = shell(
+            host,
+            f"du -scb {folders} 2>/dev/null | tail -n 1 | cut -f 1",
+            timeout=PROGRESS_TIMEOUT,
+        )
+    except HostLost:
+        return None
+    said = output.stdout.strip()
+    return int(said) if re.fullmatch("[0-9]{1,15}", said) else None
 
 
 def _say(host: Host, line: str) -> None:

@@ -6,6 +6,7 @@ Only systemd is missing here, which on a host starts the daemon and ends it.
 from __future__ import annotations
 
 import atexit
+import hashlib
 import json
 import shutil
 import signal
@@ -22,9 +23,11 @@ from typing import Any
 
 import pytest
 
+from fortyninety.host.checkpoint_files import File
 from fortyninety.host.snapshot.serve import daemon_configuration
 from fortyninety.host_programs import SNAPSHOT, archive
-from fortyninety.snapshot_exchange import Exchange, Settled, Source, StepFailed
+from fortyninety.model.exchange import Exchange, Source
+from fortyninety.model.steps import Folders, StepFailed
 from tests.unit.serving_hub import REPOSITORY, Hub
 
 # As a deploy puts it onto a host.
@@ -65,7 +68,7 @@ class LocalMember:
     def model(self) -> Path:
         return self.root / "model"
 
-    def step(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
+    def step(self, command: str, request: dict[str, Any], seconds: float = 120) -> object:
         self.before(command)
         if command == "serve":
             return self._serve(request)
@@ -73,10 +76,10 @@ class LocalMember:
             self.stop_serving()
             return {}
         process = start_step(command, request)
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=seconds)
         if process.returncode != 0:
-            raise StepFailed(process.returncode, errors.strip())
-        answer: dict[str, Any] = json.loads(output)
+            raise StepFailed(process.returncode, errors.strip().splitlines()[-1])
+        answer: object = json.loads(output)
         return answer
 
     def _serve(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -155,9 +158,31 @@ def source_of(hub: Hub, **changes: Any) -> Source:
     return Source(repository=REPOSITORY, **values)
 
 
-def exchange_of(hub: Hub, **changes: Any) -> Exchange:
+def files_of(hub: Hub) -> list[File]:
+    """The trusted list of the hub's repository."""
+    folder = hub.root / REPOSITORY
+    contents = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    return [
+        File(path, len(content), hashlib.sha256(content).hexdigest(), None)
+        for path, content in contents.items()
+    ]
+
+
+def exchange_of(
+    hub: Hub, report: Callable[[str, str], None] = lambda host, line: None, **changes: Any
+) -> Exchange:
     """An exchange whose first copy comes from the hub."""
-    return Exchange(source_of(hub, **changes), port=PEER_PORT)
+    return Exchange(
+        files_of(hub),
+        source_of(hub, **changes),
+        port=PEER_PORT,
+        addresses=["127.0.0.1"],
+        report=report,
+    )
 
 
 def supply(exchange: Exchange, *fleet: LocalMember) -> dict[str, str]:
@@ -166,7 +191,7 @@ def supply(exchange: Exchange, *fleet: LocalMember) -> dict[str, str]:
 
     def one(member: LocalMember) -> None:
         try:
-            exchange.supply(member, Settled(str(member.model)), ["127.0.0.1"])
+            exchange.supply(member, Folders(str(member.model)))
         except Exception as error:
             failed[member.name] = str(error)
 

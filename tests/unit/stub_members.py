@@ -8,22 +8,30 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fortyninety.snapshot_exchange import Exchange, Settled, Source
+from fortyninety.host.checkpoint_files import File
+from fortyninety.model.exchange import Exchange, Source
+from fortyninety.model.steps import Folders
 
 REVISION = "1" * 40
+Answer = Callable[[dict[str, Any]], object]
 
 
-def listed(count: int, size: int = 10**9) -> list[dict[str, Any]]:
+def listed(count: int, size: int = 10**9) -> list[File]:
     """A checkpoint's files, as many as asked for, each a part of its own."""
     return [
-        {
-            "path": f"model-{number:05}.safetensors",
-            "size": size,
-            "sha256": hashlib.sha256(str(number).encode()).hexdigest(),
-            "blob": None,
-        }
+        File(
+            f"model-{number:05}.safetensors",
+            size,
+            hashlib.sha256(str(number).encode()).hexdigest(),
+            None,
+        )
         for number in range(count)
     ]
+
+
+def verified(request: dict[str, Any]) -> dict[str, Any]:
+    """The answer of a host that has every file of the request."""
+    return {"verified": {each["path"]: each["sha256"] for each in request["files"]}}
 
 
 @dataclass
@@ -31,26 +39,32 @@ class StubMember:
     """A host without any file that gets all it asks for. `answers` replaces what a step does."""
 
     name: str
-    files: list[dict[str, Any]]
     on_fetch: Callable[[], None] = lambda: None
-    answers: dict[str, Callable[[dict[str, Any]], Any]] = field(default_factory=dict)
+    answers: dict[str, Answer] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     address: str = "127.0.0.1"
 
-    def step(self, command: str, request: dict[str, Any]) -> Any:
+    def step(self, command: str, request: dict[str, Any], seconds: float) -> object:
         self.asked.append((command, request))
         if command in self.answers:
             return self.answers[command](request)
-        if command == "index":
-            return {"files": self.files}
         if command == "inspect":
             return {"verified": {}, "begun": {}}
         if command == "fetch":
             self.on_fetch()
-            return {"verified": {each["path"]: each["sha256"] for each in request["files"]}}
+            return verified(request)
         if command == "publish":
             return {"bytes": sum(each["size"] for each in request["files"])}
         return {}
+
+    def sources(self) -> list[str]:
+        """Whom it was told to fetch from: names of hosts, and "hub"."""
+        sources = [each["source"] for command, each in self.asked if command == "fetch"]
+        return [source.get("name", source["kind"]) for source in sources]
+
+    def did(self, command: str) -> int:
+        """How often it was asked for a step."""
+        return sum(each == command for each, _ in self.asked)
 
 
 class StubFleet:
@@ -58,18 +72,21 @@ class StubFleet:
 
     def __init__(self, hosts: int, files: int = 1) -> None:
         self.files = listed(files)
-        self.on_first_fetch: Callable[[], None] = lambda: None
-        self.exchange = Exchange(Source("organisation/model", REVISION))
-        self.members = [
-            StubMember(f"box{number}", self.files, self._on_fetch) for number in range(hosts)
-        ]
         self.failed: dict[str, str] = {}
         self.said: list[str] = []
-        self.exchange._report = lambda host, line: self.said.append(f"{host}: {line}")
+        self.on_first_fetch: Callable[[], None] = lambda: None
+        self.exchange = Exchange(
+            self.files,
+            Source("organisation/model", REVISION),
+            addresses=["127.0.0.1"],
+            report=lambda host, line: self.said.append(f"{host}: {line}"),
+        )
+        self.members = [StubMember(f"box{number}", self._on_fetch) for number in range(hosts)]
         self._first = threading.Lock()
 
     def start(self) -> list[threading.Thread]:
-        """Start every member's part, each in a thread of its own."""
+        """Start every member's part, each in a thread of its own; they wait for each other."""
+        self.exchange.expect(member.name for member in self.members)
         threads = [
             threading.Thread(target=self._supply, args=(member,), daemon=True)
             for member in self.members
@@ -78,12 +95,18 @@ class StubFleet:
             thread.start()
         return threads
 
+    def run(self) -> None:
+        """Supply every member, to its end."""
+        for thread in self.start():
+            thread.join(timeout=30)
+            assert not thread.is_alive(), "a member waits for ever"
+
     def _on_fetch(self) -> None:
         if self._first.acquire(blocking=False):
             self.on_first_fetch()
 
     def _supply(self, member: StubMember) -> None:
         try:
-            self.exchange.supply(member, Settled("/srv/models/model"), [])
+            self.exchange.supply(member, Folders("/srv/models/model"))
         except Exception as error:
             self.failed[member.name] = str(error)

@@ -23,8 +23,8 @@ from typing import Any
 
 import pytest
 
-from fortyninety import snapshot_exchange
-from fortyninety.snapshot_exchange import Settled, StepFailed
+from fortyninety.model import exchange as model_exchange
+from fortyninety.model.steps import Folders, StepFailed
 from lab.hub.faults import Flip
 from tests.unit.serving_hub import CONTENTS, REPOSITORY, SHARD, Hub, ServeHub
 from tests.unit.snapshot_members import (
@@ -44,7 +44,7 @@ OLD = "0" * 40
 @pytest.fixture(autouse=True)
 def parts_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the shards travel by themselves, small as they are here."""
-    monkeypatch.setattr(snapshot_exchange, "SMALL", 30)
+    monkeypatch.setattr(model_exchange, "SMALL", 30)
 
 
 @pytest.fixture
@@ -102,12 +102,12 @@ def test_every_file_is_published_under_the_commit(hub: Hub, box: LocalMember) ->
     assert read(box.model / OLD) == {"config.json": b"old"}
 
 
-def test_small_files_that_the_hub_does_not_hash_are_held_to_their_git_name(
+def test_small_files_that_the_hub_does_not_hash_are_held_to_the_list_too(
     hub: Hub, box: LocalMember
 ) -> None:
     hub.faults.flipped["config.json"] = 3
     failed = supply(exchange_of(hub), box)
-    assert "config.json from the hub has git name" in failed["box0"]
+    assert "config.json from the hub has SHA-256" in failed["box0"]
     assert_untouched(hub, box)
 
 
@@ -475,8 +475,8 @@ def test_a_second_copy_is_kept_and_restores_what_is_damaged_without_any_hub(
     assert read(second) == CONTENTS
     (published / SHARD).write_bytes(b"short")
     hub.log.write_text("")
-    settled = Settled(str(box.model), second_copy=str(second))
-    exchange_of(hub).supply(box, settled, [])
+    folders = Folders(str(box.model), second_copy=str(second))
+    exchange_of(hub).supply(box, folders)
     assert_published(hub, box)
     assert not any(sent(hub, path) for path in CONTENTS)
 
@@ -502,7 +502,7 @@ def test_a_host_that_has_it_supplies_the_others_while_the_hub_is_gone(
     first, second = members(2)
     assert supply(exchange_of(hub), first) == {}
     exchange = exchange_of(hub, endpoint="http://127.0.0.1:9", patience=10.0)
-    exchange.add_giver(first, Settled(str(first.model)))
+    exchange.add_giver(first, Folders(str(first.model)))
     assert supply(exchange, second) == {}
     assert_published(hub, second)
 
@@ -518,7 +518,7 @@ def test_nothing_leaves_the_hub_before_the_host_that_reads_longest_said_what_it_
     failed: dict[str, str] = {}
     thread = threading.Thread(target=lambda: failed.update(supply(exchange, early)))
     thread.start()
-    while thread.is_alive() and not exchange._waiting:
+    while thread.is_alive() and not any(each.waits for each in exchange._receivers.values()):
         time.sleep(0.01)
     failed |= supply(exchange, holder)
     thread.join()
@@ -546,7 +546,7 @@ def test_what_one_host_has_begun_does_not_leave_the_hub_again_to_another(
 def test_a_host_that_does_not_come_is_not_waited_for_for_ever(
     hub: Hub, members: MakeMembers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot_exchange, "APPEARANCE", 0.2)
+    monkeypatch.setattr(model_exchange, "APPEARANCE", 0.2)
     (only,) = members(1)
     exchange = exchange_of(hub)
     exchange.expect([only.name, "lost"])
@@ -561,9 +561,8 @@ def test_a_peer_that_serves_wrong_bytes_is_passed_over_for_the_hub(
     assert supply(exchange_of(hub), liar) == {}
     liar.corrupt = SHARD
     said: list[str] = []
-    exchange = exchange_of(hub)
-    exchange._report = lambda host, line: said.append(f"{host}: {line}")
-    exchange.add_giver(liar, Settled(str(liar.model)))
+    exchange = exchange_of(hub, report=lambda host, line: said.append(f"{host}: {line}"))
+    exchange.add_giver(liar, Folders(str(liar.model)))
     assert supply(exchange, victim) == {}
     assert_published(hub, victim)
     assert any(f"box1: {SHARD} from peer box0 has SHA-256" in line for line in said), said

@@ -51,7 +51,8 @@ def retried(function: Callable[[], Any], source: dict[str, Any], size: Callable[
     while True:
         try:
             return function()
-        except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError) as error:
+        # RuntimeError: the client's own retry after a connection error uses what it has closed.
+        except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, RuntimeError) as error:
             if _status(error) not in (None, 408, 429, 500, 502, 503, 504):
                 raise
             if size() != have:
@@ -102,7 +103,12 @@ def hub_errors(source: dict[str, Any]) -> Iterator[None]:
             f"{hub} has no repository {repository}"
             + (", or the token may not read it" if token else ", or it needs a token (hub_token)")
         ) from error
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, httpx.HTTPError) as error:
+    except (
+        errors.HfHubHTTPError,
+        errors.LocalEntryNotFoundError,
+        httpx.HTTPError,
+        RuntimeError,
+    ) as error:
         status = _status(error)
         if status == 401:
             raise SourceRefuses(f"{hub} refuses the token: wrong or expired (hub_token)") from error

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from fortyninety.handing_on import HUB, Distribution, Exhausted, Transfer
+from fortyninety.model.distribution import HUB, Distribution, Exhausted, Transfer
 
 
 def distribute(hosts: int, sizes: list[float], *, peers: bool = True) -> tuple[float, Counter[str]]:
@@ -92,16 +92,86 @@ def test_one_complaint_may_be_the_receivers_own_fault_and_two_are_the_senders() 
     assert order_of(distribution, "three").sender == HUB
 
 
-def test_a_hub_that_refuses_is_not_asked_by_the_others_who_get_its_reason() -> None:
+def test_a_hub_that_more_than_half_failed_with_is_not_asked_by_the_others() -> None:
     distribution = Distribution(1)
+    for name in ("one", "two", "three"):
+        distribution.add(name, [])
+    for name in ("one", "two"):
+        distribution.failed(order_of(distribution, name), f"{name}: no such repository")
+    (end,) = distribution.assign(["three"]).values()
+    assert str(end) == "one: no such repository; two: no such repository"
+
+
+def test_what_one_host_says_of_the_hub_or_a_peer_is_its_own_affair() -> None:
+    """One box that is not ours any more said "the hub refuses", and nobody got anything."""
+    distribution = Distribution(4, at_once=9)
+    distribution.add("giver", [0])
+    for name in ("liar", "one", "two"):
+        distribution.add(name, [])
+    for _ in range(5):
+        order = distribution.assign(["liar"])["liar"]
+        if isinstance(order, Exhausted):
+            break
+        distribution.failed(order, "not mine")
+    assert isinstance(order, Exhausted)
+    assert sorted(order_of(distribution, "one").sender for _ in range(4)) == [
+        *[HUB] * 3,
+        "giver",
+    ]
+
+
+def test_who_complains_of_many_is_not_believed_and_what_it_said_goes_with_it() -> None:
+    distribution = Distribution(1, at_once=9)
+    for name in ("a", "b", "c"):
+        distribution.add(name, [0])
+    for name in ("liar", "second", "third"):
+        distribution.add(name, [])
+    for sender in ("a", "b", "c"):
+        distribution.failed(give(distribution, "liar", sender), "wrong bytes")
+    distribution.failed(give(distribution, "second", "a"), "wrong bytes")
+    assert not distribution._doubted, "one of the two complaints is of a host that is not believed"
+    distribution.failed(give(distribution, "third", "a"), "wrong bytes")
+    assert distribution._doubted == {"a"}
+    distribution.remove("second")
+    assert not distribution._doubted
+
+
+def give(distribution: Distribution, receiver: str, sender: str) -> Transfer:
+    """A transfer under way as if it had been assigned."""
+    transfer = Transfer(0, receiver, sender)
+    distribution._under_way.append(transfer)
+    return transfer
+
+
+def test_a_sender_that_served_more_than_complain_of_it_stays_trusted() -> None:
+    distribution = Distribution(2, at_once=9)
+    distribution.add("giver", [0, 1])
+    names = [f"box{number}" for number in range(5)]
+    for name in names:
+        distribution.add(name, [])
+    for name in names[:3]:
+        distribution.done(give(distribution, name, "giver"))
+    for name in names[3:]:
+        distribution.failed(give(distribution, name, "giver"), "wrong bytes")
+    assert not distribution._doubted
+
+
+def test_who_cannot_hand_on_is_asked_by_nobody_and_nobody_is_blamed() -> None:
+    distribution = Distribution(1)
+    distribution.add("giver", [0])
     distribution.add("one", [])
-    distribution.add("two", [])
-    orders = distribution.assign(["one", "two"])
-    (order,) = orders.values()
-    assert isinstance(order, Transfer), "the other waits"
-    distribution.failed(order, "no such repository", final=True)
-    ends = distribution.assign(["one", "two"])
-    assert {str(end) for end in ends.values()} == {"no such repository"}
+    distribution.withdraw(order_of(distribution, "one"), "giver cannot hand on: no rsync")
+    order = order_of(distribution, "one")
+    assert order.sender == HUB
+    distribution.failed(order, "out of reach")
+    (end,) = distribution.assign(["one"]).values()
+    assert str(end) == "out of reach; giver cannot hand on: no rsync"
+
+
+def test_only_a_few_of_many_reasons_are_told() -> None:
+    assert str(Exhausted([f"reason {number}" for number in range(9)])).endswith(
+        "reason 4; and 4 more reasons"
+    )
 
 
 def test_a_host_that_dies_in_the_middle_frees_what_it_was_given() -> None:

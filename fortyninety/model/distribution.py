@@ -1,17 +1,33 @@
-"""Who gets which part of a snapshot from whom, so that each part leaves the hub once.
+"""Decide who gets which part of a checkpoint from whom, so that each part leaves the hub once.
 
 No I/O: a `Distribution` is asked and told. Parts travel as in a swarm, one in and one out of each
 host at a time, and only whole verified parts are handed on. With n hosts and k parts of equal size
 that takes about k + log2(n) times the time of one part, where one copy takes k.
+
+A host may lie about what it has, about what it got, and about who gave it wrong bytes. So what a
+host says of a sender decides for that host alone; for the others it is a complaint among others:
+
+- Who failed with a sender never asks it again: a sender costs each host one failure at most.
+- A sender that COMPLAINTS hosts failed with, and more than it served, is asked last.
+- A host that failed with more senders than BELIEVED is itself what is broken: no other heeds it.
+- The hub is given up where more than half of the hosts failed with it.
+- Who cannot hand on by its own word, or takes part no more, is not asked.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 HUB = ""
 """The name of the source outside the fleet: the hub, a mirror or a folder."""
+
+# One receiver that fails may itself be what is broken; two are the sender's fault.
+COMPLAINTS = 2
+BELIEVED = 2
+# Reasons that are told of why nobody can give a part: a fleet may have one for each pair of hosts.
+REASONS = 5
 
 
 @dataclass(frozen=True)
@@ -24,16 +40,18 @@ class Transfer:
 
 
 class Exhausted(Exception):
-    """Nobody is left who could give a host what it lacks: every reason there was."""
+    """Nobody is left who could give a host what it lacks, with the reasons."""
 
     def __init__(self, reasons: list[str]) -> None:
         self.reasons = reasons
-        super().__init__("; ".join(reasons) or "there is no source")
+        more = len(reasons) - REASONS
+        told = [*reasons[:REASONS], *([f"and {more} more reasons"] if more > 0 else [])]
+        super().__init__("; ".join(told) or "there is no source")
 
 
 @dataclass
 class Distribution:
-    """The state of one snapshot's distribution over a fleet.
+    """The state of one checkpoint's distribution over a fleet.
 
     `peers` is False where every host fetches for itself from outside. `at_once` is how many parts
     a sender sends side by side: two where beginning one takes about as long as sending it.
@@ -46,26 +64,31 @@ class Distribution:
     # How many bytes of a part a host had when it joined, where an earlier run was cut.
     _begun: dict[str, dict[int, int]] = field(default_factory=dict)
     _under_way: list[Transfer] = field(default_factory=list)
-    # Pairs that failed once, receiver and sender, with why.
+    # Pairs of receiver and sender: those that failed, with why, and those that went well.
     _failed: dict[tuple[str, str], str] = field(default_factory=dict)
-    # Senders that nobody asks any more, with why.
-    _given_up: dict[str, str] = field(default_factory=dict)
+    _served: set[tuple[str, str]] = field(default_factory=set)
+    # Senders that hand on no more by their own word, with why.
+    _withdrawn: dict[str, str] = field(default_factory=dict)
+    # What follows from the pairs: senders that are asked last, and whether the hub is not at all.
+    _doubted: set[str] = field(default_factory=set)
+    _hub_given_up: bool = False
 
     def add(self, host: str, have: Iterable[int], begun: Mapping[int, int] | None = None) -> None:
-        """A host takes part, with the parts that it has: it gives them, and may ask for others.
+        """Let a host take part with the parts that it has: it gives them, and may ask for others.
 
         `begun` are the bytes that it has of each part: a part of which it lacks only some is
         asked for outside by itself, before others ask for the whole.
         """
         self._have[host] = set(have)
         self._begun[host] = dict(begun or {})
+        self._judge()
 
     def lacks(self, host: str) -> set[int]:
-        """The parts that a host has yet to get."""
+        """Return the parts that a host has yet to get."""
         return set(range(self.parts)) - self._have[host]
 
     def assign(self, waiting: Iterable[str]) -> dict[str, Transfer | Exhausted]:
-        """What those of the `waiting` hosts that can go on should do now.
+        """Return what those of the `waiting` hosts that can go on should do now.
 
         A transfer counts as under way until `done` or `failed`. A host that is left out waits for
         others; one that lacks something nobody can give it any more gets Exhausted.
@@ -86,42 +109,66 @@ class Distribution:
         return found
 
     def has(self, host: str, parts: Iterable[int]) -> None:
-        """A host got further parts than it was told to."""
+        """Note that a host got further parts than it was told to."""
         self._have[host].update(parts)
 
     def done(self, transfer: Transfer) -> None:
-        """The receiver has the part, verified, and may give it on."""
+        """Note that the receiver has the part, verified, and may give it on."""
         self._under_way.remove(transfer)
         self._have[transfer.receiver].add(transfer.part)
+        self._served.add((transfer.receiver, transfer.sender))
+        self._judge()
 
-    def failed(self, transfer: Transfer, why: str, *, final: bool = False) -> None:
-        """The receiver did not get it, and asks this sender no more.
-
-        Nobody does where the failure is `final`, or where two receivers had the same experience:
-        one may itself be what is broken.
-        """
+    def failed(self, transfer: Transfer, why: str) -> None:
+        """Note that the receiver did not get it: it asks this sender no more."""
         self._under_way.remove(transfer)
         self._failed[transfer.receiver, transfer.sender] = why
-        complaints = [who for who, sender in self._failed if sender == transfer.sender]
-        if final or len(complaints) > 1:
-            self._given_up[transfer.sender] = why
+        self._judge()
+
+    def withdraw(self, transfer: Transfer, why: str) -> None:
+        """Note that the sender itself cannot hand on: it is no receiver's complaint."""
+        self._under_way.remove(transfer)
+        self._withdrawn[transfer.sender] = why
 
     def remove(self, host: str) -> None:
-        """A host is gone, also in the middle of a transfer: it neither gets nor gives."""
+        """Let a host go, also in the middle of a transfer: it neither gets nor gives.
+
+        What it said of others is forgotten with it.
+        """
         self._under_way = [each for each in self._under_way if each.receiver != host]
         self._have.pop(host, None)
         self._begun.pop(host, None)
+        self._failed = {pair: why for pair, why in self._failed.items() if pair[0] != host}
+        self._served = {pair for pair in self._served if pair[0] != host}
+        self._judge()
+
+    def _judge(self) -> None:
+        """Draw from what hosts said of senders what it means for all."""
+        said = Counter(receiver for receiver, _ in self._failed)
+        complaints = Counter(
+            sender for receiver, sender in self._failed if said[receiver] <= BELIEVED
+        )
+        praise = Counter(sender for _, sender in self._served - self._failed.keys())
+        self._doubted = {
+            sender
+            for sender, count in complaints.items()
+            if count >= COMPLAINTS and count > praise[sender]
+        }
+        failed_with_hub = sum(sender == HUB for _, sender in self._failed)
+        self._hub_given_up = 2 * failed_with_hub > len(self._have)
 
     def _from_outside(self, host: str, lacks: set[int]) -> Transfer | None:
         if not self._may_ask(host, HUB):
             return None
-        if self.peers and not self._free(HUB):
-            return None  # few at a time: the first is handed on the sooner
+        # Few at a time: the first is handed on the sooner. One that few get anything from is asked
+        # by many side by side: where it is down, not one after the other waits until it is sure.
+        if self.peers and HUB not in self._doubted and not self._free(HUB):
+            return None
         fetched = {each.part for each in self._under_way if each.sender == HUB}
         own = self._begun[host]
         missing = lacks - (fetched if self.peers else set())
         for part in sorted(missing, key=lambda part: (-own.get(part, 0), part)):
-            if not self._givers(host, part) and not self._kept_for_another(host, part):
+            if HUB in self._senders(host, part) and not self._kept_for_another(host, part):
                 return Transfer(part, host, HUB)
         return None
 
@@ -140,11 +187,12 @@ class Distribution:
         )
 
     def _from_a_peer(self, host: str, lacks: set[int]) -> Transfer | None:
+        busy = Counter(each.sender for each in self._under_way)
         offers = [
             (self._copies(part), -len(self._have[giver]), part, giver)
             for part in lacks
-            for giver in self._givers(host, part)
-            if self._free(giver)
+            for giver in self._senders(host, part)
+            if giver != HUB and busy[giver] < self.at_once
         ]
         if not offers:
             return None
@@ -159,17 +207,28 @@ class Distribution:
         under_way = sum(each.part == part for each in self._under_way)
         return under_way + sum(part in have for have in self._have.values())
 
+    def _senders(self, host: str, part: int) -> list[str]:
+        """Whom a host asks for a part: peers before the hub, and those that are doubted last."""
+        givers = self._givers(host, part)
+        outside = [HUB] if self._may_ask(host, HUB) else []
+        trusted = [giver for giver in givers if giver not in self._doubted]
+        if trusted or not givers:
+            return trusted or outside
+        return outside if outside and HUB not in self._doubted else givers
+
     def _givers(self, host: str, part: int) -> list[str]:
         if not self.peers:
             return []
         return [
             giver
             for giver, have in self._have.items()
-            if giver != host and part in have and self._may_ask(host, giver)
+            if part in have and giver != host and self._may_ask(host, giver)
         ]
 
     def _may_ask(self, host: str, sender: str) -> bool:
-        return (host, sender) not in self._failed and sender not in self._given_up
+        if sender == HUB and self._hub_given_up:
+            return False
+        return (host, sender) not in self._failed and sender not in self._withdrawn
 
     def _worth_waiting(self, host: str, lacks: set[int]) -> bool:
         busy = {each.sender for each in self._under_way}
@@ -185,4 +244,6 @@ class Distribution:
 
     def _reasons(self, host: str) -> list[str]:
         own = [why for (who, _), why in self._failed.items() if who == host]
-        return list(dict.fromkeys([*own, *self._given_up.values()]))
+        of_the_hub = [why for (_, sender), why in self._failed.items() if sender == HUB]
+        others = [*self._withdrawn.values(), *(of_the_hub if self._hub_given_up else [])]
+        return list(dict.fromkeys([*own, *others]))
