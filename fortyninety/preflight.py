@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from fortyninety.cards import CARDS_BY_PCI_DEVICE, card_named
@@ -27,6 +26,7 @@ from fortyninety.plan import (
     tensor_parallel_size,
 )
 from fortyninety.power_limits import cap_problems, cap_settings_problems
+from fortyninety.printable import printable
 from fortyninety.problems import Problem
 from fortyninety.secure_boot import boot_problem
 from fortyninety.settings import Settings
@@ -118,9 +118,11 @@ def host_problems(
         yield Problem(
             host,
             "survey",
-            "empty",
+            state.unreadable or "empty",
             "a reading of the host",
-            "Its shell did not run the survey: see the error above",
+            "Its shell did not run the survey: see the error above"
+            if state.unreadable is None
+            else "It is as the host answered: look at the host before anything is done to it",
         )
         return
     yield from _system_problems(host, state)
@@ -329,13 +331,13 @@ def _disk_problems(host: str, settings: Settings, state: HostState) -> Iterator[
 
 
 def _port_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
-    for listener in state.listeners:
-        pids = {int(pid) for pid in re.findall(r"\bpid=(\d+)\b", listener)}
-        if not pids & state.service_pids:
-            yield Problem(
-                host,
-                f"port {settings.port}",
-                f"taken: {' '.join(listener.split())}",
-                "free, or held by vllm.service",
-                "Stop what listens there, or choose another port",
-            )
+    if not state.foreign_sockets:
+        return
+    who = "; ".join(" ".join(listener.split()) for listener in state.listeners)
+    yield Problem(
+        host,
+        f"port {settings.port}",
+        f"taken: {printable(who, 500) or 'by what cannot be named'}",
+        "free, or held by vllm.service",
+        "Stop what listens there, or choose another port",
+    )

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 
 from pyinfra.api.facts import FactBase
 
+from fortyninety.printable import printable
+
 # Seconds for an archive to answer one small file; a refusal comes at once.
 TIMEOUT = 15
 # A cache that several hosts ask for the same file at once may turn one of them away (seen).
 RETRIES = 3
+# Of apt's reason.
+MOST_CHARACTERS = 600
 
 
 class UnreachableArchives(FactBase[dict[str, str]]):
@@ -22,8 +26,11 @@ class UnreachableArchives(FactBase[dict[str, str]]):
     folder that is removed again.
     """
 
+    _asked: Sequence[str] = ()
+
     def command(self, archives: Sequence[str]) -> str:
         """One line for each archive that does not answer: itself, a tab, apt's last word."""
+        self._asked = archives
         return f"""
 folder=$(mktemp -d)
 for archive in {shlex.join(archives)}; do
@@ -51,5 +58,6 @@ exit 0
         found = {}
         for line in output:
             archive, _, reason = line.partition("\t")
-            found[archive] = reason.strip()
+            if archive in self._asked:
+                found[archive] = printable(reason.strip(), MOST_CHARACTERS)
         return found

@@ -12,6 +12,9 @@ _ENTRY = re.compile(
     r"(?P<kind>submenu|menuentry) (?P<quote>['\"])(?P<title>.*?)(?P=quote)"
     r"(?:.*\$menuentry_id_option '(?P<id>[^']*)')?"
 )
+_ENTRY_KERNEL = re.compile(r"(?:vmlinuz-)?(\d+\.\d+\.\S+?)(?:/linux)?$")
+# Of a path or a version of an entry; what is longer names no kernel.
+MOST_CHARACTERS = 500
 _LINUX = re.compile(r"linux(?:16|efi)?\s+\S*/vmlinuz-(?P<kernel>\S+)")
 
 
@@ -61,11 +64,15 @@ def boot_entry_kernel(listing: str) -> str | None:
     """
     try:
         entries = json.loads(listing)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    chosen: dict[str, str] = next((each for each in entries if each.get("isDefault")), {})
-    for text in (chosen.get("linux", ""), chosen.get("version", "")):
-        if match := re.search(r"(?:vmlinuz-)?(\d+\.\d+\.\S+?)(?:/linux)?$", text):
+    if not isinstance(entries, list):
+        return None
+    chosen = next(
+        (each for each in entries if isinstance(each, dict) and each.get("isDefault")), {}
+    )
+    for text in (chosen.get("linux"), chosen.get("version")):
+        if isinstance(text, str) and (match := _ENTRY_KERNEL.search(text[-MOST_CHARACTERS:])):
             return match[1].rpartition("/")[2]
     return None
 

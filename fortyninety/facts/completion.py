@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass
 
-from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
+
+from fortyninety.facts.answers import number_of, read_object, text_of
+from fortyninety.facts.records import Unreadable
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,11 @@ class Completion(FactBase[CompletionResult]):
         return CompletionResult(None, 0, "not deployed yet")
 
     def process(self, output: list[str]) -> CompletionResult:
-        """The result. Raises FactProcessError where the program printed no JSON object."""
+        """The result; where the program printed something else that is the error."""
         try:
-            found = json.loads(output[-1])
-        except ValueError as error:
-            raise FactProcessError(f"expected a JSON object, got {output[-1]!r}") from error
-        return CompletionResult(found.get("answer"), found.get("tokens", 0), found.get("error"))
+            found = read_object(output[-1])
+            return CompletionResult(
+                text_of(found, "answer"), number_of(found, "tokens", 0), text_of(found, "error")
+            )
+        except Unreadable as unreadable:
+            return CompletionResult(None, 0, f"the asking program printed {unreadable}")

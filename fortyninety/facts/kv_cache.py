@@ -12,6 +12,11 @@ from pyinfra.api.facts import FactBase
 # Tokens in a block, for releases that count blocks. Source: CacheConfig.block_size on CUDA.
 BLOCK = 16
 # The same words in every release from 0.6.3 to 0.32.0.
+_WHOLE = re.compile(r"\d[\d,]{0,14}", re.ASCII)
+_DECIMAL = re.compile(r"\d{1,12}(\.\d{1,6})?", re.ASCII)
+# Of the log that is looked at, and of a line of it.
+MOST_LINES = 1000
+MOST_CHARACTERS = 2000
 CONCURRENCY = re.compile(r"Maximum concurrency for [\d,]+ tokens per request: ([\d.]+)x")
 
 
@@ -27,14 +32,18 @@ def read_kv_cache(lines: list[str], log_lines: dict[str, Any]) -> KvCache | None
     """What the engine's log says, by the patterns of its card; None where it does not.
 
     The last such line counts: with several workers each says it, and a start may follow another.
+    A line that is no such line, whatever it looks like, is left out: the engine's log is the
+    engine's.
     """
     tokens = concurrency = None
-    for line in lines:
-        if (pattern := log_lines.get("kv_tokens")) and (match := re.search(pattern, line)):
-            tokens = int(match[1].replace(",", ""))
-        if (pattern := log_lines.get("kv_blocks")) and (match := re.search(pattern, line)):
-            tokens = int(match[1]) * BLOCK
-        if match := CONCURRENCY.search(line):
+    for line in lines[-MOST_LINES:]:
+        for name, size in (("kv_tokens", 1), ("kv_blocks", BLOCK)):
+            pattern = log_lines.get(name)
+            match = re.search(pattern, line[:MOST_CHARACTERS]) if pattern else None
+            if match and _WHOLE.fullmatch(match[1]):
+                tokens = int(match[1].replace(",", "")) * size
+        match = CONCURRENCY.search(line[:MOST_CHARACTERS])
+        if match and _DECIMAL.fullmatch(match[1]):
             concurrency = float(match[1])
     return None if tokens is None else KvCache(tokens, concurrency)
 

@@ -6,18 +6,77 @@ a deploy compares with this one record instead of asking for its own facts.
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections import defaultdict
 from dataclasses import dataclass, field
+from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 
-from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
+from fortyninety.facts import records as forms
 from fortyninety.facts.boot_kernel import boot_entry_kernel, grub_kernel
+from fortyninety.facts.records import (
+    Unreadable,
+    one,
+    parse_records,
+    perhaps,
+    quoted,
+    several,
+    word_of,
+)
 from fortyninety.facts.throttling import throttle_reasons
 
 SCRIPT = (Path(__file__).parent / "survey.sh").read_text()
+
+# Every kind of record that the script prints, and what its fields may be.
+KINDS = {
+    "os": one(*(forms.TEXT,) * 4),
+    "machine": one(forms.WORD),
+    "processor": perhaps(forms.TEXT, forms.LONG_TEXT),
+    "boot": one(forms.IDENTIFIER),
+    "apt": several(*(forms.TEXT,) * 4),
+    # One of two architectures has the same name.
+    "package": several(forms.PACKAGE, forms.PACKAGE_VERSION, forms.WORD, forms.WORD),
+    "dpkg-broken": perhaps(),
+    "keyring": several(forms.FINGERPRINT),
+    "kernel": several(forms.KERNEL, forms.PERHAPS_VERSION, name=0),
+    "dkms": several(forms.VERSION, forms.PERHAPS_KERNEL, word_of("installed", "built", "failed")),
+    "grub": several(forms.TEXT),
+    "grub-env": several(forms.TEXT),
+    "boot-entries": perhaps(forms.LONG_TEXT),
+    "pci": several(forms.PCI_ADDRESS, forms.PCI_DEVICE, name=0),
+    "nouveau": perhaps(),
+    "loaded": perhaps(forms.DRIVER_VERSION),
+    "library": several(word_of("libcuda.so", "libnvidia-ml.so"), forms.VERSION, name=0),
+    "secure-boot": perhaps(
+        word_of(
+            *("none", "unknown", "enrolled"),
+            *("/var/lib/dkms/mok.pub", "/var/lib/shim-signed/mok/MOK.der"),
+        )
+    ),
+    "gpu": several(forms.TEXT),
+    "gpu-error": perhaps(forms.TEXT),
+    "stat": several(forms.PATH, forms.TEXT, forms.MODE, forms.TEXT, forms.TEXT, name=0),
+    "sha256": several(forms.SHA256, forms.PATH, name=1),
+    "link": several(forms.PATH, forms.TEXT, name=0),
+    "user": one(forms.ACCOUNT),
+    "unit": several(forms.UNIT_LINE),
+    "running": perhaps(forms.CONFIGURATION),
+    "environment": several(forms.ENVIRONMENT, word_of("whole", "cut"), name=0),
+    "served": several(forms.CONFIGURATION, forms.NUMBER, forms.PERHAPS_ENVIRONMENT, name=0),
+    "snapshot": perhaps(word_of("whole", "touched", "damaged")),
+    "second_copy": perhaps(word_of("whole", "touched", "damaged")),
+    "begun": one(forms.NUMBER),
+    "commit": several(forms.COMMIT, name=0),
+    "leftover": several(forms.LEFTOVER, name=0),
+    "filesystem": one(forms.TEXT, forms.NUMBER),
+    "disk": several(forms.WORD, word_of("0", "1")),
+    "socket": several(forms.NUMBER, forms.NUMBER, word_of("service", "other")),
+    "listener": several(forms.NUMBER, forms.LONG_TEXT),
+    "address": several(forms.WORD, forms.IPV4),
+    "cell-firewall": perhaps(forms.DIGEST),
+}
 
 # Names that packages of a driver have, of any source and branch; dpkg's and apt's patterns alike.
 # Narrow: libnvjitlink-12-4, for one, is of a toolkit.
@@ -55,7 +114,7 @@ class SurveyRequest:
 
 @dataclass(frozen=True)
 class ServedUnit:
-    """A unit that passed the gate: its configuration, when last, and the environment it ran."""
+    """A unit that passed the gate: its configuration, when last, and its environment's name."""
 
     configuration: str
     served_at: int
@@ -139,21 +198,26 @@ class GpuState:
 class HostState:
     """One reading of a host.
 
-    `kernels` maps each kernel to its NVIDIA module's version or None, `environments` the folder of
+    `unreadable` says why what the host answered is not a reading; then nothing else is set.
+    `kernels` maps each kernel to its NVIDIA module's version or None, `environments` the name of
     each engine environment to whether it is whole, `addresses` each IPv4 address to its interface;
-    `served` begins with the latest. `loaded_module` is the driver in memory, `libraries` holds the
-    version of each of its libraries that programs load. `boot_kernel` is what the boot loader is
-    set to start, where that can be told. `secure_boot` is None where it is off, and else
-    "enrolled", "none" before DKMS made a key, "unknown", or the certificate that the firmware does
-    not know. `pci_addresses` are those of `pci_cards`. `cell_firewall` is what the table in the
-    kernel was made from. `keyring` holds the fingerprints of the keys in the keyring that was asked
-    for. `processor_flags` are those that the kernel lists for the processor called `processor`.
-    `snapshot` and `second_copy` are "whole", "touched" where a file was written to since it was
-    published, "damaged", or None where there is none. `snapshot_begun` is what there is of it in
-    bytes, `commits` are the folders of published commits, oldest first, and `leftovers` those of
-    fetches of other commits that were never finished.
+    `served` begins with the latest. `running_configuration` is what root noted of the service's
+    last start, None where nothing was noted of it. `loaded_module` is the driver in memory,
+    `libraries` holds the version of each of its libraries that programs load. `boot_kernel` is what
+    the boot loader is set to start, where that can be told. `secure_boot` is None where it is off,
+    and else "enrolled", "none" before DKMS made a key, "unknown", or the certificate that the
+    firmware does not know. `pci_addresses` are those of `pci_cards`. `cell_firewall` is what the
+    table in the kernel was made from. `keyring` holds the fingerprints of the keys in the keyring
+    that was asked for. `processor_flags` are those that the kernel lists for the processor called
+    `processor`. `snapshot` and `second_copy` are "whole", "touched" where a file was written to
+    since it was published, "damaged", or None where there is none. `snapshot_begun` is what there
+    is of it in bytes, `commits` are the published commits, oldest first, and `leftovers` the names
+    of what fetches of other commits left that were never finished. `foreign_sockets` is how many
+    listen on the service's port that no process of the service has open, and `listeners` who
+    listens there, in words of the host that decide nothing.
     """
 
+    unreadable: str | None = None
     distribution: str = ""
     distribution_version: str = ""
     codename: str = ""
@@ -191,15 +255,15 @@ class HostState:
     filesystem: str = ""
     free_bytes: int = 0
     disks: list[tuple[str, bool]] = field(default_factory=list)
+    foreign_sockets: int = 0
     listeners: list[str] = field(default_factory=list)
-    service_pids: frozenset[int] = frozenset()
     addresses: dict[str, str] = field(default_factory=dict)
     cell_firewall: str | None = None
 
     @property
     def readable(self) -> bool:
         """Whether the survey came back at all: every host has a distribution's name."""
-        return bool(self.distribution)
+        return self.unreadable is None and bool(self.distribution)
 
     @property
     def loaded_driver(self) -> str | None:
@@ -226,8 +290,11 @@ class HostState:
 class Survey(FactBase[HostState]):
     """The `HostState` of a host, for a `SurveyRequest`."""
 
+    _request: SurveyRequest | None = None
+
     def command(self, request: SurveyRequest) -> str:
         """The script, with what it is to look at set before it."""
+        self._request = request
         variables = {
             "files": " ".join(request.files),
             "packages": " ".join(request.packages),
@@ -251,98 +318,136 @@ class Survey(FactBase[HostState]):
         return HostState()
 
     def process(self, output: list[str]) -> HostState:
-        """The reading, from the script's records.
-
-        Raises FactProcessError for a record that is not as the script writes it.
-        """
+        """The reading, from the script's records, or one that says why it is `unreadable`."""
         try:
-            return _read(output)
-        except (ValueError, IndexError) as error:
-            raise FactProcessError(f"the survey printed something unexpected: {error}") from error
+            return read_survey(output, self._request)
+        except Unreadable as unreadable:
+            return HostState(unreadable=str(unreadable))
 
 
-def _read(output: list[str]) -> HostState:
-    records: dict[str, list[list[str]]] = defaultdict(list)
-    for line in output:
-        kind, *fields = line.split("\t")
-        records[kind].append(fields)
+def read_survey(output: list[str], request: SurveyRequest | None = None) -> HostState:
+    """The reading of a host that printed these records, about what was asked for in `request`.
+
+    Raises Unreadable where a record is not as the script writes it.
+    """
+    records = parse_records(output, KINDS)
     state = HostState()
     ((state.distribution, state.distribution_version, state.codename, state.distribution_name),) = (
         records["os"]
     )
-    state.machine = records["machine"][0][0]
+    if not state.distribution:
+        raise Unreadable("an os-release without an ID")
+    ((state.machine,),) = records["machine"]
     for name, flags in records["processor"]:
         state.processor, state.processor_flags = name, frozenset(flags.split())
-    state.boot_id = records["boot"][0][0]
+    ((state.boot_id,),) = records["boot"]
     state.apt_archives = [
         AptArchive(entry.rpartition(":")[0], address, suite, component)
-        # A repository without suites has no component either, and a line may lose its end.
-        for entry, address, suite, component in ([*fields, ""][:4] for fields in records["apt"])
+        for entry, address, suite, component in records["apt"]
+        if _ARCHIVE.fullmatch(f"{address} {suite} {component}")
     ]
     state.packages = {
         name: PackageState(version if status == "installed" else None, want == "hold")
         for name, version, want, status in records["package"]
     }
-    state.dpkg_interrupted = "dpkg-broken" in records
+    state.dpkg_interrupted = bool(records["dpkg-broken"])
     state.keyring = tuple(fingerprint for (fingerprint,) in records["keyring"])
     state.kernels = {kernel: version or None for kernel, version in records["kernel"]}
     state.dkms = [DkmsState(version, kernel, mark) for version, kernel, mark in records["dkms"]]
     state.boot_kernel = _read_boot_kernel(records)
-    state.secure_boot = records["secure-boot"][0][0] if "secure-boot" in records else None
-    state.loaded_module = records["loaded"][0][0] if "loaded" in records else None
+    state.secure_boot = _only(records["secure-boot"])
+    state.loaded_module = _only(records["loaded"])
     state.libraries = {library: version for library, version in records["library"]}
     state.pci_cards = [device for _, device in records["pci"]]
     state.pci_addresses = [address for address, _ in records["pci"]]
-    state.nouveau_loaded = "nouveau" in records
-    state.gpus = [_read_gpu(fields[0]) for fields in records["gpu"]]
-    state.gpu_error = records["gpu-error"][0][0].strip() if "gpu-error" in records else None
-    state.files = _read_files(records)
-    state.user = records["user"][0][0] or None
-    state.units = _read_units([fields[0] for fields in records["unit"]])
-    state.running_configuration = records["running"][0][0] if "running" in records else None
-    state.environments = {path: mark == "whole" for path, mark in records["environment"]}
+    state.nouveau_loaded = bool(records["nouveau"])
+    state.gpus = [_read_gpu(line) for (line,) in records["gpu"]]
+    gpu_error = _only(records["gpu-error"])
+    state.gpu_error = None if gpu_error is None else gpu_error.strip()
+    state.files = _read_files(records, None if request is None else frozenset(request.files))
+    state.user = _only(records["user"]) or None
+    state.units = _read_units([line for (line,) in records["unit"]])
+    state.running_configuration = _only(records["running"])
+    state.environments = {name: mark == "whole" for name, mark in records["environment"]}
     state.served = sorted(
         (ServedUnit(name, int(when), engine) for name, when, engine in records["served"]),
         key=lambda served: served.served_at,
         reverse=True,
     )
-    state.snapshot = records["snapshot"][0][0] if "snapshot" in records else None
-    state.second_copy = records["second_copy"][0][0] if "second_copy" in records else None
-    state.snapshot_begun = int(records["begun"][0][0]) if "begun" in records else 0
-    state.commits = [folder for (folder,) in records["commit"]]
-    state.leftovers = [folder for (folder,) in records["leftover"]]
-    state.filesystem = records["filesystem"][0][0]
-    state.free_bytes = int(records["filesystem"][0][1])
+    state.snapshot = _only(records["snapshot"])
+    state.second_copy = _only(records["second_copy"])
+    state.snapshot_begun = int(_only(records["begun"]) or 0)
+    state.commits = [commit for (commit,) in records["commit"]]
+    state.leftovers = [name for (name,) in records["leftover"]]
+    ((state.filesystem, free_bytes),) = records["filesystem"]
+    state.free_bytes = int(free_bytes)
     state.disks = [(name, rotational == "1") for name, rotational in records["disk"]]
+    state.foreign_sockets = sum(owner == "other" for _, _, owner in records["socket"])
     state.listeners = [listener for _, listener in records["listener"]]
-    state.service_pids = frozenset(int(pid) for (pid,) in records["service-pid"])
-    state.addresses = {address: interface for interface, address in records["address"]}
-    state.cell_firewall = records["cell-firewall"][0][0] if "cell-firewall" in records else None
+    state.addresses = _read_addresses(records)
+    state.cell_firewall = _only(records["cell-firewall"])
     return state
 
 
-def _read_boot_kernel(records: dict[str, list[list[str]]]) -> str | None:
-    if "grub" in records:
-        saved = dict(fields[0].split("=", 1) for fields in records["grub-env"])
-        return grub_kernel([fields[0] for fields in records["grub"]], saved)
-    return boot_entry_kernel(records["boot-entries"][0][0]) if "boot-entries" in records else None
+Records = dict[str, list[list[str]]]
+
+# What can stand in a file of apt's sources. One on a CD, for one, cannot, and is none of ours.
+_ARCHIVE = re.compile(
+    r"[a-z+]{1,20}:[!-~]{1,500} [A-Za-z0-9._/~+-]{1,200} [A-Za-z0-9._/~+-]{0,200}", re.ASCII
+)
+
+
+def _only(found: list[list[str]]) -> str | None:
+    """The field of the one record that there is, or None."""
+    return found[0][0] if found else None
+
+
+def _read_boot_kernel(records: Records) -> str | None:
+    if records["grub"]:
+        saved = dict(line.partition("=")[::2] for (line,) in records["grub-env"])
+        return grub_kernel([line for (line,) in records["grub"]], saved)
+    entries = _only(records["boot-entries"])
+    return None if entries is None else boot_entry_kernel(entries)
+
+
+_WATTS = r"(?P<{}>[0-9]{{1,5}}(?:\.[0-9]{{1,3}})?|\[[A-Za-z/ ]{{1,30}}\])"
+# As nvidia-smi prints them, separated by ", "; an older one without what follows the mode. A card
+# that lacks something says "[N/A]" or "[Not Supported]".
+_GPU = re.compile(
+    r"(?P<index>[0-9]{1,3}), (?P<name>[ -~]{1,100}?), (?P<uuid>[A-Za-z0-9-]{1,80}), "
+    r"(?P<memory>[0-9]{1,9}), (?P<driver>[0-9]{1,4}(?:\.[0-9]{1,6}){0,3}), "
+    + ", ".join(_WATTS.format(name) for name in ("limit", "low", "high"))
+    + r", (?P<persistence>[][A-Za-z/ ]{1,30})"
+    r"(?:, (?P<bus>[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]), "
+    + _WATTS.format("default")
+    + r", (?P<ecc>[][A-Za-z/ ]{1,30}), (?P<throttling>0x[0-9a-fA-F]{1,16}|\[[A-Za-z/ ]{1,30}\]))?",
+    re.ASCII,
+)
+
+
+_LATER = ("default", "ecc", "throttling")
 
 
 def _read_gpu(line: str) -> GpuState:
-    index, name, uuid, memory, driver, limit, low, high, persistence, *later = line.split(", ")
+    found = _GPU.fullmatch(line)
+    if found is None:
+        raise Unreadable(f"a card {quoted(line)}; expected what nvidia-smi prints of one")
     # nvidia-smi without the later fields, see the script.
-    bus, default, ecc, throttling = later or ("", "[N/A]", "[N/A]", "[N/A]")
+    bus, default, ecc, throttling = (
+        found[name] or missing
+        for name, missing in (("bus", ""), *((each, "[N/A]") for each in _LATER))
+    )
     return GpuState(
-        index=int(index),
-        name=name,
-        uuid=uuid,
-        memory=int(memory),
-        driver_version=driver,
-        power_limit=_read_watts(limit),
-        power_limit_minimum=_read_watts(low),
-        power_limit_maximum=_read_watts(high),
+        index=int(found["index"]),
+        name=found["name"],
+        uuid=found["uuid"],
+        memory=int(found["memory"]),
+        driver_version=found["driver"],
+        power_limit=_read_watts(found["limit"]),
+        power_limit_minimum=_read_watts(found["low"]),
+        power_limit_maximum=_read_watts(found["high"]),
         # A card without the mode says so otherwise.
-        persistence=persistence != "Disabled",
+        persistence=found["persistence"] != "Disabled",
         # nvidia-smi writes a domain of eight digits, the kernel one of four.
         bus=bus.lower().removeprefix("0000"),
         power_limit_default=_read_watts(default),
@@ -355,23 +460,38 @@ def _read_watts(text: str) -> float | None:
     return None if text.startswith("[") else float(text)  # "[N/A]", "[Not Supported]"
 
 
-def _read_files(records: dict[str, list[list[str]]]) -> dict[str, FileState]:
+def _read_files(records: Records, asked: frozenset[str] | None) -> dict[str, FileState]:
     hashes = {path: digest for digest, path in records["sha256"]}
     targets = {path: target for path, target in records["link"]}
-    return {
+    files = {
         path: FileState(kind, mode, owner, group, hashes.get(path), targets.get(path))
         for path, kind, mode, owner, group in records["stat"]
     }
+    if asked is not None and (others := [path for path in files if path not in asked]):
+        raise Unreadable(f"a file {quoted(others[0])}, which nobody asked for")
+    return files
 
 
 def _read_units(lines: list[str]) -> dict[str, dict[str, str]]:
     units: dict[str, dict[str, str]] = {}
     block: dict[str, str] = {}
     for line in [*lines, ""]:
-        if line:
-            key, value = line.split("=", 1)
+        key, _, value = line.partition("=")
+        if line and key not in block:
             block[key] = value
+        elif line:
+            raise Unreadable(f"a unit with two properties {key!r}")
         elif block:
-            units[block["Id"]] = block
+            name = block.get("Id")
+            if name is None or name in units:
+                raise Unreadable(f"a unit {'without a name' if name is None else 'twice'}")
+            units[name] = block
             block = {}
     return units
+
+
+def _read_addresses(records: Records) -> dict[str, str]:
+    try:
+        return {str(IPv4Address(address)): name for name, address in records["address"]}
+    except AddressValueError as error:
+        raise Unreadable(f"an address that is none: {error}") from error

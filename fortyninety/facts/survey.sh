@@ -1,46 +1,79 @@
 # Everything a deploy needs to know of a host, read in one round trip and changing nothing.
 # Set before it runs: files, packages, units, ports, snapshot, second_copy, service, user,
 # models_directory, install_directory, keyring, patience.
-# Prints one record a line: its kind, then its fields, separated by tabs. A missing tool leaves its
-# records out; nothing here may make the whole script fail.
+# Prints one record a line: its kind, then its fields, separated by tabs; the first is `begin`, the
+# last is `end`. A missing tool leaves its records out; nothing here may make the whole script fail.
+#
+# Names, contents and what tools print may be chosen by whoever broke into the engine. Nothing of
+# them makes a record or a field: what this script puts together goes through `say`, lines of a tool
+# through `lines` or `rows`, names of files are listed only if they are `plain`, and nothing but
+# printable ASCII, tabs and ends of lines leaves the host (the last line of this script).
 LC_ALL=C
 export LC_ALL
 tab=$(printf '\t')
 
+# One record of a kind and its fields. A field has neither tabs nor lines.
+say() {
+  record=$1
+  shift
+  for field; do
+    case $field in *[!\ -~]*) field=$(printf '%s' "$field" | tr -c ' -~' '?') ;; esac
+    record=$record$tab$field
+  done
+  printf '%s\n' "$record"
+}
+
+# A record of this kind for each line of a tool, which is its only field. The kind may be followed by
+# a first field, with a tab between them.
+lines() { sed "s/$tab/ /g; s/^/$1$tab/"; }
+
+# The same for a tool that separates fields by tabs itself.
+rows() { sed "s/^/$1$tab/"; }
+
+# Whether a text is made of what names of versions and kernels are made of.
+plain() { case $1 in '' | [!A-Za-z0-9]* | *[!A-Za-z0-9._+~:-]*) return 1 ;; esac; }
+
+survey() {
+# What tools complain of is not read. Not by a redirection of the whole: the shell would keep the
+# old one open, and with it the command, for as long as a card does not answer.
+exec 2>/dev/null
+say begin
 ( . /etc/os-release
-  printf 'os\t%s\t%s\t%s\t%s\n' "$ID" "${VERSION_ID:-}" "${VERSION_CODENAME:-}" "$PRETTY_NAME" )
-printf 'machine\t%s\n' "$(uname -m)"
+  say os "$ID" "${VERSION_ID:-}" "${VERSION_CODENAME:-}" "$PRETTY_NAME" )
+say machine "$(uname -m)"
 # What the first processor is called and what it can do, in the kernel's own words.
 awk -F '[[:space:]]*: ' '$1 == "model name" { name = $2 }
-  $1 == "flags" { gsub("\t", " ", name); printf "processor\t%s\t%s\n", name, $2; exit }' \
-  /proc/cpuinfo 2>/dev/null
-read -r boot </proc/sys/kernel/random/boot_id && printf 'boot\t%s\n' "$boot"
+  $1 == "flags" { gsub("\t", " ", name); gsub("\t", " ", $2); print name "\t" $2; exit }' \
+  /proc/cpuinfo | rows processor
+read -r boot </proc/sys/kernel/random/boot_id && say boot "$boot"
 
-# The archives that apt is set up with, fetched yet or not, and the file that says so.
-apt-get indextargets --no-release-info --format 'apt	$(SOURCESENTRY)	$(REPO_URI)	$(RELEASE)	$(COMPONENT)' \
-  'Created-By: Packages' 2>/dev/null | sort -u
+# The archives that apt is set up with, fetched yet or not, and the file that says so. A repository
+# without suites has no component.
+apt-get indextargets --no-release-info --format '$(SOURCESENTRY)	$(REPO_URI)	$(RELEASE)	$(COMPONENT)' \
+  'Created-By: Packages' | sort -u | awk -F '\t' '{ print $1 "\t" $2 "\t" $3 "\t" $4 }' | rows apt
 set -f # the patterns are dpkg's, not the shell's
-dpkg-query -W -f 'package\t${Package}\t${Version}\t${db:Status-Want}\t${db:Status-Status}\n' \
-  $packages 'linux-image-*' 'linux-headers-*' 2>/dev/null
+dpkg-query -W -f '${Package}\t${Version}\t${db:Status-Want}\t${db:Status-Status}\n' \
+  $packages 'linux-image-*' 'linux-headers-*' | rows package
 set +f
-[ -z "$(dpkg --audit 2>/dev/null)" ] && [ -z "$(ls /var/lib/dpkg/updates 2>/dev/null)" ] ||
-  printf 'dpkg-broken\n'
-[ ! -s "$keyring" ] || gpg --show-keys --with-colons "$keyring" 2>/dev/null |
-  awk -F: '$1 == "pub" { key = 1 } $1 == "fpr" && key { print "keyring\t" $10; key = 0 }'
+[ -z "$(dpkg --audit)" ] && [ -z "$(ls /var/lib/dpkg/updates)" ] || say dpkg-broken
+[ ! -s "$keyring" ] || gpg --show-keys --with-colons "$keyring" |
+  awk -F: '$1 == "pub" { key = 1 } $1 == "fpr" && key { print $10; key = 0 }' | lines keyring
 
 # The kernels that can boot, oldest first, and the NVIDIA module that each has. DKMS says its version
 # in the name of a link; modinfo would unpack 60 MB for it.
-for image in $(ls /boot/vmlinuz-* 2>/dev/null | sort -V); do
-  kernel=${image#/boot/vmlinuz-}
+for image in $(find /boot -maxdepth 1 -regextype posix-extended \
+  -regex '/boot/vmlinuz-[A-Za-z0-9][A-Za-z0-9._+~-]*' -printf '%f\n' | sort -V); do
+  kernel=${image#vmlinuz-}
   module=$(find "/lib/modules/$kernel" \( -name 'nvidia.ko*' -o -name 'nvidia-current.ko*' \) \
-    2>/dev/null | head -n 1)
+    | head -n 1)
   version=
   if [ -n "$module" ]; then
-    version=$(readlink "/var/lib/dkms/nvidia"*"/kernel-$kernel-$(uname -m)" 2>/dev/null)
+    version=$(readlink "/var/lib/dkms/nvidia"*"/kernel-$kernel-$(uname -m)")
     version=${version%%/*}
-    [ -n "$version" ] || version=$(modinfo -F version "$module" 2>/dev/null)
+    [ -n "$version" ] || version=$(modinfo -F version "$module")
+    plain "$version" || version=unknown
   fi
-  printf 'kernel\t%s\t%s\n' "$kernel" "$version"
+  say kernel "$kernel" "$version"
 done
 # What DKMS made of each version for each kernel: a folder once built, a link once installed, and the
 # log of a build where one failed.
@@ -50,53 +83,59 @@ for built in /var/lib/dkms/nvidia*/[0-9]*/*/"$(uname -m)"/module; do
   version=${kernel%/*}
   mark=built
   [ ! -e "${version%/*}/kernel-${kernel##*/}-$(uname -m)" ] || mark=installed
-  printf 'dkms\t%s\t%s\t%s\n' "${version##*/}" "${kernel##*/}" "$mark"
+  version=${version##*/}
+  kernel=${kernel##*/}
+  ! plain "$version" || ! plain "$kernel" || say dkms "$version" "$kernel" "$mark"
 done
 for log in /var/lib/dkms/nvidia*/[0-9]*/build/make.log; do
   [ -f "$log" ] || continue
   version=${log%/build/make.log}
-  printf 'dkms\t%s\t%s\tfailed\n' "${version##*/}" \
-    "$(sed -n 's/^DKMS .*for kernel \([^ ]*\).*/\1/p' "$log" | head -n 1)"
+  version=${version##*/}
+  kernel=$(sed -n 's/^DKMS .*for kernel \([^ ]*\).*/\1/p' "$log" | head -n 1)
+  plain "$kernel" || kernel=
+  ! plain "$version" || say dkms "$version" "$kernel" failed
 done
 # What the boot loader starts: GRUB's menu and the entry that was saved or asked for once, or
 # systemd-boot's own list.
 if [ -r /boot/grub/grub.cfg ]; then
   grep -E '^[[:space:]]*(set default=|submenu |menuentry |linux[a-z]*[[:space:]]|})' \
-    /boot/grub/grub.cfg | tr '\t' ' ' | sed "s/^/grub$tab/"
-  grep -a -E '^(saved_entry|next_entry)=.' /boot/grub/grubenv 2>/dev/null | sed "s/^/grub-env$tab/"
+    /boot/grub/grub.cfg | lines grub
+  grep -a -E '^(saved_entry|next_entry)=.' /boot/grub/grubenv | lines grub-env
 elif [ -d /boot/loader/entries ] || [ -d /efi/loader/entries ] || [ -d /boot/efi/loader/entries ]; then
-  entries=$(bootctl --json=short --no-pager list 2>/dev/null | tr '\n\t' '  ')
-  [ -z "$entries" ] || printf 'boot-entries\t%s\n' "$entries"
+  entries=$(bootctl --json=short --no-pager list | tr '\n\t' '  ')
+  [ -z "$entries" ] || say boot-entries "$entries"
 fi
 
 # Cards as the bus shows them, before any driver: vendor 10de, display or 3D controllers.
 for device in /sys/bus/pci/devices/*; do
-  read -r vendor 2>/dev/null <"$device/vendor" || continue
+  read -r vendor <"$device/vendor" || continue
   [ "$vendor" = 0x10de ] || continue
   read -r class <"$device/class"
   case $class in 0x0300* | 0x0302*) ;; *) continue ;; esac
   read -r model <"$device/device"
-  printf 'pci\t%s\t%s\n' "${device##*/}" "$model"
+  say pci "${device##*/}" "$model"
 done
-[ ! -d /sys/module/nouveau ] || printf 'nouveau\n'
+[ ! -d /sys/module/nouveau ] || say nouveau
 
 # The driver in memory, and the one that programs load, by the name of the file behind its soname.
 loaded=
-read -r loaded 2>/dev/null </sys/module/nvidia/version ||
-  loaded=$(sed -n 's/^NVRM version:.* \([0-9][0-9]*\.[0-9.]*\) .*/\1/p' /proc/driver/nvidia/version 2>/dev/null)
-[ -z "$loaded" ] || printf 'loaded\t%s\n' "$loaded"
+read -r loaded </sys/module/nvidia/version ||
+  loaded=$(sed -n 's/^NVRM version:.* \([0-9][0-9]*\.[0-9.]*\) .*/\1/p' /proc/driver/nvidia/version)
+[ -z "$loaded" ] || say loaded "$loaded"
 for library in libcuda.so.1 libnvidia-ml.so.1; do
   for folder in /usr/lib/x86_64-linux-gnu /usr/lib64; do
-    file=$(readlink -f "$folder/$library" 2>/dev/null) && [ -f "$file" ] || continue
-    printf 'library\t%s\t%s\n' "${library%.1}" "${file##*.so.}"
+    file=$(readlink -f "$folder/$library") && [ -f "$file" ] || continue
+    file=${file##*.so.}
+    plain "$file" || file=unknown
+    say library "${library%.1}" "$file"
     break
   done
 done
 
 # Whether the firmware lets in only signed modules, and knows the key that DKMS signs with.
-secure=$(mokutil --sb-state 2>/dev/null) || secure=
+secure=$(mokutil --sb-state) || secure=
 [ -n "$secure" ] || case $(od -An -tu1 -j4 -N1 \
-  /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c 2>/dev/null) in
+  /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c) in
   *1) secure='SecureBoot enabled' ;;
 esac
 case $secure in *'SecureBoot enabled'*)
@@ -109,7 +148,7 @@ case $secure in *'SecureBoot enabled'*)
       *) [ "$mark" != none ] || mark=unknown ;;
     esac
   done
-  printf 'secure-boot\t%s\n' "$mark" ;;
+  say secure-boot "$mark" ;;
 esac
 
 # What a command prints, and its status; nothing but a word of it after `patience` seconds. nvidia-smi
@@ -124,7 +163,7 @@ bounded() {
     read -r status <"$answer/status"
   case $status in
     124 | 137) printf 'no answer in %s s\n' "$patience" ;;
-    *) cat "$answer/said" ;;
+    *) head -c 100000 "$answer/said" ;;
   esac
   rm -rf "$answer"
   return "$status"
@@ -136,40 +175,50 @@ if command -v nvidia-smi >/dev/null 2>&1; then
   ask='nvidia-smi --format=csv,noheader,nounits --query-gpu=index,name,uuid,memory.total,driver_version,power.limit,power.min_limit,power.max_limit,persistence_mode'
   if cards=$(bounded $ask,pci.bus_id,power.default_limit,ecc.mode.current,clocks_event_reasons.active) ||
     { case $cards in *'not a valid field'*) cards=$(bounded $ask) ;; *) false ;; esac; }; then
-    printf '%s\n' "$cards" | sed "s/^/gpu$tab/"
+    printf '%s\n' "$cards" | lines gpu
   else
-    printf 'gpu-error\t%s\n' "$(printf '%s' "$cards" | tr '\n\t' '  ')"
+    say gpu-error "$(printf '%s' "$cards" | head -c 1000 | tr '\n\t' '  ')"
   fi
 fi
 
 [ -z "$files" ] || {
-  stat --printf 'stat\t%n\t%F\t%a\t%U\t%G\n' $files 2>/dev/null
-  sha256sum $files 2>/dev/null | sed "s/^\([0-9a-f]*\)  /sha256$tab\1$tab/"
+  stat --printf '%n\t%F\t%a\t%U\t%G\n' $files | rows stat
+  sha256sum $files | sed -n 's/^\([0-9a-f]*\)  /\1\t/p' | rows sha256
   for file in $files; do
-    [ ! -L "$file" ] || printf 'link\t%s\t%s\n' "$file" "$(readlink "$file")"
+    [ ! -L "$file" ] || say link "$file" "$(readlink "$file")"
   done
 }
 
-printf 'user\t%s\n' "$(getent passwd "$user")"
+say user "$(getent passwd "$user")"
 systemctl show --property=Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,WantedBy \
-  $units 2>/dev/null | sed "s/^/unit$tab/"
-pid=$(systemctl show --property=MainPID --value "$service" 2>/dev/null)
-[ "${pid:-0}" = 0 ] || printf 'running\t%s\n' \
-  "$(tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | sed -n 's/^FORTYNINETY_CONFIGURATION=//p')"
+  $units | lines unit
+# What the service was last started with, as root noted it before the start of this invocation. Its
+# own environment says nothing: a process may overwrite that.
+invocation=$(systemctl show --property=InvocationID --value "$service")
+if [ -n "$invocation" ] && read -r started configuration rest <"/run/fortyninety/$service" &&
+  [ "$started" = "$invocation" ]; then
+  say running "$configuration"
+fi
 
-# The engine environments, whole or cut off midway, and the units that passed the gate.
-for environment in "$install_directory"/engines/*/; do
+# The engine environments by their names, whole or cut off midway, and the units that passed the
+# gate, each with when and the name of its environment. What is named otherwise is not ours.
+digits='[0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
+for environment in "$install_directory"/engines/*-$digits$digits$digits/; do
   environment=${environment%/}
+  name=${environment##*/}
+  case $name in [!A-Za-z0-9]* | *[!A-Za-z0-9.+-]*) continue ;; esac
   [ -d "$environment" ] && [ ! -L "$environment" ] || continue
   mark=cut
   [ ! -e "$environment/.fortyninety-complete" ] || mark=whole
-  printf 'environment\t%s\t%s\n' "$environment" "$mark"
+  say environment "$name" "$mark"
 done
-for unit in "$install_directory"/served/*.service; do
-  [ -f "$unit" ] || continue
+for unit in "$install_directory"/served/$digits$digits$digits$digits.service; do
+  [ -f "$unit" ] && [ ! -L "$unit" ] || continue
   name=${unit##*/}
-  printf 'served\t%s\t%s\t%s\n' "${name%.service}" "$(stat -c %Y "$unit")" \
-    "$(sed -n 's|^ExecStart=\(.*\)/bin/.*|\1|p' "$unit")"
+  engine=$(head -c 100000 "$unit" | sed -n \
+    "s|^ExecStart=$install_directory/engines/\([A-Za-z0-9][A-Za-z0-9.+-]*-[0-9a-f]\{12\}\)/bin/.*|\1|p" |
+    head -n 1)
+  say served "${name%.service}" "$(stat -c %Y "$unit")" "$engine"
 done
 
 # The published snapshot against its own manifest, "<sha256>  <bytes>  <path>" a line, which was the
@@ -180,40 +229,55 @@ for kind in snapshot second_copy; do
   [ -f "$manifest" ] || continue
   expected=$(sed 's/^[0-9a-f]*  //' "$manifest" | sort)
   found=$(cd "$folder" && find . -type f ! -name .fortyninety-manifest -printf '%s  %P\n' | sort)
-  if [ "$expected" != "$found" ]; then printf '%s\tdamaged\n' "$kind"
-  elif [ -n "$(find "$folder" -type f -newer "$manifest" -print -quit)" ]; then
-    printf '%s\ttouched\n' "$kind"
-  else printf '%s\twhole\n' "$kind"; fi
+  if [ "$expected" != "$found" ]; then say "$kind" damaged
+  elif [ -n "$(find "$folder" -type f -newer "$manifest" -print -quit)" ]; then say "$kind" touched
+  else say "$kind" whole; fi
 done
-# What is there of it already, published or on its way, and the other commits, oldest first.
+# What is there of it already, published or on its way, and the commits, oldest first.
 model=${snapshot%/*}
 revision=${snapshot##*/}
-begun=$(du -scb "$snapshot" "$model/.partial-$revision" "$model/.incoming-$revision" 2>/dev/null |
+begun=$(du -scb "$snapshot" "$model/.partial-$revision" "$model/.incoming-$revision" |
   sed -n '$s/[^0-9].*//p')
-printf 'begun\t%s\n' "${begun:-0}"
-find "$model" -mindepth 2 -maxdepth 2 -name .fortyninety-manifest -printf '%T@\tcommit\t%h\n' \
-  2>/dev/null | sort -n | cut -f 2-
-find "$model" -mindepth 1 -maxdepth 1 -name '.[pil]*-*' ! -name "*-$revision" \
-  -printf 'leftover\t%p\n' 2>/dev/null
+say begun "${begun:-0}"
+find "$model" -mindepth 2 -maxdepth 2 -regextype posix-extended \
+  -regex '.*/[0-9a-f]{40}/\.fortyninety-manifest' -printf '%T@ %P\n' |
+  sort -n | sed -n 's|^[^ ]* \([0-9a-f]*\)/.*|\1|p' | lines commit
+find "$model" -mindepth 1 -maxdepth 1 -regextype posix-extended \
+  -regex '.*/\.(partial|incoming|lock)-[0-9a-f]{40}' ! -name "*-$revision" -printf '%f\n' |
+  lines leftover
 
 # The disk that the models go to: the nearest folder that exists says which.
 folder=$models_directory
 until [ -d "$folder" ]; do folder=$(dirname "$folder"); done
 # Of several that are mounted on one folder the last is what is seen.
-printf 'filesystem\t%s\t%s\n' "$(findmnt -no FSTYPE -T "$folder" | tail -n 1)" \
-  "$(df -PB1 "$folder" | awk 'NR == 2 { print $4 }')"
-lsblk -snro TYPE,NAME,ROTA "$(findmnt -nvo SOURCE -T "$folder" | tail -n 1)" 2>/dev/null |
-  sed -n 's/^disk \([^ ]*\) \([01]\)$/disk\t\1\t\2/p'
+say filesystem "$(findmnt -no FSTYPE -T "$folder" | tail -n 1)" \
+  "$(df --block-size=1 --output=avail "$folder" | sed -n '2 { s/ //g; p; }')"
+lsblk -snro TYPE,NAME,ROTA "$(findmnt -nvo SOURCE -T "$folder" | tail -n 1)" |
+  sed -n 's/^disk \([^ ]*\) \([01]\)$/\1\t\2/p' | rows disk
 
-# Who listens on the ports, and the service's own processes.
-group=$(systemctl show --property=ControlGroup --value "$service" 2>/dev/null)
-[ -z "$group" ] || sed "s/^/service-pid$tab/" "/sys/fs/cgroup$group/cgroup.procs" 2>/dev/null
+# The sockets that listen on the ports, by the kernel's own table, and whether a process in the
+# service's control group has them open. What ss says of their processes is for people alone: a
+# process chooses its name, and may put another's number into it.
+group=$(systemctl show --property=ControlGroup --value "$service")
+set --
+[ -z "$group" ] || set -- $(find "/sys/fs/cgroup$group" -name cgroup.procs -exec cat {} + |
+  sed -n 's|^[1-9][0-9]*$|/proc/&/fd|p')
 for port in $ports; do
-  ss -Hltnp "sport = :$port" 2>/dev/null | sed "s/^/listener$tab$port$tab/"
+  for socket in $(awk -v "port=:$(printf %04X "$port")$" '$4 == "0A" && $2 ~ port { print $10 }' \
+    /proc/net/tcp /proc/net/tcp6); do
+    owner=other
+    [ "$#" = 0 ] || [ -z "$(find "$@" -lname "socket:\[$socket\]" -print -quit)" ] || owner=service
+    say socket "$port" "$socket" "$owner"
+  done
+  ss -Hltnp "sport = :$port" | lines "listener$tab$port"
 done
 
 # The host's own addresses, and what the table of a cell was made from.
-ip -o -4 address show scope global 2>/dev/null |
-  awk '{ sub("/.*", "", $4); printf "address\t%s\t%s\n", $2, $4 }'
-nft list table inet fortyninety_cell 2>/dev/null | sed -n 's/^[[:space:]]*comment "\([0-9a-f]*\)"$/cell-firewall\t\1/p'
+ip -o -4 address show scope global |
+  awk '{ sub("/.*", "", $4); print $2 "\t" $4 }' | rows address
+nft list table inet fortyninety_cell |
+  sed -n 's/^[[:space:]]*comment "\([0-9a-f]*\)"$/\1/p' | lines cell-firewall
+say end
+}
+survey | tr -c '\t\n -~' '?' | head -c 4000000
 exit 0

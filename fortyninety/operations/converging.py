@@ -35,7 +35,8 @@ def converging(
         host: Host = ctx_host.get()  # type: ignore[no-untyped-call]
         reading = current_state(host)
         if not reading.readable:
-            yield failing("could not be read any more: see the survey's error above")
+            why = reading.unreadable or "see the survey's error above"
+            yield failing(f"could not be read any more: {why}")
             return
         for command in function(reading, *args, **kwargs):
             # While changes are only being detected, nothing is executed and the reading stands.

@@ -12,9 +12,11 @@ from pyinfra.api.command import FileUploadCommand
 
 from fortyninety.deadlines import ENVIRONMENT, REMOVAL, TOOLS
 from fortyninety.engine_card import EngineCard
+from fortyninety.facts import records
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
+from fortyninety.operations.shell import removal
 from fortyninety.plan import PackageSource, complete_marker
 
 
@@ -113,18 +115,22 @@ def pruned(state: HostState, live: str, *, kept: int) -> Iterator[Command]:
 
     What goes with them: their locks, and the units that need them, which nobody could roll back to.
     """
-    surplus, units = too_many(state, live, kept)
-    if not surplus and not units:
+    engines, _, name = live.rpartition("/")
+    surplus, units = too_many(state, name, kept)
+    served = f"{engines.rpartition('/')[0]}/served"
+    # The units first: one without its environment must never look like something to go back to.
+    commands = [
+        removal(served, units, records.CONFIGURATION, ".service"),
+        *(removal(engines, [each], records.ENVIRONMENT, "", ".lock") for each in surplus),
+    ]
+    needed = [command for command in commands if command is not None]
+    if not needed:
         host.noop(f"{len(state.environments)} environments, none too many")
         return
-    differs(*(f"{path} is neither live nor kept" for path in surplus))
-    served = f"{live.rpartition('/engines/')[0]}/served"
-    records = [f"{served}/{configuration}.service" for configuration in units]
-    # The units first: one without its environment must never look like something to go back to.
-    if records:
-        yield f"rm -f {shlex.join(records)}"
-    for path in surplus:
-        yield within(REMOVAL, f"rm -rf {shlex.quote(path)} {shlex.quote(path)}.lock")
+    differs(*(f"environment {each} is neither live nor kept" for each in surplus))
+    differs(*(f"configuration {each} has no environment to go back to" for each in units))
+    for command in needed:
+        yield within(REMOVAL, command)
 
 
 def too_many(state: HostState, live: str, kept: int) -> tuple[list[str], list[str]]:
@@ -133,7 +139,7 @@ def too_many(state: HostState, live: str, kept: int) -> tuple[list[str], list[st
     others = list(dict.fromkeys(each.engine for each in state.served if each.engine != live))
     keep = {live, *others[:kept]}
     return (
-        [path for path in state.environments if path not in keep],
+        [name for name in state.environments if name not in keep],
         [each.configuration for each in state.served if each.engine not in keep],
     )
 

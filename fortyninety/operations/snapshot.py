@@ -10,10 +10,12 @@ from pyinfra import host
 from pyinfra.api.command import FunctionCommand
 
 from fortyninety.deadlines import REMOVAL, SNAPSHOT
+from fortyninety.facts.records import COMMIT, LEFTOVER
 from fortyninety.facts.survey import HostState
 from fortyninety.fleet_snapshot import supply
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
+from fortyninety.operations.shell import removal
 
 # How a snapshot that is not whole is found.
 _IN_WORDS = {
@@ -61,15 +63,17 @@ def pruned(state: HostState, *, published: str, current: str, keep: int) -> Iter
     What is `published` stays, and so does what the link `current` points to; of the others the
     newest.
     """
+    model = published.rpartition("/")[0]
     served = state.files[current].target if current in state.files else None
-    needed = [folder for folder in state.commits if folder in (published, served)]
-    others = [folder for folder in state.commits if folder not in needed]
+    needed = [each for each in state.commits if f"{model}/{each}" in (published, served)]
+    others = [each for each in state.commits if each not in needed]
     room = max(0, keep - len(needed))
     old = others[: max(0, len(others) - room)]
-    if not old and not state.leftovers:
+    commands = [removal(model, old, COMMIT), removal(model, state.leftovers, LEFTOVER)]
+    needless = [command for command in commands if command is not None]
+    if not needless:
         host.noop(f"{len(state.commits)} commits, of {keep} that are kept")
         return
-    differs(*(f"{folder} is not kept" for folder in [*old, *state.leftovers]))
-    yield within(
-        REMOVAL, f"rm -rf -- {' '.join(shlex.quote(folder) for folder in [*old, *state.leftovers])}"
-    )
+    differs(*(f"{model}/{each} is not kept" for each in [*old, *state.leftovers]))
+    for command in needless:
+        yield within(REMOVAL, command)

@@ -19,12 +19,13 @@ def unit(
 ) -> Iterator[Command]:
     """A unit that is enabled, active, and of the unit file on disk. It must be surveyed.
 
-    `configuration` is what the running process must carry as FORTYNINETY_CONFIGURATION: a run that
-    died between a change and its restart is put right by the next one.
+    `configuration` is what root must have noted of its last start: a run that died between a change
+    and its restart is put right by the next one.
     """
     current = configuration is None or state.running_configuration == configuration
-    if not current and state.running_configuration is not None:
-        differs(f"{unit_name} runs another configuration than the settings")
+    if not current and state.unit(unit_name, "ActiveState") == "active":
+        found = state.running_configuration or "that nobody noted"
+        differs(f"{unit_name} runs configuration {found}; expected {configuration}")
     commands = unit_commands(state, unit_name, current=current)
     if not commands:
         host.noop(f"{unit_name} is enabled and active")

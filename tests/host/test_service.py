@@ -495,9 +495,15 @@ def test_what_serves_can_be_gone_back_to(
     host: Host, process: LiveProcess, settings: Settings
 ) -> None:
     """Without its record there is no way back to what serves today."""
-    digest = process.environment.get("FORTYNINETY_CONFIGURATION", "")
-    record = f"{settings.install_directory}/served/{digest}.service"
-    assert digest and host.file(record).exists, (
+    # As root noted it of this start: the process may write its own environment.
+    noted = host.run(f"cat /run/fortyninety/{SERVICE}").stdout.split()
+    started = host.check_output(f"systemctl show --property=InvocationID --value {SERVICE}")
+    assert len(noted) == 2 and noted[0] == started, (
+        f"/run/fortyninety/{SERVICE} says {' '.join(noted) or 'nothing'}; expected the start "
+        f"{started}. Deploy again"
+    )
+    record = f"{settings.install_directory}/served/{noted[1]}.service"
+    assert host.file(record).exists, (
         f"there is no {record}; expected the unit that passed the gate. Deploy again"
     )
 

@@ -10,6 +10,29 @@ from fortyninety.settings import Settings, parse_settings
 
 RTX_4090 = "0x2684"
 
+# A bare host in the survey's own records.
+BARE = (
+    "begin",
+    "os\tdebian\t13\ttrixie\tDebian GNU/Linux 13 (trixie)",
+    "machine\tx86_64",
+    "boot\tone",
+    "apt\t/etc/apt/sources.list:1\thttp://archive.example/debian\ttrixie\tmain",
+    "package\tlinux-image-amd64\t6.12.57-1\tinstall\tinstalled",
+    "kernel\t6.12.57+deb13-amd64\t",
+    "pci\t0000:01:00.0\t0x2684",
+    "pci\t0000:02:00.0\t0x2684",
+    "user\t",
+    "begun\t0",
+    "filesystem\text4\t1000000000000",
+    "disk\tnvme0n1\t0",
+    "end",
+)
+
+
+def records(*more: str, without: str = "\0") -> list[str]:
+    """The records of a bare host with `more`, without those that begin so."""
+    return [*(line for line in BARE[:-1] if not line.startswith(without)), *more, BARE[-1]]
+
 
 def default_data() -> dict[str, Any]:
     """The settings of group_data/all.py, as pyinfra reads them."""

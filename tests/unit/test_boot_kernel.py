@@ -6,7 +6,7 @@ import pytest
 
 from fortyninety.facts.boot_kernel import boot_entry_kernel, grub_kernel
 from fortyninety.facts.survey import Survey
-from tests.unit.readings import bare_host
+from tests.unit.readings import bare_host, records
 
 # As Debian's grub-mkconfig writes it, down to the lines that the survey takes from it.
 GRUB = """\
@@ -82,17 +82,13 @@ def test_systemd_boots_default_entry_is_found_by_its_kernel() -> None:
 
 
 def test_the_survey_carries_it_into_the_kernel_that_boots_next() -> None:
-    output = [
-        "os\tdebian\t13\ttrixie\tDebian",
-        "machine\tx86_64",
-        "boot\tone",
+    output = records(
         f"kernel\t{OLD}\t550.163.01",
         f"kernel\t{NEW}\t",
         *(f"grub\t{line}" for line in GRUB.format(default="${saved_entry}").splitlines()),
         f"grub-env\tsaved_entry={SAVED_OLD}",
-        "user\t",
-        "filesystem\text4\t1000",
-    ]
+        without="kernel",
+    )
     assert Survey().process(output).next_kernel == OLD
     assert Survey().process([line for line in output if "saved" not in line]).next_kernel == NEW
 

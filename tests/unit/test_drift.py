@@ -11,23 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.unit.readings import records
+
 ROOT = Path(__file__).resolve().parents[2]
 SURVEY = "read in one round trip"
-
-# As tests/unit/readings.py has it, in the survey's own records.
-BARE = [
-    "os\tdebian\t13\ttrixie\tDebian GNU/Linux 13 (trixie)",
-    "machine\tx86_64",
-    "boot\tone",
-    "apt\t/etc/apt/sources.list:1\thttp://archive.example/debian\ttrixie\tmain",
-    "package\tlinux-image-amd64\t6.12.57-1\tinstall\tinstalled",
-    "kernel\t6.12.57+deb13-amd64\t",
-    "pci\t0000:01:00.0\t0x2684",
-    "pci\t0000:02:00.0\t0x2684",
-    "user\t",
-    "filesystem\text4\t1000000000000",
-    "disk\tnvme0n1\t0",
-]
 
 Answers = list[tuple[str, list[str], bool]]
 
@@ -54,9 +41,8 @@ def drift(
     )
 
 
-def survey(*records: str, without: str = "\0") -> Answers:
-    lines = [line for line in BARE if not line.startswith(without)]
-    return [(SURVEY, [*lines, *records], True)]
+def survey(*more: str, without: str = "\0") -> Answers:
+    return [(SURVEY, records(*more, without=without), True)]
 
 
 def test_a_bare_host_shows_every_stage_and_why(tmp_path: Path) -> None:

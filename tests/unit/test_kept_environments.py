@@ -12,7 +12,7 @@ from fortyninety.facts.survey import HostState, ServedUnit
 from fortyninety.host import roll_back
 from fortyninety.operations.environment import too_many
 
-LIVE, OLD, OLDER, CUT = (f"/opt/fortyninety/engines/{name}" for name in ("d", "c", "b", "a"))
+LIVE, OLD, OLDER, CUT = (f"0.32.0-{digit * 12}" for digit in "dcba")
 
 
 def state(*served: tuple[str, str]) -> HostState:

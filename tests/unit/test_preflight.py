@@ -50,7 +50,12 @@ def test_a_bare_two_card_box_is_accepted() -> None:
         ({"disks": [("sdb", False)]}, "box1: models_directory is on sdb; expected on a local NVMe"),
         ({"filesystem": "nfs4"}, "box1: models_directory is on nfs4; expected on a local NVMe"),
         (
-            {"listeners": ['LISTEN 0 511 127.0.0.1:8000 0.0.0.0:* users:(("nginx",pid=77,fd=6))']},
+            {
+                "foreign_sockets": 1,
+                "listeners": [
+                    'LISTEN 0 511 127.0.0.1:8000 0.0.0.0:* users:(("nginx",pid=77,fd=6))'
+                ],
+            },
             "box1: port 8000 is taken: LISTEN 0 511 127.0.0.1:8000 0.0.0.0:* "
             'users:(("nginx",pid=77,fd=6))',
         ),
@@ -99,7 +104,7 @@ def test_a_rotational_disk_can_be_insisted_on() -> None:
 def test_the_port_of_the_running_service_itself_is_not_taken() -> None:
     state = bare_host(
         listeners=['LISTEN 0 5 127.0.0.1:8000 0.0.0.0:* users:(("python",pid=901,fd=9))'],
-        service_pids=frozenset({880, 901}),
+        foreign_sockets=0,
     )
     assert found(state) == []
 

@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from pyinfra.api.exceptions import FactProcessError
 
-from fortyninety.facts.survey import HostState, Survey, SurveyRequest
+from fortyninety.facts.survey import KINDS, HostState, Survey, SurveyRequest
+from tests.unit.readings import records
 
 
 def survey(directory: Path, **changes: str | tuple[str, ...]) -> HostState:
@@ -26,9 +26,12 @@ def survey(directory: Path, **changes: str | tuple[str, ...]) -> HostState:
         "install_directory": str(directory / "install"),
         **changes,
     }
-    command = Survey().command(SurveyRequest(port=1, **values))  # type: ignore[arg-type]
+    asked = Survey()
+    command = asked.command(SurveyRequest(**{"port": 1, **values}))  # type: ignore[arg-type]
     ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
-    return Survey().process(ran.stdout.splitlines())
+    state = asked.process(ran.stdout.splitlines())
+    assert state.unreadable is None
+    return state
 
 
 def test_it_reads_the_machine_it_runs_on(tmp_path: Path) -> None:
@@ -96,16 +99,17 @@ def test_a_file_written_to_after_the_publication_is_seen_without_hashing(tmp_pat
 
 def test_commits_come_oldest_first_and_fetches_that_were_given_up_by_name(tmp_path: Path) -> None:
     model = tmp_path / "model"
-    for age, commit in enumerate(["new", "middle", "old"]):
+    new, middle, old, given_up = (digit * 40 for digit in "abcd")
+    for age, commit in enumerate([new, middle, old]):
         publish(model / commit, {})
         os.utime(model / commit / ".fortyninety-manifest", (1000 - age, 1000 - age))
-    (model / ".partial-given-up").mkdir()
-    (model / ".partial-new").mkdir()
-    (model / ".incoming-new").mkdir()
-    (model / ".incoming-new" / "a").write_bytes(bytes(100_000))
-    state = survey(tmp_path, snapshot=str(model / "new"), second_copy=str(model / "old"))
-    assert state.commits == [str(model / each) for each in ("old", "middle", "new")]
-    assert state.leftovers == [str(model / ".partial-given-up")]
+    (model / f".partial-{given_up}").mkdir()
+    (model / f".partial-{new}").mkdir()
+    (model / f".incoming-{new}").mkdir()
+    (model / f".incoming-{new}" / "a").write_bytes(bytes(100_000))
+    state = survey(tmp_path, snapshot=str(model / new), second_copy=str(model / old))
+    assert state.commits == [old, middle, new]
+    assert state.leftovers == [f".partial-{given_up}"]
     assert 100_000 <= state.snapshot_begun < 200_000
     assert (state.snapshot, state.second_copy) == ("whole", "whole")
 
@@ -153,16 +157,11 @@ def test_what_nvidia_smi_complains_of_is_kept(
 
 def test_cards_are_read_as_nvidia_smi_prints_them() -> None:
     state = Survey().process(
-        [
-            "os\tdebian\t13\ttrixie\tDebian GNU/Linux 13 (trixie)",
-            "machine\tx86_64",
-            "boot\tone",
+        records(
             "gpu\t0, NVIDIA GeForce RTX 4090, GPU-1, 24564, 550.163.01, 400.00, 150.00, 600.00, "
             "Enabled",
             "gpu\t1, NVIDIA T400, GPU-2, 2048, 550.163.01, [N/A], [N/A], [N/A], Disabled",
-            "user\t",
-            "filesystem\text4\t1000",
-        ]
+        )
     )
     first, second = state.gpus
     assert (first.memory, first.power_limit, first.persistence) == (24564, 400.0, True)
@@ -177,17 +176,12 @@ def test_cards_are_read_as_nvidia_smi_prints_them() -> None:
 
 def test_cards_come_with_bus_default_memory_check_and_what_holds_them_down() -> None:
     state = Survey().process(
-        [
-            "os\tdebian\t13\ttrixie\tDebian GNU/Linux 13 (trixie)",
-            "machine\tx86_64",
-            "boot\tone",
+        records(
             "gpu\t0, NVIDIA GeForce RTX 4090, GPU-1, 24564, 550.163.01, 400.00, 150.00, 600.00, "
             "Enabled, 00000000:01:00.0, 450.00, [N/A], 0x0000000000000084",
             "gpu\t1, NVIDIA H200, GPU-2, 143771, 580.159.04, 700.00, 200.00, 700.00, "
             "Enabled, 00000000:00:06.0, 700.00, Enabled, 0x0000000000000001",
-            "user\t",
-            "filesystem\text4\t1000",
-        ]
+        )
     )
     first, second = state.gpus
     assert (first.bus, first.power_limit_default, first.ecc) == ("0000:01:00.0", 450.0, None)
@@ -206,24 +200,108 @@ def test_a_host_without_a_driver_says_so_by_saying_nothing(tmp_path: Path) -> No
 
 def test_units_are_read_block_by_block() -> None:
     state = Survey().process(
-        [
-            "os\tdebian\t13\ttrixie\tDebian",
-            "machine\tx86_64",
-            "boot\tone",
+        records(
             "unit\tId=a.service",
             "unit\tActiveState=active",
             "unit\t",
             "unit\tId=b.service",
             "unit\tActiveState=failed",
-            "user\troot:x:0",
-            "filesystem\text4\t1000",
-        ]
+        )
     )
     assert state.unit("a.service", "ActiveState") == "active"
     assert state.unit("b.service", "ActiveState") == "failed"
     assert state.unit("c.service", "ActiveState") == ""
 
 
-def test_output_of_something_else_is_an_error_and_not_an_empty_host() -> None:
-    with pytest.raises(FactProcessError, match="unexpected"):
-        Survey().process(["bash: command not found"])
+def test_output_of_something_else_is_unreadable_and_not_an_empty_host() -> None:
+    state = Survey().process(["bash: command not found"])
+    assert not state.readable
+    assert state.unreadable == "'bash: command not found' in the place of its first record"
+
+
+# What a stranger writes wherever text can be put: records, a command, an escape sequence, and bytes
+# that are no text.
+HOSTILE = (
+    "x\nleftover\t.partial-" + "e" * 40 + "\nenvironment\t/etc\tcut\r\x1b[2J$(id)`id`;'\"\udcff"
+)
+
+STRANGE_TOOLS = {
+    "systemctl": """
+case $* in
+  *InvocationID*) echo 0123456789abcdef0123456789abcdef ;;
+  *MainPID\\ --value*) cat "$HERE/main-pid" ;;
+  *ControlGroup*) printf '/%s\\n' "$TEXT" ;;
+  *) printf 'Id=vllm.service\\nActiveState=%s\\n' "$TEXT" ;;
+esac""",
+    **dict.fromkeys(
+        ("ss", "getent", "ip", "lsblk", "findmnt", "nft", "gpg"), 'printf "%s\\n" "$TEXT"'
+    ),
+    "nvidia-smi": 'printf "%s\\n" "$TEXT"; exit 6',
+    "apt-get": 'printf "a\\tb\\t%s\\n" "$TEXT"',
+    "dpkg-query": 'printf "name\\t1.0\\t%s\\n" "$TEXT"',
+}
+
+
+def test_nothing_that_a_stranger_names_or_prints_makes_a_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = os.fsencode(HOSTILE).replace(b"/", b"|")
+    model, install = tmp_path / "model", tmp_path / "install"
+    (model / ("a" * 40)).mkdir(parents=True)
+    for folder in (model, install / "engines", install / "served"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (
+            text,
+            b".partial-" + text,
+            b".incoming-" + b"a" * 39,
+            b"-rf",
+            b"0.32.0-" + text,
+        ):
+            Path(os.fsdecode(bytes(folder) + b"/" + name)).mkdir()
+            Path(os.fsdecode(bytes(folder) + b"/" + name + b"/.fortyninety-manifest")).touch()
+        Path(os.fsdecode(bytes(folder) + b"/" + text + b".service")).touch()
+    kept = install / "served" / f"{'0' * 16}.service"
+    kept.write_bytes(b"ExecStart=" + bytes(install) + b"/engines/" + text + b"/bin/vllm\n")
+    link = tmp_path / "link"
+    link.symlink_to(HOSTILE)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name, script in STRANGE_TOOLS.items():
+        (tools / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("TEXT", HOSTILE)
+    monkeypatch.setenv("HERE", str(tools))
+    engine = subprocess.Popen(
+        ["sleep", "60"], env={**os.environ, "FORTYNINETY_CONFIGURATION": HOSTILE}
+    )
+    (tools / "main-pid").write_text(str(engine.pid))
+    asked = Survey()
+    command = asked.command(
+        SurveyRequest(
+            files=(str(link),),
+            packages=("dpkg",),
+            units=("vllm.service",),
+            port=1,
+            service="vllm.service",
+            user="vllm",
+            snapshot=str(model / ("b" * 40)),
+            models_directory=str(tmp_path),
+            install_directory=str(install),
+        )
+    )
+    try:
+        ran = subprocess.run(["sh", "-c", command], capture_output=True, check=True)
+    finally:
+        engine.kill()
+        engine.wait()
+    lines = ran.stdout.decode("ascii").splitlines()
+    assert (lines[0], lines[-1]) == ("begin", "end")
+    kinds = {line.split("\t")[0] for line in lines[1:-1]}
+    assert kinds <= set(KINDS)
+    assert not kinds & {"leftover", "environment", "commit", "running"}, lines
+    served = [line for line in lines if line.startswith("served")]
+    assert [line.split("\t")[1::2] for line in served] == [["0" * 16, ""]]
+    assert all(character.isprintable() or character == "\t" for line in lines for character in line)
+    # An account with lines, or a card's complaint, is no reading of this host.
+    assert asked.process(lines).unreadable

@@ -1,0 +1,29 @@
+"""The one way in which a text becomes part of a shell command, and in which root removes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+from fortyninety.facts.records import Form
+
+
+def word(text: str) -> str:
+    """One word of a shell command that means exactly this text, whatever is in it."""
+    return shlex.quote(text)
+
+
+def words(*texts: str) -> str:
+    """Words of a shell command, such as a program with its arguments."""
+    return shlex.join(texts)
+
+
+def removal(folder: str, names: Iterable[str], form: Form, *endings: str) -> str | None:
+    """The command that removes these entries of a folder of this project; None where there is none.
+
+    `folder` is the controller's own, from the settings. A name is a host's: one that is not of the
+    `form`, which has no slash, is left alone. With `endings` each name is taken with each of them.
+    """
+    fitting = [name for name in names if form.pattern.fullmatch(name)]
+    paths = [f"{folder}/{name}{ending}" for name in fitting for ending in endings or ("",)]
+    return words("rm", "-rf", "--", *paths) if paths else None

@@ -1,0 +1,44 @@
+"""What root removes on a host is named by the controller, whatever the host says there is."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from fortyninety.facts.records import COMMIT, ENVIRONMENT, LEFTOVER
+from fortyninety.operations.shell import removal
+
+A = "a" * 40
+
+
+def test_names_of_the_form_are_removed_from_the_folder() -> None:
+    command = removal("/srv/models/m", [A, f".partial-{A}"], COMMIT)
+    assert command == f"rm -rf -- /srv/models/m/{A}"
+    command = removal("/opt/f/engines", [f"0.32.0-{'a' * 12}"], ENVIRONMENT, "", ".lock")
+    assert shlex.split(command or "")[3:] == [
+        f"/opt/f/engines/0.32.0-{'a' * 12}",
+        f"/opt/f/engines/0.32.0-{'a' * 12}.lock",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/home",
+        "..",
+        ".",
+        "",
+        "a/../../etc",
+        f"{A}\n",
+        f"{A}/",
+        "-rf",
+        "$(id)",
+        "*",
+        f"x{A}",
+        A[:-1],
+    ],
+)
+def test_other_names_are_left_alone(name: str) -> None:
+    for form in (COMMIT, ENVIRONMENT, LEFTOVER):
+        assert removal("/srv/models/m", [name], form) is None
