@@ -6,7 +6,7 @@ import hashlib
 
 from fortyninety.plan import CELL_FIREWALL_SERVICE, POWER_SERVICE, SERVICE, Plan
 from fortyninety.templates import render
-from fortyninety.units import unit_word
+from fortyninety.units import unit_assignment, unit_command, unit_text
 
 
 def service_unit(plan: Plan) -> str:
@@ -24,12 +24,12 @@ def _render(plan: Plan, digest: str) -> str:
         "vllm.service.j2",
         service=SERVICE,
         power_service=POWER_SERVICE,
-        model_name=plan.settings.model_name,
+        description=unit_text(f"vLLM serving {plan.settings.model_name}"),
         user=plan.settings.service_user,
-        environment=[(name, unit_word(value)) for name, value in plan.environment],
+        environment=[unit_assignment(name, value) for name, value in plan.environment],
         configuration=digest,
         cell=plan.cell,
         cell_firewall=CELL_FIREWALL_SERVICE,
         engine_failure=plan.paths.engine_failure,
-        command=[unit_word(word) for word in plan.command],
+        command=unit_command(plan.command),
     )

@@ -15,7 +15,6 @@ from fortyninety.command_line import FlagAbsent
 from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
 from fortyninety.plan import Plan, make_plan
 from fortyninety.service_unit import configuration, service_unit
-from fortyninety.units import unit_word
 from tests.unit.readings import RTX_4090, bare_host, settings
 
 MODEL = "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"
@@ -139,20 +138,6 @@ def test_another_setting_is_another_configuration() -> None:
 def test_the_running_process_carries_the_configuration_of_its_unit() -> None:
     made = plan()
     assert f"Environment=FORTYNINETY_CONFIGURATION={configuration(made)}" in service_unit(made)
-
-
-@pytest.mark.parametrize(
-    ("word", "quoted"),
-    [
-        ("--port", "--port"),
-        ("50%", "50%%"),
-        ("$HOME", "$$HOME"),
-        ("a b", '"a b"'),
-        ('say "hi"', '"say \\"hi\\""'),
-    ],
-)
-def test_words_are_quoted_as_systemd_reads_them(word: str, quoted: str) -> None:
-    assert unit_word(word) == quoted
 
 
 @pytest.mark.parametrize("release", known_releases())
