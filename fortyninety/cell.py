@@ -118,8 +118,6 @@ def _release_problems(settings: Mapping[str, Settings], members: list[str]) -> I
     able = [release for release in known_releases() if load_engine_card(release).multi_node]
     for member in members:
         own = settings[member]
-        if own.engine not in known_releases():
-            continue  # A problem of its own.
         multi_node = load_engine_card(own.engine).multi_node
         if multi_node is None:
             yield Problem(

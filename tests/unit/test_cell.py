@@ -6,6 +6,8 @@ import re
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -204,23 +206,82 @@ def test_a_cells_engine_never_runs_without_the_firewall_nor_is_given_up() -> Non
 # --- The firewall ---------------------------------------------------------------------------------
 
 
+def as_account(made: Plan, user: str) -> Plan:
+    """The plan with an account that settings refuse: of those that every machine has."""
+    return replace(made, settings=made.settings.model_copy(update={"service_user": user}))
+
+
+def in_a_network_of_its_own(script: str) -> subprocess.CompletedProcess[str]:
+    ran = subprocess.run(
+        ["unshare", "--net", "bash", "-c", script], capture_output=True, text=True, check=False
+    )
+    if "unshare failed" in ran.stderr:
+        pytest.skip("needs root")
+    return ran
+
+
 @pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft")
 def test_nft_takes_the_rules_twice_and_leaves_others_alone() -> None:
-    made = plan(0, service_user="nobody")
+    made = as_account(plan(0), "nobody")
     text = rules(made, place(0))
-    script = (
+    loaded = in_a_network_of_its_own(
         "nft add table inet others && nft -f - <<'EOF' && nft -f - <<'EOF2' && nft list ruleset\n"
         f"{text}EOF\n{text}EOF2\n"
     )
-    loaded = subprocess.run(
-        ["unshare", "--net", "bash", "-c", script], capture_output=True, text=True, check=False
-    )
-    if "unshare failed" in loaded.stderr:
-        pytest.skip("needs root")
     assert loaded.returncode == 0, loaded.stderr
     assert loaded.stdout.count("table inet") == 2 and "table inet others" in loaded.stdout
     assert "192.0.2.1, 192.0.2.2" in loaded.stdout
     assert f'comment "{rules_digest(made, place(0))}"' in loaded.stdout
+
+
+@pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft")
+@pytest.mark.parametrize(
+    ("account", "listener", "neighbour", "expected"),
+    [
+        # Root's, as SSH's is: whoever the rules are for, and whoever asks.
+        ("root", "0", "192.0.2.99", "reached"),
+        # The engine's: for members alone.
+        ("nobody", "65534", "192.0.2.99", "closed"),
+        ("nobody", "65534", "192.0.2.2", "reached"),
+    ],
+)
+def test_the_firewall_never_closes_what_root_listens_on(
+    tmp_path: Path, account: str, listener: str, neighbour: str, expected: str
+) -> None:
+    """Two network namespaces, one cable: a neighbour asks for a port of the host."""
+    loaded = tmp_path / "rules.nft"
+    loaded.write_text(rules(as_account(plan(0), account), place(0)))
+    serve = (
+        f"import os, socket; os.setresuid({listener}, {listener}, {listener})\n"
+        "s = socket.create_server(('0.0.0.0', 2222)); print('up', flush=True)\n"
+        "while True: s.accept()[0].sendall(b'x')"
+    )
+    ask = (
+        "import socket; s = socket.create_connection(('192.0.2.1', 2222), 1); s.settimeout(1)\n"
+        "assert s.recv(1) == b'x'"
+    )
+    ran = in_a_network_of_its_own(
+        f"""
+        set -e
+        unshare --net sleep 60 & other=$!
+        trap 'kill $other $server 2>/dev/null' EXIT
+        until [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/self/ns/net)" ]
+        do sleep 0.01; done
+        ip link add here type veth peer name there
+        ip link set there netns $other
+        ip address add 192.0.2.1/24 dev here
+        ip link set here up
+        nsenter --net=/proc/$other/ns/net ip address add {neighbour}/24 dev there
+        nsenter --net=/proc/$other/ns/net ip link set there up
+        nft --file {loaded}
+        exec 3< <(exec python3 -c "{serve}")
+        server=$!
+        read -r -u 3 up
+        ! nsenter --net=/proc/$other/ns/net python3 -c "{ask}" || {{ echo reached; exit; }}
+        echo closed
+        """
+    )
+    assert ran.stdout == f"{expected}\n", ran.stderr
 
 
 def test_other_members_are_other_rules() -> None:
