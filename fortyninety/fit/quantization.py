@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from fortyninety.fit.config_values import choice, flag, mapping, pair, refused, size, texts
 from fortyninety.fit.errors import CheckpointError
+from fortyninety.fit.left_out import LONGEST, MOST, LeftOut
+from fortyninety.short_repr import short_repr
+
+# Weights to a scale, and a block's sides, at most: several times the 128 that checkpoints have.
+MOST_GROUP = 1 << 16
 
 Axis = Literal["input", "output", "none"]
 """Along which axis of the matrix a tensor runs: it is split where tensor parallelism splits that
@@ -48,7 +52,7 @@ class Quantization:
     codebooks: int = 1
     in_group: int = 1
     out_group: int = 1
-    unquantized: tuple[str, ...] = ()
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def __str__(self) -> str:
         if self.method == "fp8":
@@ -58,7 +62,7 @@ class Quantization:
 
     def covers(self, module: str) -> bool:
         """Whether the matrix at `module`, such as "model.layers.0.mlp.up_proj", is quantized."""
-        return not any(_matches(pattern, module) for pattern in self.unquantized)
+        return not self.left_out.has(module)
 
     def parts(self, inputs: int, outputs: int, dtype_bytes: int) -> tuple[Part, ...]:
         """The tensors that stand in for a matrix of `inputs` x `outputs`.
@@ -104,82 +108,82 @@ class Quantization:
         return tuple(parts)
 
 
-def read_quantization(config: Mapping[str, Any] | None) -> Quantization | None:
+def read_quantization(config: Mapping[str, Any]) -> Quantization | None:
     """The `quantization_config` of a config.json; None for a checkpoint that has none.
 
     Raises CheckpointError for a method that the arithmetic does not know, or knows otherwise.
     """
-    if config is None:
+    if config.get("quantization_config") is None:
         return None
-    method = config.get("quant_method")
-    left_out = tuple(config.get("modules_to_not_convert") or config.get("ignored_layers") or ())
-    # The engines quantize no output head of these methods, whether the list names it or not.
-    left_out = (*left_out, "lm_head")
+    own = mapping(config, "quantization_config")
+    method = own.get("quant_method")
     if method in ("awq", "gptq"):
-        bits = _number(config, "bits", (4, 8) if method == "gptq" else (4,))
-        group = config.get("group_size", -1)
-        if not isinstance(group, int) or (group != -1 and group < 1):
-            raise CheckpointError(
-                f"config.json: group_size of {method} is {group!r}; expected -1 or at least 1"
-            )
-        order = bool(config.get("desc_act", False))
-        return Quantization(method, bits, group=group, activation_order=order, unquantized=left_out)
+        bits = choice(own, "bits", (4, 8) if method == "gptq" else (4,))
+        group = -1 if own.get("group_size") in (None, -1) else size(own, "group_size", MOST_GROUP)
+        return Quantization(
+            "awq" if method == "awq" else "gptq",
+            bits,
+            group=group,
+            activation_order=flag(own, "desc_act"),
+            left_out=_left_out(own, "modules_to_not_convert", "ignored_layers"),
+        )
     if method == "aqlm":
         return Quantization(
             "aqlm",
-            _number(config, "nbits_per_codebook", (8, 16)),
-            codebooks=_number(config, "num_codebooks", tuple(range(1, 17))),
-            in_group=_number(config, "in_group_size", tuple(range(1, 65))),
-            out_group=_number(config, "out_group_size", tuple(range(1, 65))),
-            unquantized=(*(config.get("linear_weights_not_to_quantize") or ()), "lm_head"),
+            choice(own, "nbits_per_codebook", (8, 16)),
+            codebooks=choice(own, "num_codebooks", tuple(range(1, 17))),
+            in_group=choice(own, "in_group_size", tuple(range(1, 65))),
+            out_group=choice(own, "out_group_size", tuple(range(1, 65))),
+            left_out=_left_out(own, "linear_weights_not_to_quantize"),
         )
     if method == "fp8":
-        block = config.get("weight_block_size")
         return Quantization(
             "fp8",
             8,
-            static_activations=config.get("activation_scheme") == "static",
-            block=(int(block[0]), int(block[1])) if block else None,
-            unquantized=left_out,
+            static_activations=own.get("activation_scheme") == "static",
+            block=pair(own, "weight_block_size", MOST_GROUP),
+            left_out=_left_out(own, "modules_to_not_convert", "ignored_layers"),
         )
     if method == "compressed-tensors":
-        return _compressed_tensors(config)
-    raise CheckpointError(
-        f"config.json: quant_method is {method!r}; expected awq, gptq, aqlm, fp8 or "
-        "compressed-tensors with 8-bit floats"
+        return _compressed_tensors(own)
+    raise refused(
+        "quant_method",
+        method,
+        "awq, gptq, aqlm, fp8 or compressed-tensors with 8-bit floats",
     )
 
 
 def _compressed_tensors(config: Mapping[str, Any]) -> Quantization:
-    groups = list((config.get("config_groups") or {}).values())
-    weights = groups[0].get("weights") or {} if len(groups) == 1 else {}
-    if weights.get("type") != "float" or weights.get("num_bits") != 8:
+    groups = mapping(config, "config_groups")
+    if len(groups) != 1:
         raise CheckpointError(
-            "config.json: compressed-tensors with "
-            f"{len(groups)} groups of {weights.get('num_bits')!r}-bit {weights.get('type')!r}; "
-            "expected one group of 8-bit floats"
+            f"config.json: compressed-tensors with {len(groups)} groups; expected one group of "
+            "8-bit floats"
         )
-    block = weights.get("block_structure")
-    activations = groups[0].get("input_activations") or {}
+    group = mapping(groups, next(iter(groups)))
+    weights = mapping(group, "weights")
+    if weights.get("type") != "float" or weights.get("num_bits") != 8:
+        found = f"{short_repr(weights.get('num_bits'))}-bit {short_repr(weights.get('type'))}"
+        raise CheckpointError(
+            f"config.json: compressed-tensors with one group of {found}; expected one group of "
+            "8-bit floats"
+        )
     return Quantization(
         "fp8",
         8,
-        static_activations=activations.get("dynamic") is False,
+        static_activations=mapping(group, "input_activations").get("dynamic") is False,
         per_channel_scales=weights.get("strategy") == "channel",
-        block=(int(block[0]), int(block[1])) if block else None,
-        unquantized=(*(config.get("ignore") or ()), "lm_head"),
+        block=pair(weights, "block_structure", MOST_GROUP),
+        left_out=_left_out(config, "ignore"),
     )
 
 
-def _number(config: Mapping[str, Any], key: str, allowed: tuple[int, ...]) -> int:
-    value = config.get(key)
-    if value not in allowed or not isinstance(value, int):
-        shown = ", ".join(map(str, allowed)) if len(allowed) < 5 else f"1 to {allowed[-1]}"
-        raise CheckpointError(f"config.json: {key} is {value!r}; expected {shown}")
-    return value
+def _left_out(config: Mapping[str, Any], *keys: str) -> LeftOut:
+    """The first list of `keys` that there is, and the output head.
 
-
-def _matches(pattern: str, module: str) -> bool:
-    if pattern.startswith("re:"):
-        return re.match(pattern.removeprefix("re:"), module) is not None
-    return pattern in module or fnmatch.fnmatch(module, pattern)
+    The engines quantize no head of these methods, whether the list names it or not.
+    """
+    named = next(
+        (found for key in keys if (found := texts(config, key, most=MOST, longest=LONGEST))), ()
+    )
+    return LeftOut((*named, "lm_head"))

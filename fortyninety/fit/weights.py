@@ -12,10 +12,16 @@ from fortyninety.fit.allocator import allocated
 from fortyninety.fit.architecture import Architecture
 from fortyninety.fit.errors import CheckpointError, ShapeError
 from fortyninety.fit.quantization import BOTH, INPUT, OUTPUT, WHOLE, Axis, Part
+from fortyninety.short_repr import short_repr
 
 # Rows of the embedding and of the output head, on all cards together, are a multiple of this.
 # Source: DEFAULT_VOCAB_PADDING_SIZE in vllm/model_executor/layers/vocab_parallel_embedding.py.
 VOCABULARY_PADDING = 64
+
+# A shard of the largest public checkpoints has under 1 << 36 bytes, and all of them some thousand
+# tensors; a mixture of experts, which is refused, has more.
+MOST_BYTES = 1 << 44
+MOST_TENSORS = 200_000
 
 Place = Literal["embedding", "layer", "norm", "head"]
 Split = Literal["columns", "kv columns", "rows", "vocabulary", "whole"]
@@ -51,7 +57,7 @@ AXES: dict[str, frozenset[Axis]] = {
 
 # What the engine keeps as one tensor: the layer and which of the two it is stay in the name.
 _FUSED = re.compile(r"(?<=self_attn\.)[qkv]_proj|(?<=mlp\.)(?:gate|up)_proj")
-_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
+_LAYER = re.compile(r"model\.layers\.(0|[1-9][0-9]{0,3})\.(.+)")
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,7 @@ def read_weights(architecture: Architecture, sizes: Iterable[tuple[str, int]]) -
     """
     tensors = tuple(
         tensor
-        for name, size in sizes
+        for name, size in _checked(sizes)
         if (tensor := _recognised(architecture, name, size)) is not None
     )
     layers = {tensor.layer for tensor in tensors if tensor.place == "layer"}
@@ -181,6 +187,19 @@ def read_weights(architecture: Architecture, sizes: Iterable[tuple[str, int]]) -
             "embedding. Fetch the missing shards, or give a folder with config.json alone"
         )
     return Weights(architecture, tensors, "read from the shards' headers")
+
+
+def _checked(sizes: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    """The names and bytes as they came, each of its type and within bounds."""
+    for count, (name, size) in enumerate(sizes):
+        if count == MOST_TENSORS:
+            raise CheckpointError(f"the shards hold more than {MOST_TENSORS} tensors")
+        if not isinstance(name, str) or type(size) is not int or not 0 <= size <= MOST_BYTES:
+            raise CheckpointError(
+                f"the shards hold {short_repr(name)} of {short_repr(size)} bytes; expected a "
+                f"tensor's name and from 0 to {MOST_BYTES} bytes"
+            )
+        yield name, size
 
 
 def _recognised(architecture: Architecture, name: str, size: int) -> Tensor | None:
@@ -214,8 +233,8 @@ def _recognised(architecture: Architecture, name: str, size: int) -> Tensor | No
                 axes = OUTPUT
             return Tensor(name, size, "layer", layer, split, axes, kept=not marlin_drops)
     raise CheckpointError(
-        f"the shards hold {name}, which is no tensor of {architecture.name}; the arithmetic would "
-        "be a guess"
+        f"the shards hold {short_repr(name)}, which is no tensor of {architecture.name}; the "
+        "arithmetic would be a guess"
     )
 
 

@@ -166,7 +166,7 @@ def test_a_tensor_keeps_what_is_left_of_its_segment() -> None:
     [
         ({"architectures": ["MixtralForCausalLM"]}, "expected one of LlamaForCausalLM"),
         ({"architectures": None}, "architectures is None"),
-        ({"hidden_size": 0}, "hidden_size is 0; expected a whole number of at least 1"),
+        ({"hidden_size": 0}, "hidden_size is 0; expected a whole number from 1 to"),
         ({"num_hidden_layers": None}, "num_hidden_layers is None"),
         ({"torch_dtype": "int8"}, "torch_dtype is 'int8'"),
         ({"quantization_config": {"quant_method": "exl2"}}, "quant_method is 'exl2'; expected awq"),
