@@ -15,7 +15,7 @@ from fortyninety.driver_packages import (
     wanted_version,
 )
 from fortyninety.driver_pins import installed_module
-from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
+from fortyninety.engine_card import EngineCard, load_engine_card
 from fortyninety.engine_lock import seal_problem
 from fortyninety.facts.survey import HostState
 from fortyninety.nvidia_repository import OLDEST_BRANCHES, UBUNTU_NAMES_END
@@ -36,11 +36,6 @@ NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "gluster
 
 def settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
     """What is wrong with the settings taken together, before the host is looked at."""
-    if settings.engine not in known_releases():
-        yield Problem(
-            host, "engine", repr(settings.engine), f"one of {', '.join(known_releases())}"
-        )
-        return
     card = load_engine_card(settings.engine)
     yield from _engine_problems(host, settings, card)
     if card.driver_floor is not None and settings.driver_branch < card.driver_floor:

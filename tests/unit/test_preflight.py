@@ -92,11 +92,6 @@ def test_another_number_of_cards_than_the_inventory_says_is_refused() -> None:
     assert found(bare_host(), gpu_count=4) == ["box1: gpu_count is 2; expected 4"]
 
 
-def test_an_unknown_engine_names_the_known_ones() -> None:
-    (problem,) = settings_problems("box1", settings(engine="0.99"))
-    assert "0.8.5.post1" in str(problem)
-
-
 def test_a_rotational_disk_can_be_insisted_on() -> None:
     assert found(bare_host(disks=[("sda", True)]), allow_non_nvme=True) == []
 

@@ -55,7 +55,7 @@ def test_pyinfras_own_connection_and_global_keys_are_not_settings() -> None:
         ("hub_endpoint", "hub.example", "http:// or https://"),
         ("gpu_count", 0, "a whole number from 1 to 16 or None"),
         ("snapshot_source", "models/llama", "an absolute path on the hosts, or an address"),
-        ("peer_rate_limit", 0, "a whole number of at least 1 or None"),
+        ("peer_rate_limit", 0, "a whole number from 1 to 1000000 or None"),
     ],
 )
 def test_a_wrong_value_names_host_key_value_and_what_is_allowed(

@@ -1,0 +1,33 @@
+"""A wrong value of a setting, for a message: short, on one line, and never a credential."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fortyninety.short_repr import short_repr
+
+# Keys whose value is not shown when it is wrong, misspelt ones too: somebody may have put the
+# secret itself there.
+_SECRET_KEY = re.compile(r"to?ke?n|pas|pwd|secret|credential|auth|private|api_?key", re.I)
+# Values that look like one: an address with a user, a query or a fragment, a hub's token, a header,
+# and whatever calls itself a secret.
+_SECRET_VALUE = re.compile(
+    r"@|://[^\s]*[?#]|hf_|Bearer|Basic |PRIVATE KEY|token|passw|pwd|secret|credential|api.?key",
+    re.I,
+)
+
+
+def shown(key: str, value: Any) -> str:
+    """What was given for the setting `key`, as it would be written in Python.
+
+    "something else" where the key or the value looks like it holds a credential. Raises nothing.
+    """
+    text = short_repr(value)
+    try:
+        whole = str(value)[:100_000]
+    except Exception:
+        whole = text
+    if _SECRET_KEY.search(key) or _SECRET_VALUE.search(f"{text} {whole}"):
+        return "something else"
+    return text
