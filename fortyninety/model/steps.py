@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from fortyninety.host.checkpoint_files import LONGEST_TEXT, File
+from fortyninety.printable import printable
 
 LOCAL, CUT, WRONG_BYTES, REFUSED = 1, 3, 4, 5
 """How a step ends when it fails, by the exit codes of `fortyninety/host/snapshot`."""
@@ -199,7 +200,7 @@ def read_answer(lines: Sequence[str], errors: str) -> object:
     if code != "0":
         *_, said = ["the connection ended in a step", *errors.strip().splitlines()]
         known = {str(each): each for each in (CUT, WRONG_BYTES, REFUSED)}
-        raise StepFailed(known.get(code, LOCAL), _shortened(said))
+        raise StepFailed(known.get(code, LOCAL), printable(said, LONGEST_MESSAGE))
     text = answer[-1] if answer else ""
     if len(text) > 2 * LONGEST_TEXT:
         raise _wrong(f"{len(text)} characters")
@@ -223,7 +224,7 @@ def _is_count(value: object, most: int) -> bool:
 def _wrong(found: str) -> StepFailed:
     return StepFailed(
         LOCAL,
-        _shortened(f"it answers {found}, which cannot be: look into this host before you trust it"),
+        f"it answers {found}, which cannot be: look into this host before you trust it",
     )
 
 
@@ -234,8 +235,3 @@ def _shown(value: object) -> str:
     return (
         ascii(value) if value is None or isinstance(value, float | int) else "a list or an object"
     )
-
-
-def _shortened(text: str) -> str:
-    text = text[:LONGEST_MESSAGE]
-    return text if text.isascii() and text.isprintable() else ascii(text)[1:-1]
