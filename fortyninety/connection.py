@@ -19,6 +19,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.output import echo
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
+from fortyninety import host_output
 from fortyninety.deadlines import COMMAND
 
 # Seconds between two questions to the SSH server, and for it to answer one of them. A server whose
@@ -231,7 +232,8 @@ class _Watch:
 
 
 def bounded(host: Host) -> Connection:
-    """The host's connection, with deadlines from now on."""
+    """The host's connection, with deadlines from now on, and its output fit for a terminal."""
+    host_output.install()
     if not isinstance(host.connector, Connection):
         host.connector = Connection(host)  # type: ignore[assignment]
     connection: Connection = host.connector  # type: ignore[assignment]

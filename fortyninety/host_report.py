@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import click
+
+from fortyninety.printable import printable
 
 # The area whose failures mean that a host could not be looked at, and not that it is wrong.
 REACH = "reach"
@@ -45,8 +47,13 @@ class Result:
 
     @classmethod
     def from_line(cls, line: str) -> Result:
-        """The result of a line. Raises ValueError or TypeError where it is none."""
-        return cls(**json.loads(line))
+        """The result of a line, fit for a terminal. Raises ValueError or TypeError for another."""
+        result = cls(**json.loads(line))
+        return replace(
+            result,
+            test=printable(result.test),
+            message=printable(result.message, len(result.message), keep="\n"),
+        )
 
 
 def exit_code(results: Sequence[Result]) -> int:

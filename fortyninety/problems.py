@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from fortyninety.printable import printable, printable_message
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -25,9 +27,9 @@ class Problem:
 
     def __str__(self) -> str:
         line = f"{self.host}: {self.subject} is {self.found}; expected {self.allowed}"
-        if not self.remedy:
-            return line
-        return f"{line}{'' if line.endswith('?') else '.'} {self.remedy}"
+        if self.remedy:
+            line = f"{line}{'' if line.endswith('?') else '.'} {self.remedy}"
+        return printable(line, len(line))
 
 
 def problem_lines(problems: Iterable[Problem]) -> Iterator[str]:
@@ -40,4 +42,4 @@ def problem_lines(problems: Iterable[Problem]) -> Iterator[str]:
         if (first := shown.setdefault(problem.table, problem.host)) != problem.host:
             yield f"      (as for {first})"
         else:
-            yield textwrap.indent(problem.table, "      ")
+            yield textwrap.indent(printable_message(problem.table), "      ")

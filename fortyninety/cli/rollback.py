@@ -12,8 +12,13 @@ import click
 from rich.console import Console
 
 from fortyninety.deadlines import DIAGNOSIS, UNIT
+from fortyninety.facts.answers import number_of, read_object, text_of, texts_of
+from fortyninety.facts.records import Unreadable, quoted
 from fortyninety.host_programs import ROLL_BACK, program
 from fortyninety.plan import SERVICE_UNIT
+
+# In seconds since 1970: in the year 9999.
+LATEST = 253_000_000_000
 
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
@@ -109,7 +114,31 @@ def _roll_back(host: Host, settings: Settings, engine: str | None) -> dict[str, 
     if not output.stdout_lines:
         said = " ".join(output.stderr.split()) or "the host answered nothing"
         return {"error": said, "changed": None}
-    result: dict[str, Any] = json.loads(output.stdout_lines[-1])
+    try:
+        return read_result(output.stdout_lines[-1])
+    except Unreadable as unreadable:
+        return {"error": f"the host answered {unreadable}", "changed": None}
+
+
+def read_result(line: str) -> dict[str, Any]:
+    """What the program on a host says that it did, as it may say it. Raises Unreadable."""
+    found = read_object(line)
+    changed = found.get("changed")
+    if changed not in (True, False, None):
+        raise Unreadable(f"changed {quoted(repr(changed))}; expected true, false or null")
+    if (error := text_of(found, "error")) is not None:
+        return {"error": error, "details": texts_of(found, "details"), "changed": changed}
+    units = {key: found.get(key) for key in ("from", "to")}
+    seconds = found.get("seconds")
+    if not all(isinstance(unit, dict) for unit in units.values()):
+        raise Unreadable(f"{quoted(line)}; expected what it went from and to")
+    if not isinstance(seconds, int | float) or not 0 <= seconds < 10**6:
+        raise Unreadable(f"{quoted(repr(seconds))} seconds; expected a number")
+    result: dict[str, Any] = {"seconds": seconds, "changed": changed}
+    for name, unit in units.items():
+        keys = ("release", "configuration", "engine", "snapshot")
+        result[name] = {key: text_of(unit, key) or "" for key in keys}  # type: ignore[arg-type]
+    result["to"]["served_until"] = number_of(units["to"], "served_until")  # type: ignore[arg-type]
     return result
 
 
@@ -129,7 +158,9 @@ def _line(result: dict[str, Any]) -> str:
         state = {True: "was rolled back", False: "nothing was changed", None: "not known"}
         return f"{click.style(state[result['changed']], fg='red')}: {result['error']}"
     old, new = result["from"], result["to"]
-    served = datetime.fromtimestamp(new["served_until"]).strftime("%Y-%m-%d %H:%M")
+    # No year has more than four digits here, whatever the host's clock says.
+    served_until = min(new["served_until"], LATEST)
+    served = datetime.fromtimestamp(served_until).strftime("%Y-%m-%d %H:%M")
     return (
         f"from {old['release']} (configuration {old['configuration']}) back to {new['release']} "
         f"(configuration {new['configuration']}, which served at {served}); "

@@ -11,6 +11,8 @@ import click
 
 from fortyninety import deadlines
 from fortyninety.engine_card import load_engine_card
+from fortyninety.facts.answers import number_of, read_object, texts_of
+from fortyninety.facts.records import Unreadable, quoted
 from fortyninety.host_programs import SNAPSHOT, run_from_input
 from fortyninety.plan import plan_paths
 
@@ -93,8 +95,29 @@ def _verify(host: Host, settings: Settings) -> Verdict:
     if not output.stdout_lines:
         said = " ".join(output.stderr.split()) or "the host answered nothing"
         return Verdict(host.name, folder, whole=False, wrong=[said])
-    found = json.loads(output.stdout_lines[-1])
-    return Verdict(host.name, folder, whole=not found["wrong"], **found)
+    try:
+        return read_verdict(host.name, folder, output.stdout_lines[-1])
+    except Unreadable as unreadable:
+        return Verdict(host.name, folder, whole=False, wrong=[f"the host answered {unreadable}"])
+
+
+def read_verdict(host: str, folder: str, line: str) -> Verdict:
+    """What the program on a host says that it found, as it may say it. Raises Unreadable."""
+    found = read_object(line)
+    seconds, wrong = found.get("seconds"), texts_of(found, "wrong")
+    if "wrong" not in found:
+        raise Unreadable(f"{quoted(line)}; expected what is wrong, if anything")
+    if not isinstance(seconds, int | float) or not 0 <= seconds < 10**9:
+        raise Unreadable(f"{quoted(repr(seconds))} seconds; expected a number")
+    return Verdict(
+        host,
+        folder,
+        whole=not wrong,
+        files=number_of(found, "files"),
+        bytes=number_of(found, "bytes"),
+        seconds=seconds,
+        wrong=wrong,
+    )
 
 
 def _print(verdict: Verdict) -> None:

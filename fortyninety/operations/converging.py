@@ -17,6 +17,7 @@ from pyinfra.context import ctx_host
 from fortyninety.current_state import current_state, forget_state
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.differences import would_fail
+from fortyninety.printable import printable
 
 Command: TypeAlias = str | StringCommand | FileUploadCommand | FunctionCommand | PyinfraCommand
 P = ParamSpec("P")
@@ -72,4 +73,5 @@ def failing(message: str) -> FunctionCommand:
 
 def say_failed(host: Host, message: str) -> None:
     """Log why a host failed, under its name."""
-    logger.error(f"{host.print_prefix}{format_text(message, 'red')}")
+    shown = printable(message, len(message), keep="\n")
+    logger.error(f"{host.print_prefix}{format_text(shown, 'red')}")

@@ -13,6 +13,8 @@ from weakref import WeakKeyDictionary
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, ctx_state
 
+from fortyninety.printable import printable
+
 
 @dataclass
 class Reasons:
@@ -33,13 +35,13 @@ _reasons: WeakKeyDictionary[Host, dict[str, Reasons]] = WeakKeyDictionary()
 def differs(*sentences: str) -> None:
     """Say what is not as it should be: "the mode of /etc/x is 600; expected 644"."""
     if (reasons := _current()) is not None:
-        reasons.differences += sentences
+        reasons.differences += [printable(sentence) for sentence in sentences]
 
 
 def would_fail(message: str) -> None:
     """Say that the host would fail here, and why."""
     if (reasons := _current()) is not None:
-        reasons.failure = message
+        reasons.failure = printable(message)
 
 
 def only_asks(question: str) -> None:

@@ -163,4 +163,4 @@ def test_a_unit_that_is_not_right_is_made_so(
     commands = unit_commands(state, "a", current=current)
     assert len(commands) == len(expected)
     for command, verb in zip(commands, expected, strict=True):
-        assert f"systemctl {verb}" in command
+        assert f"systemctl {verb}" in str(command)
