@@ -22,6 +22,7 @@ from lab import hosts, links, synthetic_model
 from lab.errors import LabError
 from lab.hosts import LabHost
 from lab.hub.repository import head_commit
+from lab.pinned import pinned_commit
 from lab.stages import PROJECT, operations
 
 DEPLOY = "tests/lab/snapshot_deploy.py"
@@ -111,7 +112,7 @@ def _write_inventory(
 ) -> None:
     data = {
         "model_repository": synthetic_model.REPOSITORY,
-        "model_revision": head_commit(root, synthetic_model.REPOSITORY),
+        "model_revision": pinned_commit(root, synthetic_model.REPOSITORY),
         "hub_endpoint": endpoint,
         "snapshot_peers": peers,
     }

@@ -11,32 +11,39 @@ import os
 from pathlib import Path
 
 from fortyninety.fit.architecture import read_architecture
-from fortyninety.fit.errors import FitError
-from fortyninety.fit.reader import (
-    hub_checkpoint,
-    known_repositories,
-    known_weights,
-)
+from fortyninety.fit.errors import CheckpointError, FitError
+from fortyninety.fit.reader import known_repositories, known_weights
 from fortyninety.fit.weights import Weights, read_weights
+from fortyninety.model.checkpoint import hub_checkpoint
+from fortyninety.model.file_list import FileListUnknown, cache_directory, known_file_list
 
 
 def checkpoint_sizes(
-    repository: str, revision: str, endpoint: str | None, *, ask: bool = True
+    repository: str,
+    revision: str,
+    endpoint: str | None,
+    token: str | None = None,
+    *,
+    ask: bool = True,
 ) -> Weights:
     """From checkpoints/, from the user's cache, or from the hub, in this order.
 
-    `revision` is a full commit; without `ask` the hub is left alone. Raises FitError where none of
-    them knows it.
+    `revision` is a full commit; without `ask` the hub is left alone. What the hub says is held to
+    the list of the commit's files where that is known. Raises FitError where none of them knows it.
     """
     known = known_weights(repository, revision)
     if known is not None:
         return known
-    kept = _cache_directory() / f"{repository.replace('/', '--')}@{revision}.json"
+    kept = cache_directory() / f"{repository.replace('/', '--')}@{revision}.json"
     if (weights := _kept(kept)) is not None:
         return weights
     if not ask:
         raise FitError(f"{repository} at {revision} is not known here")
-    checkpoint = hub_checkpoint(repository, revision, endpoint=endpoint)
+    try:
+        files = known_file_list(repository, revision)
+    except FileListUnknown as unknown:
+        raise CheckpointError(str(unknown)) from unknown
+    checkpoint = hub_checkpoint(repository, revision, endpoint=endpoint, token=token, files=files)
     _keep(kept, {"config": checkpoint.config, "tensors": checkpoint.tensors})
     return checkpoint.weights
 
@@ -47,16 +54,11 @@ def known_checkpoints() -> tuple[tuple[str, Weights], ...]:
     return tuple((name, weights) for name, weights in found if weights is not None)
 
 
-def _cache_directory() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "fortyninety" / "checkpoints"
-
-
 def _kept(path: Path) -> Weights | None:
     try:
         record = json.loads(path.read_text())
         weights = read_weights(read_architecture(record["config"]), record["tensors"])
-    except (OSError, ValueError, KeyError, TypeError, FitError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, FitError):
         # Not there, or cut while it was written: it is learnt anew.
         return None
     return Weights(weights.architecture, weights.tensors, "read from the hub before")

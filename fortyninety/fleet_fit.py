@@ -20,6 +20,7 @@ from fortyninety.fit.alternatives import alternatives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import estimate
 from fortyninety.fit.shape import make_shape
+from fortyninety.hub import token_of, token_problems
 from fortyninety.inventory_hosts import ConnectedHosts, InventoryUnusable, connect_hosts
 from fortyninety.plan import survey_request
 from fortyninety.planned_fit import HostFit, host_box, settings_flags
@@ -65,6 +66,7 @@ def _every_setting(hosts: ConnectedHosts) -> dict[Host, Settings]:
             problems += parsed
             continue
         problems += settings_problems(host.name, parsed)
+        problems += token_problems(host.name, parsed)
         settings[host] = parsed
     if problems:
         raise FitError("; ".join(str(problem) for problem in problems))
@@ -97,7 +99,10 @@ def _answer(
     asked = options["tensor_parallel_size"]
     shape = make_shape(boxes, own if asked is None else asked, options["pipeline_parallel_size"])
     weights = checkpoint_sizes(
-        settings.model_repository, settings.model_revision, settings.hub_endpoint
+        settings.model_repository,
+        settings.model_revision,
+        settings.hub_endpoint,
+        token_of(settings),
     )
     release = options["engine"]
     if release is None:

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import stat
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import requests
-
 from fortyninety.facts.survey import HostState
-from fortyninety.fit.reader import PUBLIC_HUB
+from fortyninety.host.checkpoint_files import File
 from fortyninety.host.snapshot.present import FREE_MARGIN
+from fortyninety.model.file_list import FileListUnknown
+from fortyninety.model.hub import Hub, HubError
+from fortyninety.model.token import NoToken, token_at
 from fortyninety.problems import Problem
 from fortyninety.settings import Settings
 
 # Seconds: an answer makes an error clearer, and is not worth a long wait.
 TIMEOUT = 5
 
-
-class NoToken(Exception):
-    """Why there is no token where the settings say it is."""
-
-
-@dataclass(frozen=True)
-class Commit:
-    """What a revision of a repository is: the commit it points to, and its size in bytes."""
-
-    sha: str
-    size: int
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def token_of(settings: Settings) -> str | None:
@@ -40,23 +29,7 @@ def token_of(settings: Settings) -> str | None:
 
     Raises NoToken where it is not there, or where others could read its file.
     """
-    if settings.hub_token is None:
-        return None
-    kind, _, name = settings.hub_token.partition(":")
-    if kind == "environment":
-        token = os.environ.get(name, "")
-    else:
-        path = Path(name).expanduser()
-        try:
-            mode = path.stat().st_mode
-            token = path.read_text().strip()
-        except OSError as error:
-            raise NoToken(f"in {path}, which cannot be read: {error.strerror}") from error
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise NoToken(f"in {path}, which others may read (mode {stat.S_IMODE(mode):o})")
-    if not token or not token.isprintable() or " " in token:
-        raise NoToken(f"{settings.hub_token}, where there is no token")
-    return token
+    return token_at(settings.hub_token)
 
 
 def token_problems(host: str, settings: Settings) -> Iterator[Problem]:
@@ -72,52 +45,52 @@ def with_commit(problem: Problem, data: Mapping[str, Any]) -> Problem:
     revision = data.get("model_revision")
     if problem.subject != "model_revision" or not isinstance(revision, str) or not revision:
         return problem
-    commit = ask_for_commit(
-        data.get("hub_endpoint"), str(data.get("model_repository")), quote(revision, safe=""), None
-    )
+    endpoint, repository = data.get("hub_endpoint"), data.get("model_repository")
+    if not isinstance(endpoint, str | None) or not isinstance(repository, str):
+        return problem
+    commit = ask_for_commit(endpoint, repository, revision)
     if commit is None:
         return problem
-    return replace(problem, remedy=f"{revision} now points to {commit.sha}")
+    return replace(problem, remedy=f"{ascii(revision)[1:-1][:60]} now points to {commit}")
 
 
-def room_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
-    """A disk on which the snapshot will not fit, where the hub says how large it is.
+@cache
+def ask_for_commit(endpoint: str | None, repository: str, revision: str) -> str | None:
+    """The commit that a branch or tag is, or None where the hub does not say it over https."""
+    path = f"/api/models/{quote(repository)}/revision/{quote(revision, safe='')}"
+    try:
+        page = Hub(endpoint).page(path, seconds=TIMEOUT)
+    except HubError:
+        return None
+    sha = page.get("sha") if isinstance(page, dict) else None
+    return sha if isinstance(sha, str) and _COMMIT.fullmatch(sha) else None
 
-    Where it does not, the host itself refuses before the first byte.
-    """
-    if state.snapshot is not None or settings.snapshot_source is not None or not state.readable:
+
+def list_problems(host: str, files: tuple[File, ...] | FileListUnknown) -> Iterator[Problem]:
+    """A checkpoint whose files are not known here: then no host can be held to anything."""
+    if isinstance(files, FileListUnknown):
+        yield Problem(
+            host,
+            "the checkpoint",
+            f"not known ({files})",
+            "the list of its files, which every host is held to",
+        )
+
+
+def room_problems(
+    host: str, state: HostState, files: tuple[File, ...] | FileListUnknown
+) -> Iterator[Problem]:
+    """A disk on which the snapshot will not fit. The host itself refuses as well."""
+    if isinstance(files, FileListUnknown) or state.snapshot is not None or not state.readable:
         return
-    commit = ask_for_commit(
-        settings.hub_endpoint,
-        settings.model_repository,
-        settings.model_revision,
-        token_of(settings),
-    )
-    if commit is None:
-        return
-    needed = max(0, commit.size - state.snapshot_begun) + FREE_MARGIN
+    size = sum(file.size for file in files)
+    needed = max(0, size - state.snapshot_begun) + FREE_MARGIN
     if state.free_bytes < needed:
         yield Problem(
             host,
             "models_directory",
             f"on a disk with {state.free_bytes / 1e9:.1f} GB free",
-            f"{needed / 1e9:.1f} GB (snapshot {commit.size / 1e9:.1f} GB, of which here "
+            f"{needed / 1e9:.1f} GB (snapshot {size / 1e9:.1f} GB, of which here "
             f"{state.snapshot_begun / 1e9:.1f} GB, margin {FREE_MARGIN / 1e9:.1f} GB)",
             "Make room, or choose another models_directory",
         )
-
-
-@cache
-def ask_for_commit(
-    endpoint: str | None, repository: str, revision: str, token: str | None
-) -> Commit | None:
-    """The commit that a branch, tag or hash is, or None where the hub does not say."""
-    address = f"{endpoint or PUBLIC_HUB}/api/models/{repository}/revision/{revision}"
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        answer = requests.get(address, params={"blobs": "true"}, headers=headers, timeout=TIMEOUT)
-        answer.raise_for_status()
-        page = answer.json()
-        return Commit(page["sha"], sum(file["size"] for file in page["siblings"]))
-    except (requests.RequestException, ValueError, KeyError):
-        return None

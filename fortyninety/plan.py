@@ -162,6 +162,8 @@ class Plan:
     environment: tuple[tuple[str, str], ...]
     # What the engine will say of its KV cache; None where it is not known what the model weighs.
     kv_tokens: int | None = None
+    # The SHA-256 of the manifest that the checkpoint's snapshot has, by the list of its files.
+    snapshot_manifest: str = ""
     cell: Membership | None = None
     cell_digest: str = ""
 

@@ -27,8 +27,10 @@ from fortyninety.facts.archives import RETRIES, TIMEOUT, UnreachableArchives
 from fortyninety.facts.survey import HostState
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
-from fortyninety.hub import room_problems, token_problems, with_commit
+from fortyninety.host.checkpoint_files import File
+from fortyninety.hub import list_problems, room_problems, token_of, token_problems, with_commit
 from fortyninety.made_once import made_once
+from fortyninety.model.file_list import FileListUnknown, file_list, list_digest
 from fortyninety.plan import Plan, make_plan, needed_archives, survey_request
 from fortyninety.planned_fit import Peer, fit_problems, predicted_kv_tokens
 from fortyninety.preflight import host_problems, settings_problems
@@ -91,9 +93,12 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
     problems += found_in_cells
     readable = [host for host in wanted if host in settings and host in active]
     states = _read_hosts(state, {host: settings[host] for host in readable})
+    files = {host: _files_of(each) for host, each in settings.items()}
+    for host, found_files in files.items():
+        problems += list_problems(host.name, found_files)
     for host, reading in states.items():
         problems += host_problems(host.name, settings[host], reading, cells.get(host.name))
-        problems += room_problems(host.name, settings[host], reading)
+        problems += room_problems(host.name, reading, files[host])
         problems += _checkpoint_problems(host, settings[host], reading)
         peers = _peers(host, settings, states, cells)
         problems += _fit_problems(host, settings[host], reading, peers)
@@ -108,6 +113,7 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
                 cells.get(host.name),
             ),
             kv_tokens=_kv_tokens(settings[host], reading, _peers(host, settings, states, cells)),
+            snapshot_manifest=list_digest(_known(files[host])),
         )
         for host, reading in states.items()
     }
@@ -193,19 +199,51 @@ def _known_checkpoint(settings: Settings, reading: HostState) -> Weights | FitEr
 def checkpoint_of(settings: Settings, *, ask: bool = True) -> Weights | FitError:
     """What the settings' checkpoint weighs, or why that cannot be known without the hub (`ask`)."""
     return _checkpoint(
-        settings.model_repository, settings.model_revision, settings.hub_endpoint, ask
+        settings.model_repository,
+        settings.model_revision,
+        settings.hub_endpoint,
+        token_of(settings) if ask else None,
+        ask,
     )
 
 
 @cache
 def _checkpoint(
-    repository: str, revision: str, endpoint: str | None, ask: bool
+    repository: str, revision: str, endpoint: str | None, token: str | None, ask: bool
 ) -> Weights | FitError:
     """Once for all hosts: a hub that does not answer is waited for once."""
     try:
-        return checkpoint_sizes(repository, revision, endpoint, ask=ask)
+        return checkpoint_sizes(repository, revision, endpoint, token, ask=ask)
     except FitError as error:
         return error
+
+
+def _files_of(settings: Settings) -> tuple[File, ...] | FileListUnknown:
+    """The files of the settings' checkpoint, or why they are not known."""
+    return _list_of_files(
+        settings.model_repository,
+        settings.model_revision,
+        settings.hub_endpoint,
+        token_of(settings),
+    )
+
+
+@cache
+def _list_of_files(
+    repository: str, revision: str, endpoint: str | None, token: str | None
+) -> tuple[File, ...] | FileListUnknown:
+    """Once for all hosts, as the sizes."""
+    try:
+        return file_list(repository, revision, endpoint, token)
+    except FileListUnknown as unknown:
+        return unknown
+
+
+def _known(files: tuple[File, ...] | FileListUnknown) -> tuple[File, ...]:
+    """The list, where a run with a host that has none was refused before."""
+    if isinstance(files, FileListUnknown):
+        raise files
+    return files
 
 
 def _cells(state: State, wanted: set[str]) -> tuple[dict[str, Membership], list[Problem]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from lab import hosts, hub_process, ssh
 from lab.errors import LabError
-from lab.hub.repository import head_commit
+from lab.pinned import pinned_commit
 from lab.tiny_model import TinyModel
 
 
@@ -41,6 +41,6 @@ def model_data(model: TinyModel) -> dict[str, Any]:
     """The settings with which a host serves one of the tiny models from the lab's hub."""
     return {
         "model_repository": model.repository,
-        "model_revision": head_commit(hub_process.root_directory(), model.repository),
+        "model_revision": pinned_commit(hub_process.root_directory(), model.repository),
         **model.settings,
     }

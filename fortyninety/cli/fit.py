@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -19,11 +20,13 @@ from fortyninety.engine_card import known_releases, load_engine_card
 from fortyninety.fit.alternatives import Alternative, alternatives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import KV_DTYPE_BYTES, Fit, Flags, estimate
-from fortyninety.fit.reader import folder_weights, hub_checkpoint, known_weights
+from fortyninety.fit.reader import folder_weights, known_weights
 from fortyninety.fit.report import WIDTH, fit_report, fit_values
 from fortyninety.fit.shape import make_shape, parse_cards
 from fortyninety.fit.weights import Weights
 from fortyninety.group_data import default_setting
+from fortyninety.model.checkpoint import hub_checkpoint
+from fortyninety.model.token import NoToken, token_at
 from fortyninety.profiles import PROFILE_NAMES, PROFILES
 
 DOES_NOT_FIT = 1
@@ -158,7 +161,19 @@ def _model(model: str | None, revision: str | None) -> Weights:
     if revision is not None and REVISION.fullmatch(revision) is None:
         raise FitError(f"revision is {revision!r}; expected a commit, a branch or a tag")
     known = known_weights(model, revision)
-    return known or hub_checkpoint(model, _given(revision, "main")).weights
+    return known or _hub_weights(model, _given(revision, "main"))
+
+
+def _hub_weights(model: str, revision: str) -> Weights:
+    """From the hub of HF_ENDPOINT, or that of group_data with the token that is meant for it."""
+    if (endpoint := os.environ.get("HF_ENDPOINT")) is not None:
+        return hub_checkpoint(model, revision, endpoint=endpoint).weights
+    try:
+        token = token_at(default_setting("hub_token"))
+    except NoToken as none:
+        raise FitError(f"hub_token is {none}") from none
+    endpoint = default_setting("hub_endpoint")
+    return hub_checkpoint(model, revision, endpoint=endpoint, token=token).weights
 
 
 def _print(answers: Iterable[Answer], as_json: bool, *, fleet: bool) -> None:

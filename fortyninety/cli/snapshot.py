@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +14,18 @@ from fortyninety import deadlines
 from fortyninety.engine_card import load_engine_card
 from fortyninety.facts.answers import number_of, read_object, texts_of
 from fortyninety.facts.records import Unreadable, quoted
+from fortyninety.group_data import default_setting
+from fortyninety.host.checkpoint_files import File, FileListError
 from fortyninety.host_programs import SNAPSHOT, run_from_input
+from fortyninety.model.file_list import (
+    FileListUnknown,
+    hub_file_list,
+    keep_file_list,
+    list_digest,
+)
+from fortyninety.model.folder_list import folder_files, manifest_files
+from fortyninety.model.hub import PUBLIC_HUB, shown_address
+from fortyninety.model.token import NoToken, token_at
 from fortyninety.plan import plan_paths
 
 if TYPE_CHECKING:
@@ -80,6 +92,82 @@ def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
         for problem in problems:
             click.secho(problem, fg="red", err=True)
     sys.exit(0 if all(each.whole for each in verdicts) and not problems else 1)
+
+
+@snapshot.command()
+@click.argument("repository")
+@click.argument("revision")
+@click.option(
+    "--folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A copy that you trust; every file of it is hashed.",
+)
+@click.option(
+    "--manifest",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A published snapshot's .fortyninety-manifest that you trust.",
+)
+@click.option("--replace", is_flag=True, help="Keep it in place of another list of the commit.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def pin(
+    repository: str,
+    revision: str,
+    *,
+    folder: Path | None,
+    manifest: Path | None,
+    replace: bool,
+    as_json: bool,
+) -> None:
+    """Keep the list of files of REPOSITORY at the commit REVISION: what every host is held to.
+
+    A deploy does it by itself where the hub answers over https. Without it, give a copy or a
+    manifest that you trust; with neither, the hub of group_data/all.py is asked now. Ends with 1
+    where another list of the commit is known, which no list should contradict.
+
+    \b
+    Examples:
+      fortyninety snapshot pin ORGANISATION/NAME COMMIT --folder /mnt/disk/NAME
+      fortyninety snapshot pin ORGANISATION/NAME COMMIT --manifest ./.fortyninety-manifest
+      fortyninety snapshot pin ORGANISATION/NAME COMMIT
+      fortyninety snapshot pin ORGANISATION/NAME COMMIT --json | jq -r .digest
+    """
+    if folder is not None and manifest is not None:
+        raise click.UsageError("give --folder or --manifest, not both")
+    try:
+        files, source = _trusted_files(repository, revision, folder, manifest)
+        kept = keep_file_list(repository, revision, files, source, replacing=replace)
+    except (FileListUnknown, FileListError, NoToken, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    result = {
+        "repository": repository,
+        "revision": revision,
+        "source": source,
+        "files": len(files),
+        "bytes": sum(file.size for file in files),
+        "digest": list_digest(files),
+        "kept": str(kept),
+    }
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    click.echo(
+        f"{repository} at {revision}: {result['files']} files, {result['bytes']} bytes, from "
+        f"{source}\ndigest of the list: {result['digest']}\nkept in {kept}"
+    )
+
+
+def _trusted_files(
+    repository: str, revision: str, folder: Path | None, manifest: Path | None
+) -> tuple[tuple[File, ...], str]:
+    """The files, and where they are from."""
+    if folder is not None:
+        return folder_files(folder), f"the folder {folder}"
+    if manifest is not None:
+        return manifest_files(manifest), f"the manifest {manifest}"
+    endpoint = default_setting("hub_endpoint")
+    token = token_at(default_setting("hub_token"))
+    files = hub_file_list(repository, revision, endpoint, token)
+    return files, shown_address(endpoint or PUBLIC_HUB)
 
 
 def _verify(host: Host, settings: Settings) -> Verdict:

@@ -1,35 +1,37 @@
-"""Reads what a checkpoint weighs: from a folder, a hub, or this project's own record of it.
+"""Reads what a checkpoint weighs: from a folder, or this project's own record of it.
 
 The only file of the package with input and output. No weight is ever read: of a shard, the header.
+What a header and an index may say is bounded here, wherever they come from.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fortyninety.fit.architecture import Architecture, read_architecture
 from fortyninety.fit.errors import CheckpointError
 from fortyninety.fit.weights import Weights, computed_weights, read_weights
-
-if TYPE_CHECKING:
-    import requests
+from fortyninety.host.checkpoint_files import MOST_BYTES, FileListError, parse_path
 
 CHECKPOINTS_DIRECTORY = Path(__file__).resolve().parent.parent.parent / "checkpoints"
-PUBLIC_HUB = "https://huggingface.co"
 
-# A header is at most this long. Source: MAX_HEADER_SIZE of the safetensors library.
-LONGEST_HEADER = 100_000_000
+# In bytes. The longest of a checkpoint that is known: DeepSeek-V3, whose index has 8.9 MB for
+# 91,000 tensors, which its 163 shards' headers name in 12 MB together. JSON takes up to 25 times as
+# much memory as text.
+LONGEST_CONFIG = 2 * 2**20
+LONGEST_INDEX = 16 * 2**20
+LONGEST_HEADER = 8 * 2**20
+LONGEST_HEADERS = 32 * 2**20
+MOST_SHARDS = 2_000
+MOST_TENSORS = 400_000
+LONGEST_TENSOR_NAME = 512
 
 # The total in an index may leave out what no layer is made of; more is another checkpoint.
 INDEX_TOLERANCE = 0.001
-
-_TIMEOUT = (5, 30)
 
 ReadRange = Callable[[str, int, int], bytes]
 
@@ -50,7 +52,9 @@ def known_weights(repository: str, revision: str | None = None) -> Weights | Non
 def known_repositories() -> list[str]:
     """Every repository with a record in `checkpoints/`."""
     return sorted(
-        json.loads(path.read_text())["repository"] for path in CHECKPOINTS_DIRECTORY.glob("*.json")
+        json.loads(path.read_text())["repository"]
+        for path in CHECKPOINTS_DIRECTORY.glob("*.json")
+        if not path.name.endswith(".files.json")
     )
 
 
@@ -63,12 +67,12 @@ def folder_weights(folder: Path) -> Weights:
     config = folder / "config.json"
     if not config.is_file():
         raise CheckpointError(f"{folder} has no config.json; expected a checkpoint's folder")
-    architecture = read_architecture(_json(config.read_bytes(), str(config)))
+    architecture = read_architecture(parse_object(_bytes(config, LONGEST_CONFIG), str(config)))
     index = folder / "model.safetensors.index.json"
     present = sorted(path.name for path in folder.glob("*.safetensors"))
     if index.is_file():
-        listed = _json(index.read_bytes(), str(index))
-        shards = _index_shards(listed, str(index))
+        listed = parse_object(_bytes(index, LONGEST_INDEX), str(index))
+        shards = index_shards(listed, str(index))
         missing = [shard for shard in shards if shard not in present]
         if missing and present:
             raise CheckpointError(
@@ -92,118 +96,72 @@ def folder_weights(folder: Path) -> Weights:
             file.seek(start)
             return file.read(length)
 
-    return read_weights(architecture, _headers(shards, read))
+    return read_weights(architecture, shard_tensors(shards, read))
 
 
-@dataclass(frozen=True)
-class HubCheckpoint:
-    """A checkpoint on a hub, as read: its config.json, and every tensor's name and bytes."""
+def shard_tensors(shards: list[str], read: ReadRange) -> Iterator[tuple[str, int]]:
+    """Yield the name and the bytes of each tensor, from the JSON that begins a safetensors file.
 
-    config: dict[str, Any]
-    tensors: tuple[tuple[str, int], ...]
-
-    @property
-    def weights(self) -> Weights:
-        """The tensors and where they belong. Raises CheckpointError."""
-        return read_weights(read_architecture(self.config), self.tensors)
-
-
-def hub_checkpoint(
-    repository: str, revision: str = "main", *, endpoint: str | None = None
-) -> HubCheckpoint:
-    """Read a checkpoint on a hub: config.json, the index, and the first bytes of each shard.
-
-    `endpoint` is the hub's address, HF_ENDPOINT's or the public one. Raises CheckpointError where
-    it does not answer, has no such repository, or an index names a shard that it has not.
+    `read` takes a shard, where to begin and how many bytes. Raises CheckpointError.
     """
-    # Here, and not above: pyinfra, which may be imported later, must change TLS before it is used.
-    import requests  # noqa: PLC0415
-
-    base = (endpoint or os.environ.get("HF_ENDPOINT") or PUBLIC_HUB).rstrip("/")
-    root = f"{base}/{repository}/resolve/{revision}"
-    with requests.Session() as session:
-        config = _get(session, f"{root}/config.json")
-        if config is None:
-            raise CheckpointError(
-                f"{repository} at {revision} has no config.json on {base}; check the name, the "
-                "revision, and whether it wants a token"
-            )
-        parsed = _json(config, f"{repository}/config.json")
-        # Refused by its config, a checkpoint's shards are not even begun.
-        read_architecture(parsed)
-        index = _get(session, f"{root}/model.safetensors.index.json")
-        if index is None:
-            shards = ["model.safetensors"]
-        else:
-            name = f"{repository}'s index"
-            shards = _index_shards(_json(index, name), name)
-
-        def read(name: str, start: int, length: int) -> bytes:
-            headers = {"Range": f"bytes={start}-{start + length - 1}"}
-            content = _get(session, f"{root}/{name}", headers=headers, length=length)
-            if content is None:
-                lacks = "and no index" if index is None else "which its index names"
-                raise CheckpointError(
-                    f"{repository} at {revision} has no {name} on {base}, {lacks}"
-                )
-            return content
-
-        return HubCheckpoint(parsed, tuple(_headers(shards, read)))
-
-
-def _get(
-    session: requests.Session,
-    address: str,
-    *,
-    headers: dict[str, str] | None = None,
-    length: int | None = None,
-) -> bytes | None:
-    """The content, at most `length` bytes of it; None where there is none."""
-    import requests  # noqa: PLC0415
-
-    token = os.environ.get("HF_TOKEN")
-    asked = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
-    try:
-        with session.get(address, headers=asked, timeout=_TIMEOUT, stream=True) as response:
-            if response.status_code in (401, 403, 404):
-                return None
-            response.raise_for_status()
-            if length is None:
-                return response.content
-            # A server that ignores the range sends the whole shard: no more of it than asked.
-            return response.raw.read(length, decode_content=True)
-    except requests.RequestException as error:
-        raise CheckpointError(
-            f"{address} does not answer ({type(error).__name__}); give a folder with its "
-            "config.json in place of the repository's name"
-        ) from error
-
-
-def _headers(shards: list[str], read: ReadRange) -> Iterator[tuple[str, int]]:
-    """The name and the bytes of each tensor, from the JSON that begins a safetensors file."""
+    left, count = LONGEST_HEADERS, 0
     for shard in shards:
         start = read(shard, 0, 8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= LONGEST_HEADER:
-            raise CheckpointError(f"{shard} does not begin with a safetensors header")
-        header = _json(read(shard, 8, length), shard)
+            raise CheckpointError(
+                f"{shard} does not begin with a safetensors header of at most {LONGEST_HEADER} "
+                "bytes"
+            )
+        if (left := left - length) < 0:
+            raise CheckpointError(f"the shards' headers have more than {LONGEST_HEADERS} bytes")
+        header = parse_object(read(shard, 8, length), shard)
+        if (count := count + len(header)) > MOST_TENSORS:
+            raise CheckpointError(f"the shards have more than {MOST_TENSORS} tensors")
         for name, tensor in header.items():
             if name != "__metadata__":
-                first, last = tensor["data_offsets"]
-                yield name, last - first
+                yield _tensor(shard, name, tensor)
 
 
-def _index_shards(index: dict[str, Any], name: str) -> list[str]:
+def _tensor(shard: str, name: str, tensor: object) -> tuple[str, int]:
+    if len(name) > LONGEST_TENSOR_NAME or not name.isascii() or not name.isprintable():
+        raise CheckpointError(f"{shard} has a tensor named {name[:60]!a}")
+    offsets = tensor.get("data_offsets") if isinstance(tensor, dict) else None
+    if isinstance(offsets, list) and [type(each) for each in offsets] == [int, int]:
+        first, last = offsets
+        if 0 <= first <= last <= MOST_BYTES:
+            return name, last - first
+    raise CheckpointError(f"{shard} has no data_offsets for {name} that could be; expected two")
+
+
+def index_shards(index: dict[str, Any], name: str) -> list[str]:
+    """Return the shards that an index names, each a path below its folder.
+
+    Raises CheckpointError.
+    """
     weight_map = index.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{name} has no weight_map; expected the index of sharded weights")
-    return sorted(set(weight_map.values()))
+    if len(weight_map) > MOST_TENSORS:
+        raise CheckpointError(f"{name} has more than {MOST_TENSORS} tensors")
+    if not all(isinstance(shard, str) for shard in weight_map.values()):
+        raise CheckpointError(f"the weight_map of {name} has what is no file's name")
+    shards = sorted(set(weight_map.values()))
+    if len(shards) > MOST_SHARDS:
+        raise CheckpointError(f"{name} has more than {MOST_SHARDS} shards")
+    try:
+        return [parse_path(shard) for shard in shards]
+    except FileListError as error:
+        raise CheckpointError(f"the weight_map of {name}: {error}") from error
 
 
 def _of_index(architecture: Architecture, index: dict[str, Any], name: str) -> Weights:
     """Computed from config.json, and held against the total that the index has."""
     weights = computed_weights(architecture)
-    total = (index.get("metadata") or {}).get("total_size")
+    metadata = index.get("metadata")
+    total = metadata.get("total_size") if isinstance(metadata, dict) else None
+    if isinstance(total, int) and not 0 <= total <= MOST_BYTES:
+        raise CheckpointError(f"{name} has a total_size that cannot be")
     if isinstance(total, int) and abs(total - weights.total) > INDEX_TOLERANCE * total:
         raise CheckpointError(
             f"{name} says {total} bytes and config.json comes to {weights.total}; expected the two "
@@ -212,11 +170,25 @@ def _of_index(architecture: Architecture, index: dict[str, Any], name: str) -> W
     return Weights(architecture, weights.tensors, "computed from config.json, as the index says")
 
 
-def _json(content: bytes, name: str) -> dict[str, Any]:
+def parse_object(content: bytes, name: str) -> dict[str, Any]:
+    """Return the object that JSON says. Raises CheckpointError, also for JSON that is a trap."""
     try:
         parsed = json.loads(content)
+    except RecursionError as error:
+        raise CheckpointError(f"{name} is no JSON that can be read: too deep") from error
     except ValueError as error:
         raise CheckpointError(f"{name} is no JSON: {error}") from error
     if not isinstance(parsed, dict):
         raise CheckpointError(f"{name} is no JSON object")
     return parsed
+
+
+def _bytes(path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(most + 1)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    if len(content) > most:
+        raise CheckpointError(f"{path} has more than {most} bytes")
+    return content

@@ -94,9 +94,10 @@ class Hub:
             if token is not None:
                 raise HubError(f"{self.name} is not https: the token would be readable on the way")
 
-    def page(self, path: str, *, most: int = LONGEST_PAGE) -> Any:
+    def page(self, path: str, *, most: int = LONGEST_PAGE, seconds: float = ANSWER) -> Any:
         """Return the JSON at a path. Raises HubError."""
-        return parse_json(self.content(path, most=most), f"{self.name}{path.partition('?')[0]}")
+        content = self.content(path, most=most, seconds=seconds)
+        return parse_json(content, shown_address(f"{self._base}{path}"))
 
     def content(
         self,

@@ -113,12 +113,12 @@ def inventory(hub: FleetHub, tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_inventory(
         tmp_path_factory.mktemp("inventory"),
         "from pathlib import Path\n"
-        "from lab.hub.repository import head_commit\n"
+        "from lab.pinned import pinned_commit\n"
         "from lab.inventory import inventory\n"
         f"_root, _repository = Path({str(hub.root)!r}), {synthetic_model.REPOSITORY!r}\n"
         "_model = {\n"
         "    'model_repository': _repository,\n"
-        "    'model_revision': head_commit(_root, _repository),\n"
+        "    'model_revision': pinned_commit(_root, _repository),\n"
         f"    'hub_endpoint': 'http://{paths.BRIDGE_ADDRESS}:{hub.port}',\n"
         "    'hub_token': 'environment:FLEET_HUB_TOKEN',\n"
         "}\n"

@@ -5,14 +5,24 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import struct
 from pathlib import Path
 
 import pytest
 
 from fortyninety import checkpoint_sizes
 from fortyninety.fit.errors import CheckpointError
-from fortyninety.fit.reader import folder_weights, hub_checkpoint
+from fortyninety.fit.reader import (
+    LONGEST_HEADER,
+    folder_weights,
+    index_shards,
+    parse_object,
+    shard_tensors,
+)
 from fortyninety.fit.weights import computed_weights
+from fortyninety.model.checkpoint import hub_checkpoint
+from fortyninety.model.file_list import keep_file_list
+from fortyninety.model.folder_list import folder_files
 from lab.hub.repository import head_commit
 from lab.tiny_model import AWQ, PLAIN, write_repository
 from tests.unit.serving_hub import Hub, ServeHub
@@ -27,8 +37,8 @@ def tiny(root: Path) -> Path:
 
 
 @pytest.fixture
-def tiny_hub(tiny: Path, serve_hub: ServeHub) -> Hub:
-    return serve_hub()
+def tiny_hub(tiny: Path, serve_hub: ServeHub, trusted: Path) -> Hub:
+    return serve_hub(certificate=trusted)
 
 
 def test_shards_headers_come_to_what_config_json_says(tiny: Path, tmp_path: Path) -> None:
@@ -105,6 +115,8 @@ def test_a_hub_is_asked_for_beginnings_only(tiny: Path, tiny_hub: Hub) -> None:
     assert set(sent) == {"config.json", INDEX, *(path.name for path in tiny.glob("*.safetensors"))}
     for shard in tiny.glob("*.safetensors"):
         assert sent[shard.name] < shard.stat().st_size / 2, shard.name
+    # One request for each: nearly every header is in the first bytes that are asked for.
+    assert len(tiny_hub.lines()) == len(sent)
 
 
 def test_a_repository_that_is_not_there_and_one_whose_shard_is_not(
@@ -121,7 +133,7 @@ def test_a_repository_that_is_not_there_and_one_whose_shard_is_not(
 def test_a_hub_that_does_not_answer_is_said_with_what_to_do() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        endpoint = f"https://127.0.0.1:{unused.getsockname()[1]}"
     with pytest.raises(CheckpointError, match=r"give a folder with its config\.json"):
         hub_checkpoint("a/b", endpoint=endpoint)
 
@@ -142,3 +154,127 @@ def test_what_a_hub_said_of_a_commit_is_known_without_it_from_then_on(
     kept.write_text(kept.read_text()[:100])
     assert sizes(AWQ.repository, commit, tiny_hub.endpoint).tensors == first.tensors
     assert len(tiny_hub.lines()) > asked
+
+
+def test_over_http_only_what_the_list_of_files_proves_is_taken(
+    tiny: Path, serve_hub: ServeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    hub = serve_hub()
+    commit = head_commit(hub.root, AWQ.repository)
+    sizes = checkpoint_sizes.checkpoint_sizes
+    with pytest.raises(CheckpointError, match="is not https"):
+        sizes(AWQ.repository, commit, hub.endpoint)
+    assert hub.lines() == []
+    keep_file_list(AWQ.repository, commit, folder_files(tiny), "a folder")
+    found = sizes(AWQ.repository, commit, hub.endpoint, "hf_secret")
+    assert found.total == folder_weights(tiny).total
+    assert [line[1].rpartition("/")[2] for line in hub.lines()] == ["config.json"]
+    for kept in (tmp_path / "cache").rglob(f"*{commit}.json"):
+        kept.unlink()
+    config = (tiny / "config.json").read_bytes()
+    hub.faults.flipped["config.json"] = config.index(b"hidden_size")
+    with pytest.raises(CheckpointError, match=r"config\.json of .* has SHA-256"):
+        sizes(AWQ.repository, commit, hub.endpoint)
+
+
+def header(content: bytes, length: int | None = None) -> bytes:
+    return struct.pack("<Q", len(content) if length is None else length) + content
+
+
+def tensor(**values: object) -> bytes:
+    return header(json.dumps({"a": values}).encode())
+
+
+HOSTILE_SHARDS = [
+    b"",
+    b"\xff" * 64,
+    header(b"{}", LONGEST_HEADER + 1),
+    header(b"[]"),
+    header(b"7"),
+    header(b"[" * 10**5),
+    header(b'{"a":' * 10**5),
+    header(b'{"a": 9' + b"9" * 10**4 + b"}"),
+    header(b"\xff\xff"),
+    header(b'{"a": null}'),
+    header(b'{"a": []}'),
+    tensor(),
+    tensor(data_offsets=None),
+    tensor(data_offsets=7),
+    tensor(data_offsets={"0": 1}),
+    tensor(data_offsets="01"),
+    tensor(data_offsets=[0]),
+    tensor(data_offsets=[0, 1, 2]),
+    tensor(data_offsets=[None, 1]),
+    tensor(data_offsets=["0", "1"]),
+    tensor(data_offsets=[0.0, 1.5]),
+    tensor(data_offsets=[False, 1]),
+    tensor(data_offsets=[0, True]),
+    tensor(data_offsets=[2, 1]),
+    tensor(data_offsets=[-1, 1]),
+    tensor(data_offsets=[0, 10**400]),
+    header(b'{"a\\u001b[2J": {"data_offsets": [0, 1]}}'),
+    header(b'{"' + b"a" * 600 + b'": {"data_offsets": [0, 1]}}'),
+]
+
+
+@pytest.mark.parametrize("content", HOSTILE_SHARDS, ids=range(len(HOSTILE_SHARDS)))
+def test_a_hostile_header_is_one_line(content: bytes) -> None:
+    with pytest.raises(CheckpointError) as refused:
+        list(shard_tensors(["a.safetensors"], lambda _, at, size: content[at : at + size]))
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 300
+
+
+def test_headers_are_bounded_together() -> None:
+    many = header(b"{" + b" " * (LONGEST_HEADER - 2) + b"}")
+    read = []
+
+    def part(shard: str, at: int, size: int) -> bytes:
+        read.append(size)
+        return many[at : at + size]
+
+    with pytest.raises(CheckpointError, match="more than 33554432 bytes"):
+        list(shard_tensors([f"{number}.safetensors" for number in range(50)], part))
+    assert sum(read) <= 4 * LONGEST_HEADER + 50 * 8
+
+
+@pytest.mark.parametrize(
+    "weight_map",
+    [
+        None,
+        {},
+        [],
+        "a",
+        {"a": None},
+        {"a": 7},
+        {"a": ["b"]},
+        {"a": {"b": "c"}},
+        {"a": "/etc/shadow"},
+        {"a": "../../shadow"},
+        {"a": "b/../../c"},
+        {"a": ""},
+        {"a": "b\x1b[2J"},
+        {"a": "b\nc"},
+        {"a": "\udc80"},
+        {str(number): f"{number}.safetensors" for number in range(2001)},
+    ],
+)
+def test_a_hostile_index_is_one_line(weight_map: object) -> None:
+    with pytest.raises(CheckpointError) as refused:
+        index_shards({"weight_map": weight_map}, "the index")
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 300
+
+
+@pytest.mark.parametrize("total", [None, "7", [], -1, 10**400, 1e308, {"a": 1}])
+def test_a_total_that_cannot_be_is_no_traceback(tiny: Path, total: object) -> None:
+    for shard in tiny.glob("*.safetensors"):
+        shard.unlink()
+    index = parse_object((tiny / INDEX).read_bytes(), INDEX)
+    for metadata in ({"total_size": total}, total):
+        (tiny / INDEX).write_text(json.dumps({**index, "metadata": metadata}))
+        try:
+            folder_weights(tiny)
+        except CheckpointError as error:
+            assert "total_size that cannot be" in str(error)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fortyninety import hub as questions
+from fortyninety.host.checkpoint_files import File
+from fortyninety.model.file_list import FileListUnknown
 from fortyninety.problems import Problem
 from tests.unit.readings import bare_host, settings
 from tests.unit.serving_hub import REPOSITORY, Hub
+from tests.unit.serving_tls import Strangers, reply
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +24,8 @@ def nothing_remembered() -> Iterator[None]:
     questions.ask_for_commit.cache_clear()
 
 
-def test_a_branch_is_refused_with_the_commit_that_it_points_to_now(hub: Hub) -> None:
+def test_a_branch_is_refused_with_the_commit_that_it_points_to_now(https_hub: Hub) -> None:
+    hub = https_hub
     problem = Problem("box1", "model_revision", "'main'", "a full commit hash")
     data = {
         "model_revision": "main",
@@ -35,29 +40,50 @@ def test_a_hub_out_of_reach_changes_nothing_about_the_refusal() -> None:
     data = {
         "model_revision": "main",
         "model_repository": REPOSITORY,
-        "hub_endpoint": "http://127.0.0.1:9",
+        "hub_endpoint": "https://127.0.0.1:9",
     }
     assert questions.with_commit(problem, data) == problem
 
 
-def test_a_disk_without_room_is_refused_with_the_arithmetic(hub: Hub) -> None:
-    wanted = settings(
-        hub_endpoint=hub.endpoint, model_repository=REPOSITORY, model_revision=hub.commit
-    )
-    (problem,) = questions.room_problems("box1", wanted, bare_host(free_bytes=10**9))
+def test_what_anybody_could_say_over_http_is_not_proposed_as_a_commit(hub: Hub) -> None:
+    problem = Problem("box1", "model_revision", "'main'", "a full commit hash")
+    data = {
+        "model_revision": "main",
+        "model_repository": REPOSITORY,
+        "hub_endpoint": hub.endpoint,
+    }
+    assert questions.with_commit(problem, data) == problem
+    assert hub.lines() == []
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("sha", [None, 7, "main", "\x1b[2J" + "a" * 36, "A" * 40, ["a" * 40]])
+def test_a_commit_that_is_none_is_not_shown(strangers: Strangers, sha: object) -> None:
+    hub = strangers(lambda handler: reply(handler, json.dumps({"sha": sha}).encode()))
+    problem = Problem("box1", "model_revision", "'main'", "a full commit hash")
+    data = {"model_revision": "main", "model_repository": "a/b", "hub_endpoint": hub.endpoint}
+    assert questions.with_commit(problem, data) == problem
+    assert len(hub.paths) == 1
+
+
+FILES = (File("a", 7 * 10**6, "a" * 64, None),)
+
+
+def test_a_disk_without_room_is_refused_with_the_arithmetic() -> None:
+    (problem,) = questions.room_problems("box1", bare_host(free_bytes=10**9), FILES)
     assert str(problem).startswith(
         "box1: models_directory is on a disk with 1.0 GB free; expected 2.0 GB (snapshot 0.0 GB"
     )
-    assert not list(questions.room_problems("box1", wanted, bare_host(free_bytes=10**10)))
+    assert not list(questions.room_problems("box1", bare_host(free_bytes=10**10), FILES))
+    assert not list(questions.room_problems("box1", bare_host(snapshot="whole"), FILES))
 
 
-def test_a_host_that_has_the_snapshot_does_not_make_anybody_ask_the_hub(hub: Hub) -> None:
-    wanted = settings(
-        hub_endpoint=hub.endpoint, model_repository=REPOSITORY, model_revision=hub.commit
-    )
-    host = bare_host(free_bytes=0, snapshot="whole")
-    assert not list(questions.room_problems("box1", wanted, host))
-    assert hub.lines() == []
+def test_a_checkpoint_whose_files_are_not_known_is_refused_with_what_to_do() -> None:
+    unknown = FileListUnknown("the hub is away. `fortyninety snapshot pin a/b ...`")
+    (problem,) = questions.list_problems("box1", unknown)
+    assert "`fortyninety snapshot pin a/b ...`" in str(problem)
+    assert not list(questions.room_problems("box1", bare_host(free_bytes=0), unknown))
+    assert not list(questions.list_problems("box1", FILES))
 
 
 def test_a_token_is_read_from_a_file_for_its_owner_alone(tmp_path: Path) -> None:
