@@ -49,7 +49,8 @@ service_user = "vllm"
 model_repository = "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"
 model_revision = "2123003760781134cfc31124aa6560a45b491fdf"
 
-# Another hub that speaks the same protocol; None is the public one.
+# Another hub that speaks the same protocol; None is the public one. The list of the checkpoint's
+# files is taken over https alone (docs/snapshot.md); an http:// hub wants one that is pinned.
 hub_endpoint = None
 
 # Checkpoints go to <models_directory>/<name>/<commit>. Put it on local NVMe: 39.8 GB are read at
@@ -62,8 +63,8 @@ allow_non_nvme = False
 hub_token = None
 
 # Where the bytes come from, if not from the hub: a folder of the hosts ("/mnt/disk/NAME"; one host
-# that has it is enough) or a plain HTTP mirror ("http://mirror/NAME"). With the manifest of a
-# published snapshot in it (.fortyninety-manifest) no hub is needed at all.
+# that has it is enough) or a plain HTTP mirror ("http://mirror/NAME"). Whether they are right the
+# checkpoint's list says: `fortyninety snapshot pin` makes one where there is no hub.
 snapshot_source = None
 
 # How many commits of a checkpoint stay on a host, with the one that is served: 2 is one to go back

@@ -1,6 +1,7 @@
 """The HTTP server: routes of the Hub's interface, answered from folders."""
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ class HubServer(ThreadingHTTPServer):
     """Serves the repositories below `root` on `address`.
 
     `bytes_per_second` limits each connection, so that a test can cut a download at leisure, and
-    `faults` is what is wrong with it.
+    `faults` is what is wrong with it; with a `certificate` it speaks https.
     """
 
     daemon_threads = True
@@ -52,8 +53,17 @@ class HubServer(ThreadingHTTPServer):
         log: AccessLog,
         bytes_per_second: int | None = None,
         faults: Faults | None = None,
+        *,
+        certificate: Path | None = None,
     ) -> None:
         super().__init__(address, _Handler)
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            # With the handshake in the connection's own thread.
+            self.socket = context.wrap_socket(
+                self.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.faults = faults or Faults()
         self._answering = 0
         self._counting = threading.Lock()

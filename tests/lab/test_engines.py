@@ -21,8 +21,11 @@ import pytest
 
 from fortyninety.engine_card import load_engine_card
 from fortyninety.engine_lock import sealed
+from fortyninety.model.file_list import keep_file_list
+from fortyninety.model.folder_list import folder_files
 from lab import python_index, python_mirror, ssh, stages
 from lab.hosts import LabHost
+from lab.inventory import inventory
 from lab.question import ask
 from lab.stages import PROJECT
 from lab.tiny_model import SENTENCE
@@ -33,12 +36,23 @@ pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
 
 ENGINE = "0.32.0-cpu"
 ENGINES = "/opt/fortyninety/engines"
+LARGE = "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"
 
 
 @pytest.fixture
 def host(converged: LabHost) -> LabHost:
     """The host of this story."""
     return converged
+
+
+@pytest.fixture
+def large_model_pinned(tmp_path: Path) -> None:
+    """A list of files for the 70B, whose plan wants one: nothing of it is fetched here."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    commit = inventory()[0][1]["model_revision"]
+    keep_file_list(LARGE, commit, folder_files(folder), "a lab test", replacing=True)
 
 
 @pytest.fixture
@@ -410,6 +424,7 @@ def test_a_build_whose_controller_was_killed_goes_on_and_the_next_run_uses_it(
         "0.32.0-cpu",
     ],
 )
+@pytest.mark.usefixtures("large_model_pinned")
 def test_a_release_installs_from_its_lock_and_its_parser_takes_the_70b_in_all_profiles(
     host: LabHost, release: str
 ) -> None:
@@ -418,7 +433,7 @@ def test_a_release_installs_from_its_lock_and_its_parser_takes_the_70b_in_all_pr
             # Over two cards, with what those without peer-to-peer need.
             *("--data", f"engine={release}", "--data", f"profile={profile}"),
             *("--data", "tensor_parallel_size=2"),
-            *("--data", "model_repository=hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"),
+            *("--data", f"model_repository={LARGE}"),
             *("--data", "quantization=awq_marlin", "--data", "kv_cache_dtype=fp8"),
             deploy_file="bench/engine_deploy.py",
         )
@@ -430,6 +445,7 @@ def test_a_release_installs_from_its_lock_and_its_parser_takes_the_70b_in_all_pr
 
 
 @pytest.mark.exhaustive
+@pytest.mark.usefixtures("large_model_pinned")
 def test_a_lock_that_starts_on_no_gpu_is_refused_by_the_module_that_it_lacks(
     host: LabHost, project: Path
 ) -> None:
@@ -441,7 +457,7 @@ def test_a_lock_that_starts_on_no_gpu_is_refused_by_the_module_that_it_lacks(
     with served_without_a_gap(host):
         ran = deploy(
             *("--data", "engine=0.8.5.post1", "--data", "tensor_parallel_size=2"),
-            *("--data", "model_repository=hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"),
+            *("--data", f"model_repository={LARGE}"),
             *("--data", "quantization=awq_marlin", "--data", "kv_cache_dtype=fp8"),
             deploy_file="bench/engine_deploy.py",
             project=project,

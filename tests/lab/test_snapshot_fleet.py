@@ -1,14 +1,14 @@
 """A checkpoint on eight bare hosts: fetched once, handed on, verified, and nothing left behind.
 
 One story in the order of this file. Only the host's tools and the snapshot are deployed; the hub
-wants a token, which nobody must ever see.
+speaks https, so that the list of files is asked of it, and wants a token, which nobody must ever
+see.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,6 +23,7 @@ import pytest
 from lab import hosts, paths, synthetic_model
 from lab.hosts import LabHost
 from lab.hub.access_log import AccessLog
+from lab.hub.certificate import make_certificate
 from lab.hub.faults import Faults
 from lab.hub.repository import head_commit
 from lab.hub.server import HubServer
@@ -48,6 +49,8 @@ class FleetHub:
         self.folder = self.root / synthetic_model.REPOSITORY
         synthetic_model.make(self.root, size=SHARDS * SHARD_SIZE, shards=SHARDS)
         self.log = directory / "access.log"
+        self.certificate = directory / "hub.pem"
+        make_certificate(self.certificate, paths.BRIDGE_ADDRESS)
         self._access_log = AccessLog(self.log)
         self.port = 0
         self.start()
@@ -62,6 +65,7 @@ class FleetHub:
             self.root,
             self._access_log,
             faults=Faults(token=TOKEN),
+            certificate=self.certificate,
         )
         self.port = self.server.server_port
         self._thread = threading.Thread(target=self.server.serve_forever)
@@ -73,12 +77,18 @@ class FleetHub:
         self.server.server_close()
 
     def bytes_of(self, path: Path) -> int:
-        """How many bytes of a file left the hub since `forget`; a refusal's are not the file's."""
+        """How many bytes of a file went from the hub to hosts since `forget`.
+
+        A refusal's are not the file's, and what this machine makes the list with is not theirs.
+        """
         lines = [line.split() for line in self.log.read_text().splitlines()]
         return sum(
             int(line[3])
             for line in lines
-            if line[0] == "GET" and line[1].endswith(f"/{path.name}") and line[2].startswith("2")
+            if line[0] == "GET"
+            and line[1].endswith(f"/{path.name}")
+            and line[2].startswith("2")
+            and line[5] != paths.BRIDGE_ADDRESS
         )
 
     def files(self) -> list[Path]:
@@ -99,11 +109,20 @@ def fleet() -> Iterator[list[LabHost]]:
 
 @pytest.fixture(scope="module")
 def hub(fleet: list[LabHost], tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetHub]:
-    del fleet
     serving = FleetHub(tmp_path_factory.mktemp("fleet"))
-    os.environ["FLEET_HUB_TOKEN"] = TOKEN
-    yield serving
-    del os.environ["FLEET_HUB_TOKEN"]
+    pem = serving.certificate.read_text()
+    public = pem[pem.index("-----BEGIN CERTIFICATE-----") :]
+    believe = (
+        "{ cat /etc/ssl/certs/ca-certificates.crt 2>/dev/null; cat; } > /etc/ssl/hub.pem; "
+        "echo SSL_CERT_FILE=/etc/ssl/hub.pem >> /etc/environment"
+    )
+    for host in fleet:
+        host.ssh(believe, input_text=public, check=True)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("FLEET_HUB_TOKEN", TOKEN)
+        environment.setenv("REQUESTS_CA_BUNDLE", str(serving.certificate))
+        environment.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield serving
     serving.stop()
 
 
@@ -113,13 +132,13 @@ def inventory(hub: FleetHub, tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_inventory(
         tmp_path_factory.mktemp("inventory"),
         "from pathlib import Path\n"
-        "from lab.pinned import pinned_commit\n"
+        "from lab.hub.repository import head_commit\n"
         "from lab.inventory import inventory\n"
         f"_root, _repository = Path({str(hub.root)!r}), {synthetic_model.REPOSITORY!r}\n"
         "_model = {\n"
         "    'model_repository': _repository,\n"
-        "    'model_revision': pinned_commit(_root, _repository),\n"
-        f"    'hub_endpoint': 'http://{paths.BRIDGE_ADDRESS}:{hub.port}',\n"
+        "    'model_revision': head_commit(_root, _repository),\n"
+        f"    'hub_endpoint': 'https://{paths.BRIDGE_ADDRESS}:{hub.port}',\n"
         "    'hub_token': 'environment:FLEET_HUB_TOKEN',\n"
         "}\n"
         "lab = [(name, {**data, **_model}) for name, data in inventory()]\n",

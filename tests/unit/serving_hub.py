@@ -13,7 +13,6 @@ from lab.hub.access_log import AccessLog
 from lab.hub.faults import Faults
 from lab.hub.repository import head_commit
 from lab.hub.server import HubServer
-from tests.unit.serving_tls import with_tls
 
 REPOSITORY = "organisation/model"
 SHARD = "model-00001-of-00002.safetensors"
@@ -91,11 +90,15 @@ def serve_hub(root: Path, tmp_path: Path) -> Iterator[ServeHub]:
     ) -> Hub:
         log = tmp_path / f"access-{len(running)}.log"
         faults = Faults()
-        server = HubServer(("127.0.0.1", port), root, AccessLog(log), bytes_per_second, faults)
-        scheme = "http"
-        if certificate is not None:
-            with_tls(server, certificate)
-            scheme = "https"
+        server = HubServer(
+            ("127.0.0.1", port),
+            root,
+            AccessLog(log),
+            bytes_per_second,
+            faults,
+            certificate=certificate,
+        )
+        scheme = "http" if certificate is None else "https"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         running.append((server, thread))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -12,9 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+
+from lab.hub.certificate import make_certificate
 
 LOOPBACK = "127.0.0.1"
 
@@ -22,29 +19,8 @@ LOOPBACK = "127.0.0.1"
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with a key and a certificate for 127.0.0.1, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
-    now = datetime.datetime.now(datetime.UTC)
-    alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(LOOPBACK))])
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(alternative, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
     path = tmp_path_factory.mktemp("tls") / "loopback.pem"
-    path.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
+    make_certificate(path, LOOPBACK)
     return path
 
 
@@ -53,13 +29,6 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The certificate, trusted as an operator trusts that of an internal hub."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     return certificate
-
-
-def with_tls(server: ThreadingHTTPServer, certificate: Path) -> None:
-    """Make a server that is not serving yet one for https."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
 
 
 @dataclass
@@ -118,7 +87,9 @@ def strangers(certificate: Path) -> Iterator[Strangers]:
         scheme = "https" if tls else "http"
         stranger = Stranger(f"{scheme}://{LOOPBACK}:{server.server_port}", answer)
         if tls:
-            with_tls(server, certificate)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         running.append((server, thread))
