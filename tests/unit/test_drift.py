@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from fortyninety.group_data import default_setting
+from fortyninety.host.checkpoint_files import File
+from fortyninety.model.file_list import file_name, list_text
 from tests.unit.readings import records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,11 +21,31 @@ SURVEY = "read in one round trip"
 
 Answers = list[tuple[str, list[str], bool]]
 
+FILES = (File("config.json", 2, "a" * 64, None),)
+
+
+def keep_list(directory: Path) -> None:
+    """The list of the default checkpoint's files, as it is kept after a first run."""
+    checkpoint = default_setting("model_repository"), default_setting("model_revision")
+    path = directory / "cache/fortyninety/checkpoints" / file_name(*checkpoint)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(list_text(*checkpoint, FILES, "a test"))
+    path.chmod(0o600)
+
 
 def drift(
-    directory: Path, hosts: dict[str, Answers], *arguments: str, data: dict[str, Any] | None = None
+    directory: Path,
+    hosts: dict[str, Answers],
+    *arguments: str,
+    data: dict[str, Any] | None = None,
+    listed: bool = True,
 ) -> subprocess.CompletedProcess[str]:
-    """Run it over an inventory of imagined hosts, each with its answers."""
+    """Run it over an inventory of imagined hosts, each with its answers.
+
+    Without `listed` the controller does not know the checkpoint's files.
+    """
+    if listed:
+        keep_list(directory)
     names = [(f"@fake/{name}", data or {}) for name in hosts]
     (directory / "boxes.py").write_text(f"boxes = {names!r}\n")
     answers = {f"@fake/{name}": answers for name, answers in hosts.items()}
@@ -33,7 +56,11 @@ def drift(
             *("drift", str(directory / "boxes.py"), *arguments),
         ],
         cwd=ROOT,
-        env={**os.environ, "TOKEN_OF_THIS_TEST": "hf_a_secret_token"},
+        env={
+            **os.environ,
+            "TOKEN_OF_THIS_TEST": "hf_a_secret_token",
+            "XDG_CACHE_HOME": str(directory / "cache"),
+        },
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -98,6 +125,16 @@ def test_a_refused_host_is_said_and_the_others_are_looked_at_all_the_same(tmp_pa
     assert "box2: " not in ran.stderr
     assert "box2: 2" in ran.stdout or "operations would change it" in ran.stdout
     assert "box1" not in ran.stdout
+
+
+def test_a_checkpoint_without_a_list_of_files_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    data = {"hub_endpoint": "http://127.0.0.1:9"}
+    ran = drift(tmp_path, {"box1": survey()}, data=data, listed=False)
+    assert ran.returncode == 2
+    assert "box1: the checkpoint is not known" in ran.stderr, ran.stderr
+    assert "http://127.0.0.1:9 is not https" in ran.stderr
+    assert "`fortyninety snapshot pin " in ran.stderr
+    assert drift(tmp_path, {"box1": survey()}, data=data).returncode == 3
 
 
 @pytest.mark.parametrize(
