@@ -132,7 +132,11 @@ def _new_exchange(state: State, alike: dict[Host, Plan]) -> Exchange:
         report=lambda name, line: _say(hosts[name], line),
     )
     readings = current_states(state, alike)
-    whole = {host for host, reading in readings.items() if reading.snapshot == "whole"}
+    whole = {
+        host
+        for host, reading in readings.items()
+        if reading.published("snapshot", alike[host].snapshot_manifest) == "whole"
+    }
     exchange.expect(host.name for host in alike if host not in whole)
     for host in whole if settings.snapshot_peers else ():
         exchange.add_giver(HostMember(host, alike[host]), _folders(alike[host]))

@@ -25,12 +25,14 @@ def publish(plan: Plan) -> None:
     snapshot.published(
         repository=plan.settings.model_repository,
         revision=plan.settings.model_revision,
+        manifest=plan.snapshot_manifest,
         name=f"Fetch and verify {plan.settings.model_repository}",
     )
     if plan.paths.second_copy is not None:
         snapshot.second_copy(
             published=plan.paths.snapshot,
             second_copy=plan.paths.second_copy,
+            manifest=plan.snapshot_manifest,
             program=plan.paths.snapshot_program,
             tools=plan.paths.tools,
             name="Keep a second copy",

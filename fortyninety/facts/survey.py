@@ -11,6 +11,7 @@ import shlex
 from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
+from typing import Literal
 
 from pyinfra.api.facts import FactBase
 
@@ -67,6 +68,7 @@ KINDS = {
     "served": several(forms.CONFIGURATION, forms.NUMBER, forms.PERHAPS_ENVIRONMENT, name=0),
     "snapshot": perhaps(word_of("whole", "touched", "damaged")),
     "second_copy": perhaps(word_of("whole", "touched", "damaged")),
+    "manifest": several(word_of("snapshot", "second_copy"), forms.SHA256, name=0),
     "begun": one(forms.NUMBER),
     "commit": several(forms.COMMIT, name=0),
     "leftover": several(forms.LEFTOVER, name=0),
@@ -210,11 +212,12 @@ class HostState:
     table in the kernel was made from. `keyring` holds the fingerprints of the keys in the keyring
     that was asked for. `processor_flags` are those that the kernel lists for the processor called
     `processor`. `snapshot` and `second_copy` are "whole", "touched" where a file was written to
-    since it was published, "damaged", or None where there is none. `snapshot_begun` is what there
-    is of it in bytes, `commits` are the published commits, oldest first, and `leftovers` the names
-    of what fetches of other commits left that were never finished. `foreign_sockets` is how many
-    listen on the service's port that no process of the service has open, and `listeners` who
-    listens there, in words of the host that decide nothing.
+    since it was published, "damaged", or None where there is none, each by a manifest of its own;
+    `manifests` has the SHA-256 of those two. `snapshot_begun` is what there is of it in bytes,
+    `commits` are the published commits, oldest first, and `leftovers` the names of what fetches of
+    other commits left that were never finished. `foreign_sockets` is how many listen on the
+    service's port that no process of the service has open, and `listeners` who listens there, in
+    words of the host that decide nothing.
     """
 
     unreadable: str | None = None
@@ -249,6 +252,7 @@ class HostState:
     served: list[ServedUnit] = field(default_factory=list)
     snapshot: str | None = None
     second_copy: str | None = None
+    manifests: dict[str, str] = field(default_factory=dict)
     snapshot_begun: int = 0
     commits: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
@@ -264,6 +268,16 @@ class HostState:
     def readable(self) -> bool:
         """Whether the survey came back at all: every host has a distribution's name."""
         return self.unreadable is None and bool(self.distribution)
+
+    def published(self, kind: Literal["snapshot", "second_copy"], manifest: str) -> str | None:
+        """How one of the two is, held to the manifest that the list of its files makes.
+
+        `manifest` is that one's SHA-256. "other" is what is whole by another manifest.
+        """
+        found = {"snapshot": self.snapshot, "second_copy": self.second_copy}[kind]
+        if found == "whole" and self.manifests.get(kind) != manifest:
+            return "other"
+        return found
 
     @property
     def loaded_driver(self) -> str | None:
@@ -376,6 +390,7 @@ def read_survey(output: list[str], request: SurveyRequest | None = None) -> Host
     )
     state.snapshot = _only(records["snapshot"])
     state.second_copy = _only(records["second_copy"])
+    state.manifests = dict(records["manifest"])
     state.snapshot_begun = int(_only(records["begun"]) or 0)
     state.commits = [commit for (commit,) in records["commit"]]
     state.leftovers = [name for (name,) in records["leftover"]]

@@ -232,6 +232,7 @@ for kind in snapshot second_copy; do
   if [ "$expected" != "$found" ]; then say "$kind" damaged
   elif [ -n "$(find "$folder" -type f -newer "$manifest" -print -quit)" ]; then say "$kind" touched
   else say "$kind" whole; fi
+  say manifest "$kind" "$(sha256sum <"$manifest" | cut -d ' ' -f 1)"
 done
 # What is there of it already, published or on its way, and the commits, oldest first.
 model=${snapshot%/*}

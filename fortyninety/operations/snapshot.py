@@ -22,32 +22,38 @@ _IN_WORDS = {
     None: "is missing",
     "damaged": "has other files or sizes than its manifest",
     "touched": "was written to since it was published",
+    "other": "has another manifest than the list of the checkpoint's files",
 }
 
 
 @converging
-def published(state: HostState, *, repository: str, revision: str) -> Iterator[Command]:
+def published(
+    state: HostState, *, repository: str, revision: str, manifest: str
+) -> Iterator[Command]:
     """The commit of the host's plan, fetched once for all hosts of the run that lack it.
 
     Whether it is there, has the sizes of its manifest and was not written to since is in the
-    survey. One that was is hashed again, and only what is wrong is fetched.
+    survey; `manifest` is the SHA-256 that the manifest has by the list of the checkpoint's files.
+    One that is not so is hashed again, and only what is wrong is fetched.
     """
-    if state.snapshot == "whole":
+    found = state.published("snapshot", manifest)
+    if found == "whole":
         host.noop(f"{repository} at {revision} is published")
         return
-    differs(f"the snapshot {_IN_WORDS[state.snapshot]}; expected {revision}, whole")
+    differs(f"the snapshot {_IN_WORDS[found]}; expected {revision}, whole")
     yield FunctionCommand(supply, (), {})
 
 
 @converging
 def second_copy(
-    state: HostState, *, published: str, second_copy: str, program: str, tools: str
+    state: HostState, *, published: str, second_copy: str, manifest: str, program: str, tools: str
 ) -> Iterator[Command]:
     """The published snapshot once more, on another disk, hashed there."""
-    if state.second_copy == "whole":
+    found = state.published("second_copy", manifest)
+    if found == "whole":
         host.noop(f"{second_copy} is whole")
         return
-    differs(f"the copy in {second_copy} {_IN_WORDS[state.second_copy]}; expected it whole")
+    differs(f"the copy in {second_copy} {_IN_WORDS[found]}; expected it whole")
     request = json.dumps({"published": published, "second_copy": second_copy})
     yield within(
         SNAPSHOT,

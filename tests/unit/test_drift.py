@@ -13,7 +13,7 @@ import pytest
 
 from fortyninety.group_data import default_setting
 from fortyninety.host.checkpoint_files import File
-from fortyninety.model.file_list import file_name, list_text
+from fortyninety.model.file_list import file_name, list_digest, list_text
 from tests.unit.readings import records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,6 +135,19 @@ def test_a_checkpoint_without_a_list_of_files_is_refused_with_what_to_do(tmp_pat
     assert "http://127.0.0.1:9 is not https" in ran.stderr
     assert "`fortyninety snapshot pin " in ran.stderr
     assert drift(tmp_path, {"box1": survey()}, data=data).returncode == 3
+
+
+def test_a_snapshot_that_is_whole_by_another_manifest_than_the_lists_is_not_whole(
+    tmp_path: Path,
+) -> None:
+    fetching = "Fetch and verify " + default_setting("model_repository")
+    for manifest, expected in ((list_digest(FILES), False), ("b" * 64, True)):
+        answers = survey("snapshot\twhole", f"manifest\tsnapshot\t{manifest}")
+        (host,) = json.loads(drift(tmp_path, {"box1": answers}, "--json").stdout)["hosts"]
+        found = {each["operation"]: each["differences"] for each in host["changes"]}
+        assert (fetching in found) is expected
+        if expected:
+            assert "another manifest than the list" in found[fetching][0]
 
 
 @pytest.mark.parametrize(

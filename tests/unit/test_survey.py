@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -71,7 +72,12 @@ def publish(snapshot: Path, files: dict[str, str], *lines: str) -> None:
 def test_a_snapshot_with_every_file_at_its_size_is_whole(tmp_path: Path) -> None:
     files = {"a b.txt": "abc", "sub/c": "xy"}
     publish(tmp_path / "snapshot", files, f"{'a' * 64}  3  a b.txt", f"{'b' * 64}  2  sub/c")
-    assert survey(tmp_path).snapshot == "whole"
+    found = survey(tmp_path)
+    assert found.snapshot == "whole"
+    manifest = hashlib.sha256((tmp_path / "snapshot/.fortyninety-manifest").read_bytes())
+    assert found.published("snapshot", manifest.hexdigest()) == "whole"
+    assert found.published("snapshot", "a" * 64) == "other"
+    assert found.published("second_copy", "a" * 64) is None
 
 
 @pytest.mark.parametrize("content", ["ab", "abcd"])
