@@ -22,12 +22,12 @@ Python 3.11, no packages.
 
 import argparse
 import asyncio
+import json
 import os
 import signal
 import socket
 import sys
 import time
-import urllib.request
 from typing import Any, NoReturn
 
 # Seconds between two signs of life, and the silence after which a member counts as gone.
@@ -39,8 +39,13 @@ CONNECT_TIMEOUT = 5.0
 # Seconds between looks at the head's engine while it loads, and once it has answered.
 LOADING_INTERVAL = 1.0
 SERVING_INTERVAL = 15.0
+# Seconds that asking the engine may take: two requests of a minute, and what is around them.
+ASKING_TIMEOUT = 150.0
 # Seconds without an answer and without any of the progress metrics moving: the engine is hung.
 HUNG = 180.0
+
+# Characters of a line of another member that are read.
+LONGEST_LINE = 300
 
 # What the unit ends with when it is not this box's engine that ended.
 EX_TEMPFAIL = 75
@@ -107,7 +112,9 @@ class Link:
             raise Lost(str(error)) from None
         if not line.endswith(b"\n"):
             raise Lost("it ended the connection")
-        return line.decode(errors="replace").strip()
+        text = line.decode(errors="replace").strip()
+        # It is shown in the journal and in the unit's status.
+        return "".join(each if each.isprintable() else " " for each in text)[:LONGEST_LINE]
 
     def close(self) -> None:
         """End it."""
@@ -162,14 +169,14 @@ class Head(Member):
             await asyncio.sleep(SERVING_INTERVAL if serving else LOADING_INTERVAL)
             if serving:
                 # One that is busy with others' requests need not be asked.
-                now = await asyncio.to_thread(self._progress)
+                now = await self._progress()
                 if now is not None and now != progress:
                     progress, last_progress = now, time.monotonic()
                     continue
             answered = await self._answers()
             if answered:
                 last_progress = time.monotonic()
-                progress = await asyncio.to_thread(self._progress)
+                progress = await self._progress()
             if answered and not serving:
                 serving, self._alive = True, "alive serving"
                 self.status.set("serving")
@@ -241,24 +248,38 @@ class Head(Member):
             await asyncio.sleep(ALIVE_INTERVAL)
 
     async def _answers(self) -> bool:
+        return (await self._complete("--model", self.options.answer_model))[0] == 0
+
+    async def _progress(self) -> list[float] | None:
+        """The values of the progress metrics, or None where they cannot be read."""
+        ended_with, printed = await self._complete("--progress", self.options.progress)
+        if ended_with != 0:
+            return None
+        try:
+            found = json.loads(printed)
+        except ValueError:
+            return None
+        values = found.get("progress") if isinstance(found, dict) else None
+        return values if isinstance(values, list) else None
+
+    async def _complete(self, *words: str) -> tuple[int | None, bytes]:
+        """How the asking program ended, None where it did not, and what it printed.
+
+        Only that program reads what an engine answers, and it bounds it.
+        """
         asking = await asyncio.create_subprocess_exec(
             *(sys.executable, self.options.complete),
-            *("--port", str(self.options.answer_port), "--model", self.options.answer_model),
-            stdout=asyncio.subprocess.DEVNULL,
+            *("--port", str(self.options.answer_port), *words),
+            stdout=asyncio.subprocess.PIPE,
         )
-        return await asking.wait() == 0
-
-    def _progress(self) -> list[float] | None:
-        """The values of the progress metrics, or None where they cannot be read."""
-        names = tuple(self.options.progress.split(","))
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        url = f"http://127.0.0.1:{self.options.answer_port}/metrics"
         try:
-            with opener.open(url, timeout=10) as response:
-                lines = response.read().decode().splitlines()
-            return [float(line.rpartition(" ")[2]) for line in lines if line.startswith(names)]
-        except (OSError, ValueError):
-            return None
+            printed, _ = await asyncio.wait_for(asking.communicate(), ASKING_TIMEOUT)
+        except TimeoutError:
+            return None, b""
+        finally:
+            if asking.returncode is None:
+                asking.kill()
+        return asking.returncode, printed
 
 
 class Follower(Member):

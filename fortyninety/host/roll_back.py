@@ -42,7 +42,7 @@ class Unit:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.text = path.read_text()
+        self.text = path.read_text(errors="replace")
         self.configuration = self._find(r"^Environment=FORTYNINETY_CONFIGURATION=(\S+)")
         self.engine = self._find(r"^ExecStart=(\S+)/bin/\S+")
         self.snapshot = self._find(r"^\s*(?:.*\s)?--model \\?\s*(\S+)")
@@ -111,7 +111,9 @@ def point(link: Path, to: str) -> None:
 
 def systemctl(*words: str) -> None:
     """Run systemctl. Raises Failure with what it says."""
-    done = subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["systemctl", *words], capture_output=True, text=True, errors="replace", check=False
+    )
     if done.returncode != 0:
         raise Failure(f"systemctl {' '.join(words)}: {done.stderr.strip()}", changed=True)
 
@@ -142,6 +144,7 @@ def answers(options: argparse.Namespace, to: Unit) -> None:
         ],
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if done.returncode != 0:

@@ -85,7 +85,23 @@ def complete(host: Host, settings: Settings, tokens: int, times: int = 1) -> lis
         "ignore_eos": tokens > 16,
     }
     answers = ask(host, settings, "/v1/chat/completions", body, times=times)
-    return [{**json.loads(each["text"]), "seconds": each["seconds"]} for each in answers]
+    return [{**_read(each["text"]), "seconds": each["seconds"]} for each in answers]
+
+
+def _read(text: str) -> dict[str, Any]:
+    """An answer as a JSON object, with numbers where a completion has counts."""
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        answer = None
+    assert isinstance(answer, dict), (
+        f"the engine answers {text[:200]!r}; expected a JSON object. Is it the engine that answers?"
+    )
+    usage = answer.get("usage", {})
+    assert isinstance(usage, dict) and all(
+        isinstance(usage.get(each, 0), int) for each in ("prompt_tokens", "completion_tokens")
+    ), f"the engine counts {usage!r}; expected numbers. Is it the engine that answers?"
+    return answer
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +131,7 @@ def test_the_model_is_listed_under_its_name(
 ) -> None:
     """Clients ask by name: under another one they get a 404."""
     (answer,) = ask(host, settings, "/v1/models")
-    served = json.loads(answer["text"])["data"]
+    served = _read(answer["text"])["data"]
     names = [each["id"] for each in served]
     assert names == [settings.model_name], (
         f"serves {names}; expected {settings.model_name}. Deploy again"
@@ -145,7 +161,7 @@ def test_the_engine_is_the_release_that_it_is_called(
 ) -> None:
     """Whatever is installed, what answers says for itself which release it is."""
     (answer,) = ask(host, settings, "/version")
-    version = json.loads(answer["text"])["version"]
+    version = _read(answer["text"])["version"]
     assert version.partition("+")[0] == card.version, (
         f"the engine says it is {version}; expected {card.version}. Restart vllm.service, or "
         "deploy again"
@@ -242,7 +258,7 @@ def test_the_longest_prompt_is_answered(
         "temperature": 0,
     }
     (answer,) = ask(host, settings, "/v1/completions", body, timeout=settings.ready_timeout)
-    usage = json.loads(answer["text"])["usage"]
+    usage = _read(answer["text"])["usage"]
     assert usage["prompt_tokens"] == length and usage["completion_tokens"] > 0, (
         f"a prompt of {length} tokens was counted as {usage}; expected all of it, and an answer. "
         "Look at `journalctl -u vllm.service`"

@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 PROGRAM = Path(__file__).resolve().parents[2] / "fortyninety" / "host" / "cell_member.py"
+# Which reads the metrics; completions are counted by a stand-in.
+COMPLETE = PROGRAM.with_name("complete.py")
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 STRANGER = "127.0.0.9"
 # The program itself, with other limits where a test asks for them.
@@ -93,7 +95,10 @@ class Cell:
         self._mark = directory / "answers"
         self._complete = directory / "complete"
         self._complete.write_text(
-            f"import pathlib, sys\nsys.exit(not pathlib.Path({str(self._mark)!r}).exists())\n"
+            "import os, pathlib, sys\n"
+            'if "--progress" in sys.argv:\n'
+            f"    os.execv(sys.executable, [sys.executable, {str(COMPLETE)!r}, *sys.argv[1:]])\n"
+            f"sys.exit(not pathlib.Path({str(self._mark)!r}).exists())\n"
         )
 
     def answers(self) -> None:
@@ -312,6 +317,34 @@ def busy_engine() -> Iterator[int]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
         server.shutdown()
+
+
+def test_an_engine_with_odd_metrics_goes_on_while_it_answers(cell: Cell) -> None:
+    """A page of metrics that ends early is no reason to end an engine."""
+    asked = threading.Semaphore(0)
+
+    def answer(engine: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = engine.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65536)
+                connection.sendall(
+                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n500\r\nm 1"
+                )
+            asked.release()
+
+    with socket.create_server(("127.0.0.1", 0)) as engine:
+        threading.Thread(target=answer, args=(engine,), daemon=True).start()
+        head = cell.start(0, answer_port=engine.getsockname()[1], **HASTY)
+        cell.start(1)
+        cell.answers()
+        head.wait_for("serving")
+        for _ in range(3):
+            assert asked.acquire(timeout=DEADLINE)
+        assert head.process.poll() is None, f"ended: {head.status}"
 
 
 @pytest.mark.parametrize("silent", [0, 1])

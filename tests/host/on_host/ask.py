@@ -4,6 +4,7 @@ A prompt that is a number stands for as many tokens, drawn anew each time: a lon
 argument, and a cached one would not be read.
 """
 
+import http.client
 import json
 import random
 import sys
@@ -11,6 +12,24 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+
+# Bytes of an answer that are read: whoever has the engine may send without end.
+LONGEST = 16 * 1024 * 1024
+
+
+class Straight(urllib.request.HTTPRedirectHandler):
+    """No redirection: it would be the engine that chooses where root asks."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def said(refused: urllib.error.HTTPError) -> str:
+    """The beginning of what came with an error, as far as it came."""
+    try:
+        return refused.read(200).decode(errors="replace")
+    except (OSError, http.client.HTTPException, ValueError):
+        return ""
 
 
 def main() -> None:
@@ -20,18 +39,18 @@ def main() -> None:
         # Numbers that are tokens of every vocabulary from Llama 2's on, none of them special.
         asked["prompt"] = [random.randrange(1000, 30000) for _ in range(asked["prompt"])]
         body = json.dumps(asked).encode()
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), Straight)
 
     def ask(_: int) -> dict[str, object]:
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
         began = time.monotonic()
         try:
             with opener.open(request, timeout=timeout) as answer:
-                text, status, error = answer.read().decode(), answer.status, None
+                text, status, error = answer.read(LONGEST).decode(), answer.status, None
         except urllib.error.HTTPError as refused:
-            text, status = refused.read().decode(errors="replace"), refused.code
-            error = f"HTTP {status}: {text[:200]}"
-        except OSError as failed:
+            text, status = "", refused.code
+            error = f"HTTP {status}: {said(refused)}"
+        except (OSError, http.client.HTTPException, ValueError) as failed:
             text, status = "", 0
             error = str(getattr(failed, "reason", failed))
             error = f"no answer in {timeout} s" if "timed out" in error else error
