@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ SAID_EVERY = 30.0
 # Who has locked one of apt's files, the front end first. A process that waits for a lock has the
 # file open as well: only the kernel's own list of a descriptor's locks tells them apart.
 _HOLDERS = r"""
+LC_ALL=C
 read -r uptime _ </proc/uptime
 ticks=$(getconf CLK_TCK)
 for lock in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock \
@@ -26,13 +28,18 @@ done | while read -r link; do
   process=${link#/proc/}
   process=${process%%/*}
   grep -q '^lock:' "/proc/$process/fdinfo/${link##*/}" 2>/dev/null || continue
-  # The name of a program in parentheses may hold blanks: the fields are counted behind it.
-  started=$(sed 's/.*) //' "/proc/$process/stat" 2>/dev/null | cut -d ' ' -f 20)
-  printf '%s\t%s\t%s\n' "$process" "$((${uptime%.*} - ${started:-0} / ticks))" \
-    "$(tr '\0' ' ' <"/proc/$process/cmdline" 2>/dev/null | cut -c 1-100)"
+  # The name of a program in parentheses may hold whatever its owner likes, line ends too: the
+  # fields are counted behind the last parenthesis, and only digits get into the arithmetic.
+  started=$(tr '\n' ' ' 2>/dev/null <"/proc/$process/stat" | sed 's/.*) //' | cut -d ' ' -f 20)
+  case $started in '' | *[!0-9]*) started=0 ;; esac
+  printf '%s\t%s\t%s\n' "$process" "$((${uptime%.*} - started / ticks))" \
+    "$(head -c 100 2>/dev/null <"/proc/$process/cmdline" | tr '\0' ' ' | tr -c ' -~' '?')"
 done
 exit 0
 """
+
+# A line of what it prints.
+_HOLDER = re.compile(r"(\d{1,10})\t(-?\d{1,15})\t([ -~]{0,100})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -49,11 +56,12 @@ class Holder:
 
 
 def read_holders(output: str) -> list[Holder]:
-    """The holders, each once, from what the script printed."""
+    """The holders, each once, from what the script printed; what is no such line is left out."""
     found: dict[int, Holder] = {}
-    for line in output.splitlines():
-        process, seconds, command = line.split("\t", 2)
-        found.setdefault(int(process), Holder(int(process), int(seconds), command))
+    for line in output.split("\n"):
+        if (read := _HOLDER.fullmatch(line)) is not None:
+            process, seconds = int(read[1]), max(0, int(read[2]))
+            found.setdefault(process, Holder(process, seconds, read[3]))
     return list(found.values())
 
 

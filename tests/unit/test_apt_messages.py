@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from fortyninety.apt_messages import announced_room, lock_refused, reasons, remedy
 from fortyninety.operations.apt import RESERVE, free_by_folder, room_problem
-from fortyninety.operations.apt_lock import read_holders
+from fortyninety.operations.apt_lock import _HOLDERS, Holder, read_holders
 
 DISK_FULL = """\
 Unpacking nvidia-modprobe (570.133.07-1) ...
@@ -137,3 +141,51 @@ def test_who_holds_the_lock_is_named_once_with_its_command() -> None:
         "`/usr/bin/python3 /usr/bin/unattended-upgrade` (process 812, running for 73 s)"
     )
     assert read_holders("") == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "812",
+        "812\t73",
+        "x\t73\tdpkg",
+        "812\t7 3\tdpkg",
+        "812\t73\tdp\x1b[2Jkg",
+        "812\t73\tdp\x85kg",
+    ],
+)
+def test_a_line_that_is_no_holder_is_left_out(line: str) -> None:
+    assert read_holders(f"{line}\n7\t-1\tdpkg\n") == [Holder(7, 0, "dpkg")]
+
+
+HOLDING = """
+import ctypes, fcntl, os, sys, time
+ctypes.CDLL(None).prctl(15, sys.argv[2].encode(), 0, 0, 0)
+held = open(sys.argv[1], "w")
+fcntl.lockf(held, fcntl.LOCK_EX)
+print(flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("name", ["a) S 1 (\nb", ") R\n1 2 3", "\x1b]0;x\x07\n$(id)", "dpkg"])
+def test_a_holder_of_any_name_is_named_in_one_line(tmp_path: Path, name: str) -> None:
+    """The script itself, over a process of this machine that holds a lock."""
+    lock = tmp_path / "lock-frontend"
+    script = _HOLDERS.replace("/var/lib/dpkg/lock-frontend", str(lock))
+    command = [sys.executable, "-c", HOLDING, str(lock), name, "an\nargument\t\x1b[2J" + "x" * 500]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            # By the process alone: others of this machine may use apt.
+            only = script.replace("/proc/[0-9]*/fd", f"/proc/{process.pid}/fd")
+            ran = subprocess.run(["sh"], input=only, capture_output=True, text=True, check=True)
+        finally:
+            process.kill()
+    (holder,) = read_holders(ran.stdout)
+    assert ran.stderr == ""
+    assert holder.process == process.pid
+    assert 0 <= holder.seconds < 60, "the fields behind the name are counted right"
+    assert str(holder).isprintable()
+    assert len(holder.command) <= 100
