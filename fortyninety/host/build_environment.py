@@ -96,11 +96,21 @@ def install(options: argparse.Namespace) -> None:
     run(
         [
             *(options.uv, "pip", "install", "--quiet", "--no-deps", "--require-hashes"),
+            # A source distribution's own code would run here as root, with build requirements that
+            # no lock has hashed.
+            *("--only-binary", ":all:"),
             *("--compile-bytecode", "--python", f"{options.directory}/bin/python", *source),
             *("--requirements", options.lock),
         ],
-        f"{options.lock} does not install",
+        f"{options.lock} does not install from {index_named(options)}",
     )
+
+
+def index_named(options: argparse.Namespace) -> str:
+    """Where the packages come from, for an error: without what may be a password."""
+    if options.no_index:
+        return str(options.wheels)
+    return re.sub(r"//[^/@]*@", "//", options.index or "the host's own index")
 
 
 def try_out(options: argparse.Namespace) -> None:

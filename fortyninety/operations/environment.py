@@ -32,19 +32,28 @@ def host_tools(
         host.noop(f"{directory} is whole")
         return
     differs(f"{directory} is missing, or was cut off midway")
-    options = [
-        *(["--index-url", source.index] if source.index else []),
-        *(["--no-index"] if source.no_index else []),
-        *(["--find-links", source.wheels] if source.wheels else []),
-    ]
     yield from _upload_lock(directory, lock, lock_path)
     yield within(
         TOOLS,
         f"rm -rf {shlex.quote(directory)} && python3 -m venv {shlex.quote(directory)} && "
-        f"{shlex.quote(directory)}/bin/pip install --quiet --disable-pip-version-check "
-        f"{shlex.join(options)} --no-deps --require-hashes -r {shlex.quote(lock_path)}",
+        f"{shlex.quote(directory)}/bin/pip {shlex.join(pip_install(source, lock_path))}",
     )
     yield f"touch {shlex.quote(complete_marker(directory))}"
+
+
+def pip_install(source: PackageSource, lock_path: str) -> tuple[str, ...]:
+    """What pip is asked for: exactly the lock, from wheels.
+
+    A source distribution's own code would run as root, with build requirements that no lock has
+    hashed.
+    """
+    return (
+        *("install", "--quiet", "--disable-pip-version-check"),
+        *(("--index-url", source.index) if source.index else ()),
+        *(("--no-index",) if source.no_index else ()),
+        *(("--find-links", source.wheels) if source.wheels else ()),
+        *("--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", lock_path),
+    )
 
 
 @converging
