@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from fortyninety import nvidia_repository
 from fortyninety.driver_pins import MODULE_PACKAGE, DriverPins, Pin, is_driver_name
-from fortyninety.facts.survey import DRIVER_NAMES, HostState
+from fortyninety.facts.survey import HostState
 from fortyninety.nvidia_repository import Repository
 from fortyninety.operations.apt import Package
+from fortyninety.repository_pins import nvidia_pins
 from fortyninety.settings import Settings
 
 SUPPORTED_DISTRIBUTIONS = {
@@ -48,7 +49,8 @@ class DriverPlan:
     `source` is "distribution", "nvidia" or "present" (the image brings it; then there are no
     packages and no pins). `repository` is NVIDIA's, where the driver or the toolkit comes from it.
     `obsolete` is removed in the transaction that installs `packages`. `nvcc` is where the compiler
-    is, where the toolkit does not put it on the path itself.
+    is, where the toolkit does not put it on the path itself. `repository_pins` are what apt takes
+    from the repository.
     """
 
     source: str
@@ -59,18 +61,12 @@ class DriverPlan:
     pins: DriverPins | None
     cuda_packages: tuple[Package, ...]
     cuda_directory: str | None
+    repository_pins: tuple[Pin, ...] = ()
 
     @property
     def nvcc(self) -> str | None:
         """The compiler of a toolkit that is beside others, or None where /usr/bin has it."""
         return f"{self.cuda_directory}/bin/nvcc" if self.cuda_directory else None
-
-    @property
-    def never_taken(self) -> tuple[Pin, ...]:
-        """What keeps a repository that is there for its toolkit from bringing a driver."""
-        if self.source != "present" or self.repository is None:
-            return ()
-        return (Pin(DRIVER_NAMES, f"release o={nvidia_repository.ORIGIN}", -1),)
 
     @property
     def tools(self) -> tuple[Package, ...]:
@@ -84,15 +80,18 @@ def plan_driver(settings: Settings, state: HostState) -> DriverPlan:
     source = driver_source(settings, state)
     toolkit_from_nvidia = DISTRIBUTION_TOOLKITS.get(distribution) != settings.cuda_version
     packages = _driver_packages(settings, state, source)
+    repository = (
+        nvidia_repository.repository(settings, distribution)
+        if source == "nvidia" or toolkit_from_nvidia
+        else None
+    )
     return DriverPlan(
         source=source,
-        repository=nvidia_repository.repository(settings, distribution)
-        if source == "nvidia" or toolkit_from_nvidia
-        else None,
+        repository=repository,
         headers=() if source == "present" else headers(state),
         packages=packages,
         obsolete=obsolete_packages(settings, state, packages) if packages else (),
-        pins=_pins(settings, state, packages) if packages else None,
+        pins=_pins(settings, state, packages, repository) if packages else None,
         cuda_packages=(
             Package(nvidia_repository.cuda_package(settings.cuda_version))
             if toolkit_from_nvidia
@@ -101,6 +100,14 @@ def plan_driver(settings: Settings, state: HostState) -> DriverPlan:
         cuda_directory=nvidia_repository.cuda_directory(settings.cuda_version)
         if toolkit_from_nvidia
         else None,
+        repository_pins=nvidia_pins(
+            repository,
+            state.apt_archives,
+            driver=source == "nvidia",
+            cuda_version=settings.cuda_version if toolkit_from_nvidia else None,
+        )
+        if repository is not None
+        else (),
     )
 
 
@@ -220,14 +227,23 @@ def obsolete_packages(
 def changes_driver(settings: Settings, state: HostState) -> bool:
     """Whether a driver is installed and another one is to take its place."""
     packages = _driver_packages(settings, state, driver_source(settings, state))
-    return bool(packages) and _pins(settings, state, packages).replaces(state)
+    return bool(packages) and _pins(settings, state, packages, None).replaces(state)
 
 
-def _pins(settings: Settings, state: HostState, packages: tuple[Package, ...]) -> DriverPins:
+def _pins(
+    settings: Settings,
+    state: HostState,
+    packages: tuple[Package, ...],
+    repository: Repository | None,
+) -> DriverPins:
+    # Ubuntu's archive has packages of the same names, some of which only bring a later branch; and
+    # a repository that is there for its toolkit has the driver of the archive's own branch as well.
+    not_from = "Ubuntu" if state.distribution == "ubuntu" else None
+    if repository is not None and driver_source(settings, state) == "distribution":
+        not_from = nvidia_repository.ORIGIN
     return DriverPins(
         module=packages[0].name,
         wanted=wanted_version(settings),
         companions=tuple(each.name for each in packages if each.name in COMPANIONS),
-        # Ubuntu's archive has packages of the same names, some of which only bring a later branch.
-        not_from="Ubuntu" if state.distribution == "ubuntu" else None,
+        not_from=not_from,
     )

@@ -19,10 +19,12 @@ from fortyninety.driver_packages import (
     DriverPlan,
     plan_driver,
 )
+from fortyninety.driver_pins import Pin
 from fortyninety.engine_card import EngineCard, lock_hash
 from fortyninety.facts.survey import DRIVER_NAMES, HostState, SurveyRequest
 from fortyninety.host_programs import CELL_MEMBER, program
 from fortyninety.operations.apt import Package
+from fortyninety.repository_pins import suite_pins
 from fortyninety.settings import Settings
 
 # Where Python 3.11 comes from unless the settings say otherwise: Debian 12 has it, on Debian 13
@@ -39,6 +41,8 @@ CELL_FIREWALL_SERVICE = "fortyninety-cell-firewall.service"
 
 ARCHIVE_SOURCES = "/etc/apt/sources.list.d/fortyninety.sources"
 PYTHON_PREFERENCES = "/etc/apt/preferences.d/fortyninety-python"
+PYTHON_UNATTENDED_UPGRADES = "/etc/apt/apt.conf.d/52fortyninety-python"
+NVIDIA_PREFERENCES = "/etc/apt/preferences.d/fortyninety-nvidia"
 DRIVER_PREFERENCES = "/etc/apt/preferences.d/fortyninety-driver"
 # After the distribution's own 50unattended-upgrades, whose list it adds to.
 UNATTENDED_UPGRADES = "/etc/apt/apt.conf.d/52fortyninety-driver"
@@ -84,6 +88,8 @@ class Paths:
         return (
             ARCHIVE_SOURCES,
             PYTHON_PREFERENCES,
+            PYTHON_UNATTENDED_UPGRADES,
+            NVIDIA_PREFERENCES,
             DRIVER_PREFERENCES,
             UNATTENDED_UPGRADES,
             NVCC,
@@ -202,6 +208,15 @@ class Plan:
         return PYTHON_SUITE if self.python_source == "debian-12" else None
 
     @property
+    def python_pins(self) -> tuple[Pin, ...]:
+        """What apt takes from that suite: this Python's own packages, and their security fixes."""
+        if self.python_suite is None:
+            return ()
+        name = f"python{self.card.python}"
+        suites = (self.python_suite, f"{self.python_suite}-security")
+        return suite_pins(suites, (name, f"{name}-*", f"lib{name}", f"lib{name}-*"))
+
+    @property
     def interpreter(self) -> str:
         """The Python that the engine's environment is made of."""
         if self.python_source == "uv":
@@ -276,25 +291,28 @@ def apt_sources(
 ) -> tuple[AptSource, ...]:
     """The components with the driver, and the suite with Python 3.11, at the host's own archive.
 
-    Only what the host's own sources lack: apt warns of a component that is named twice. Empty
-    where apt knows no archive of the host's release: there is then no address to take.
+    Its security fixes come from where the host's own come from. Only what the host's own sources
+    lack: apt warns of a component that is named twice. Empty where apt knows no archive of the
+    host's release: there is then no address to take.
     """
     own = [each for each in state.apt_archives if each.source_file != ARCHIVE_SOURCES]
     suites = {(each.suite, each.component): each.address for each in reversed(own)}
     address = suites.get((state.codename, "main"))
     if address is None:
         return ()
-    wanted = (
-        (state.codename, components),
-        *(((PYTHON_SUITE, ("main",)),) if source == "debian-12" else ()),
-    )
+    wanted = [(address, state.codename, components)]
+    if source == "debian-12":
+        wanted.append((address, PYTHON_SUITE, ("main",)))
+        security = suites.get((f"{state.codename}-security", "main"))
+        if security is not None:
+            wanted.append((security, f"{PYTHON_SUITE}-security", ("main",)))
     lacking = (
         AptSource(
-            address,
+            where,
             suite,
             tuple(each for each in needed if (suite, each) not in suites),
         )
-        for suite, needed in wanted
+        for where, suite, needed in wanted
     )
     return tuple(source for source in lacking if source.components)
 

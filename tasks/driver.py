@@ -15,7 +15,9 @@ from fortyninety.plan import (
     DRIVER_PREFERENCES,
     NOUVEAU_CONFIGURATION,
     NVIDIA_KEYRING,
+    NVIDIA_PREFERENCES,
     PYTHON_PREFERENCES,
+    PYTHON_UNATTENDED_UPGRADES,
     SERVICE,
     UNATTENDED_UPGRADES,
     Plan,
@@ -37,11 +39,20 @@ def sources(plan: Plan) -> None:
         files.file(
             PYTHON_PREFERENCES,
             render(
-                "fortyninety-python.preferences.j2",
+                "fortyninety.preferences.j2",
+                reason=f"{plan.python_suite} is there for Python {plan.card.python} alone.",
+                pins=plan.python_pins,
+            ),
+            name=f"Take Python {plan.card.python} alone from its suite",
+        )
+        files.file(
+            PYTHON_UNATTENDED_UPGRADES,
+            render(
+                "fortyninety-python.unattended-upgrades.j2",
                 suite=plan.python_suite,
                 python=plan.card.python,
             ),
-            name=f"Keep the suite with Python {plan.card.python} at a low priority",
+            name=f"Let unattended upgrades fix Python {plan.card.python}",
         )
     if plan.driver.repository is not None:
         apt.packages(
@@ -55,11 +66,15 @@ def sources(plan: Plan) -> None:
             fingerprint=plan.driver.repository.fingerprint,
             name="Fetch the repository's key and trust it if it is the expected one",
         )
-    if plan.driver.never_taken:
+    if plan.driver.repository_pins:
         files.file(
-            DRIVER_PREFERENCES,
-            render("fortyninety-driver.preferences.j2", pins=plan.driver.never_taken),
-            name="Take no driver from the toolkit's repository",
+            NVIDIA_PREFERENCES,
+            render(
+                "fortyninety.preferences.j2",
+                reason="NVIDIA's repository is there for these packages alone.",
+                pins=plan.driver.repository_pins,
+            ),
+            name="Take nothing else from NVIDIA's repository",
         )
     files.file(
         ARCHIVE_SOURCES,

@@ -23,6 +23,12 @@ from fortyninety.operations.differences import differs
 from fortyninety.operations.files import file_commands
 from fortyninety.templates import render
 
+# Why the driver is pinned, as its preferences say.
+KEPT = (
+    "the driver stays as it is, its libraries included. Another one comes by\n# driver_branch or "
+    "driver_version in group_data/ and a deploy."
+)
+
 
 @converging
 def pinned(
@@ -37,7 +43,7 @@ def pinned(
         *file_commands(
             state,
             preferences,
-            render("fortyninety-driver.preferences.j2", pins=pins.pins(state)),
+            render("fortyninety.preferences.j2", reason=KEPT, pins=pins.pins(state)),
         ),
         *file_commands(
             state,

@@ -23,6 +23,7 @@ from fortyninety.plan import (
     ARCHIVE_SOURCES,
     DRIVER_PREFERENCES,
     NVIDIA_KEYRING,
+    NVIDIA_PREFERENCES,
     SERVICE,
     UNATTENDED_UPGRADES,
     Plan,
@@ -167,9 +168,9 @@ def _commands(plan: Plan, state: HostState) -> Iterator[str]:
             address=driver.repository.key_address,
             fingerprint=driver.repository.fingerprint,
         )
-    if driver.never_taken:
-        text = render("fortyninety-driver.preferences.j2", pins=driver.never_taken)
-        yield from _ran(files.file, state, DRIVER_PREFERENCES, text)
+    if driver.repository_pins:
+        text = render("fortyninety.preferences.j2", reason="...", pins=driver.repository_pins)
+        yield from _ran(files.file, state, NVIDIA_PREFERENCES, text)
     if driver.pins is not None:
         yield from _keeping(plan, state)
         yield from _ran(
