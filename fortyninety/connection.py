@@ -14,6 +14,7 @@ from typing import IO, Any, TypeVar
 
 import gevent
 from paramiko import SSHException, Transport
+from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.output import echo
@@ -33,6 +34,10 @@ CONNECT = 60
 
 # Seconds for the server to open a channel; paramiko would wait an hour.
 CHANNEL = 30
+
+# What every command begins with: a hardened host's login has 027 or 077, under which the service's
+# account cannot read what root makes for it.
+UMASK = "umask 022"
 
 # Seconds beyond a command's deadline after which it is given up in whatever it is.
 _GRACE = 5
@@ -108,8 +113,9 @@ class Connection:
         """
         seconds = deadline or arguments.get("_timeout") or COMMAND
         arguments["_timeout"] = seconds
+        umasked = StringCommand(UMASK, command, _separator="\n")
         done: tuple[bool, Any] = self._bounded(
-            lambda: self._connector.run_shell_command(command, **arguments), command, seconds
+            lambda: self._connector.run_shell_command(umasked, **arguments), command, seconds
         )
         return done
 

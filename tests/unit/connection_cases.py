@@ -20,6 +20,7 @@ import gevent
 # First: it changes the standard library.
 import pyinfra_cli.main  # noqa: F401
 import pytest
+from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
@@ -44,7 +45,8 @@ class Box:
 def server() -> Iterator[tuple[int, int]]:
     """An SSH server: its process and its port."""
     command = [sys.executable, str(Path(__file__).with_name("ssh_server.py"))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # With a hardened host's umask.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, umask=0o077) as process:
         assert process.stdout is not None
         yield process.pid, int(process.stdout.readline())
         process.kill()
@@ -85,6 +87,13 @@ def test_a_command_beyond_its_deadline_is_given_up_and_says_what_it_was(boxes: l
     assert time.monotonic() - began < 3
     # The host itself answers, and is asked on.
     assert shell(host, "echo here").stdout == "here"
+
+
+def test_what_a_command_makes_is_everybodys_to_read(boxes: list[Box], tmp_path: Path) -> None:
+    host = boxes[0].host
+    assert shell(host, "umask").stdout in ("0022", "022")
+    host.run_shell_command(StringCommand("mkdir", QuoteString(str(tmp_path / "a b"))))
+    assert (tmp_path / "a b").stat().st_mode & 0o777 == 0o755
 
 
 def test_a_deadline_also_ends_a_command_that_closed_its_output(boxes: list[Box]) -> None:
