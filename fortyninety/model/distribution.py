@@ -11,6 +11,8 @@ host says of a sender decides for that host alone; for the others it is a compla
 - A sender that COMPLAINTS hosts failed with, and more than it served, is asked last.
 - A host that failed with more senders than BELIEVED is itself what is broken: no other heeds it.
 - The hub is given up where more than half of the hosts failed with it.
+- A transfer that is overdue holds up nobody: its sender sends to others meanwhile, and one part at
+  a time that is overdue from the hub is asked for once more.
 - Who cannot hand on by its own word, or takes part no more, is not asked.
 """
 
@@ -64,6 +66,8 @@ class Distribution:
     # How many bytes of a part a host had when it joined, where an earlier run was cut.
     _begun: dict[str, dict[int, int]] = field(default_factory=dict)
     _under_way: list[Transfer] = field(default_factory=list)
+    # Those of them that take longer than they should.
+    _overdue: set[Transfer] = field(default_factory=set)
     # Pairs of receiver and sender: those that failed, with why, and those that went well.
     _failed: dict[tuple[str, str], str] = field(default_factory=dict)
     _served: set[tuple[str, str]] = field(default_factory=set)
@@ -114,20 +118,33 @@ class Distribution:
 
     def done(self, transfer: Transfer) -> None:
         """Note that the receiver has the part, verified, and may give it on."""
-        self._under_way.remove(transfer)
+        self._end(transfer)
         self._have[transfer.receiver].add(transfer.part)
         self._served.add((transfer.receiver, transfer.sender))
         self._judge()
 
     def failed(self, transfer: Transfer, why: str) -> None:
         """Note that the receiver did not get it: it asks this sender no more."""
-        self._under_way.remove(transfer)
+        self._end(transfer)
         self._failed[transfer.receiver, transfer.sender] = why
+        self._judge()
+
+    @property
+    def under_way(self) -> list[Transfer]:
+        """The transfers that are neither done nor failed."""
+        return list(self._under_way)
+
+    def overdue(self, transfer: Transfer) -> None:
+        """Note that a transfer under way takes long: others need not wait for its end.
+
+        Until it is done it counts as a complaint of its sender.
+        """
+        self._overdue.add(transfer)
         self._judge()
 
     def withdraw(self, transfer: Transfer, why: str) -> None:
         """Note that the sender itself cannot hand on: it is no receiver's complaint."""
-        self._under_way.remove(transfer)
+        self._end(transfer)
         self._withdrawn[transfer.sender] = why
 
     def remove(self, host: str) -> None:
@@ -135,20 +152,24 @@ class Distribution:
 
         What it said of others is forgotten with it.
         """
-        self._under_way = [each for each in self._under_way if each.receiver != host]
+        for transfer in [each for each in self._under_way if each.receiver == host]:
+            self._end(transfer)
         self._have.pop(host, None)
         self._begun.pop(host, None)
         self._failed = {pair: why for pair, why in self._failed.items() if pair[0] != host}
         self._served = {pair for pair in self._served if pair[0] != host}
         self._judge()
 
+    def _end(self, transfer: Transfer) -> None:
+        self._under_way.remove(transfer)
+        self._overdue.discard(transfer)
+
     def _judge(self) -> None:
         """Draw from what hosts said of senders what it means for all."""
-        said = Counter(receiver for receiver, _ in self._failed)
-        complaints = Counter(
-            sender for receiver, sender in self._failed if said[receiver] <= BELIEVED
-        )
-        praise = Counter(sender for _, sender in self._served - self._failed.keys())
+        pairs = self._failed.keys() | {(each.receiver, each.sender) for each in self._overdue}
+        said = Counter(receiver for receiver, _ in pairs)
+        complaints = Counter(sender for receiver, sender in pairs if said[receiver] <= BELIEVED)
+        praise = Counter(sender for _, sender in self._served - pairs)
         self._doubted = {
             sender
             for sender, count in complaints.items()
@@ -162,32 +183,43 @@ class Distribution:
             return None
         # Few at a time: the first is handed on the sooner. One that few get anything from is asked
         # by many side by side: where it is down, not one after the other waits until it is sure.
-        if self.peers and HUB not in self._doubted and not self._free(HUB):
+        if self.peers and HUB not in self._doubted and self._busy()[HUB] >= self.at_once:
             return None
-        fetched = {each.part for each in self._under_way if each.sender == HUB}
+        fetched = self._on_their_way_from_outside()
         own = self._begun[host]
         missing = lacks - (fetched if self.peers else set())
-        for part in sorted(missing, key=lambda part: (-own.get(part, 0), part)):
+        again = {each.part for each in self._overdue}
+        for part in sorted(missing, key=lambda part: (part in again, -own.get(part, 0), part)):
             if HUB in self._senders(host, part) and not self._kept_for_another(host, part):
                 return Transfer(part, host, HUB)
         return None
+
+    def _on_their_way_from_outside(self) -> set[int]:
+        """The parts that are not asked for outside, as they come from there."""
+        from_hub = [each for each in self._under_way if each.sender == HUB]
+        in_time = {each.part for each in from_hub if each not in self._overdue}
+        overdue = {each.part for each in from_hub if each in self._overdue}
+        # One at a time is asked for again: a slow line is not filled with the same bytes.
+        return in_time | overdue if in_time & overdue else in_time
 
     def _kept_for_another(self, host: str, part: int) -> bool:
         """Whether a host that has more of the part from outside is to go on with it."""
         if not self.peers:
             return False
         own = self._begun[host].get(part, 0)
+        slow = {each.receiver for each in self._overdue}
         return any(
             begun.get(part, 0) > own
             and part not in self._have[other]
             and self._may_ask(other, HUB)
             and self._may_ask(host, other)
+            and other not in slow
             for other, begun in self._begun.items()
             if other != host
         )
 
     def _from_a_peer(self, host: str, lacks: set[int]) -> Transfer | None:
-        busy = Counter(each.sender for each in self._under_way)
+        busy = self._busy()
         offers = [
             (self._copies(part), -len(self._have[giver]), part, giver)
             for part in lacks
@@ -200,8 +232,9 @@ class Distribution:
         _, _, part, giver = min(offers)
         return Transfer(part, host, giver)
 
-    def _free(self, sender: str) -> bool:
-        return sum(each.sender == sender for each in self._under_way) < self.at_once
+    def _busy(self) -> Counter[str]:
+        """How many parts each sender has on the way, but for those that are overdue."""
+        return Counter(each.sender for each in self._under_way if each not in self._overdue)
 
     def _copies(self, part: int) -> int:
         under_way = sum(each.part == part for each in self._under_way)

@@ -17,6 +17,7 @@ from fortyninety.host.checkpoint_files import File
 from fortyninety.model.distribution import HUB, Distribution, Exhausted, Transfer
 from fortyninety.model.peers import Peers
 from fortyninety.model.steps import (
+    BEGINNING,
     BETWEEN_HOSTS,
     CUT,
     OUTSIDE,
@@ -39,6 +40,8 @@ APPEARANCE = 30
 # Bytes a second that a member hashes which they wait for longer: NVMe and a core or two do 1 to 3
 # GB/s (docs/snapshot.md).
 HASHING = 500 * 10**6
+# Bytes a second below which others no longer wait for a transfer: 80 Mbit/s. It goes on.
+IN_TIME = 10**7
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Exchange:
         self._source = source
         self._hand_on = peers
         self._report = report
-        self._between_hosts = min(BETWEEN_HOSTS, rate * 1024 if rate else BETWEEN_HOSTS)
+        self._limit = rate * 1024 if rate else IN_TIME
         self._parts = in_parts(files)
         largest = max((sum(file.size for file in part) for part in self._parts), default=0)
         self._at_once = 2 if largest < TWO_AT_ONCE_BELOW else 1
@@ -127,6 +130,8 @@ class Exchange:
         self._receivers: dict[str, _Receiver] = {}
         self._expected: set[str] = set()
         self._began: float | None = None
+        # When a transfer that is under way is overdue.
+        self._due: dict[Transfer, float] = {}
 
     def add_giver(self, member: Member, folders: Folders) -> None:
         """Let a member that has the checkpoint whole already give."""
@@ -227,13 +232,19 @@ class Exchange:
             patience = self._patience()
         while not receiver.ordered.wait(patience):
             with self._lock:
-                self._assign()  # Those that were waited for did not come in time.
+                self._assign()  # Somebody or something did not come in time.
                 patience = self._patience()
         if isinstance(receiver.order, Exhausted):
             raise receiver.order
         return receiver.order
 
     def _patience(self) -> float | None:
+        """The seconds until those who wait look again, or None where only an order wakes them."""
+        if (awaited := self._awaited()) is not None:
+            return awaited
+        return max(0.0, min(self._due.values()) - time.monotonic()) if self._due else None
+
+    def _awaited(self) -> float | None:
         """The seconds until a member is no longer waited for; None where nobody is.
 
         Nothing is fetched that one who is still to say so may have.
@@ -249,11 +260,21 @@ class Exchange:
 
     def _assign(self) -> None:
         """Give those who wait what they can do now. Called with the lock held."""
-        if self._patience() is not None:
+        if self._awaited() is not None:
             return
         self._expected.clear()
+        now, under_way = time.monotonic(), self._distribution.under_way
+        for transfer, due in list(self._due.items()):
+            if transfer in under_way and due <= now:
+                self._distribution.overdue(transfer)
+            if transfer not in under_way or due <= now:
+                del self._due[transfer]
         waiting = {name: each for name, each in self._receivers.items() if each.waits}
         for name, order in self._distribution.assign(waiting).items():
+            if isinstance(order, Transfer):
+                size = sum(file.size for file in self._parts[order.part])
+                rate = IN_TIME if order.sender == HUB else min(IN_TIME, self._limit)
+                self._due[order] = now + BEGINNING + size * self._at_once / rate
             waiting[name].waits = False
             waiting[name].order = order
             waiting[name].ordered.set()
@@ -310,7 +331,7 @@ class Exchange:
         """
         with self._lock:
             if transfer.sender != HUB:
-                return [transfer.part], self._between_hosts / self._at_once
+                return [transfer.part], min(BETWEEN_HOSTS, self._limit) / self._at_once
             if not self._hand_on:
                 lacks = sorted(self._distribution.lacks(transfer.receiver))
                 return lacks, OUTSIDE / len(self._receivers)

@@ -168,6 +168,49 @@ def test_who_cannot_hand_on_is_asked_by_nobody_and_nobody_is_blamed() -> None:
     assert str(end) == "out of reach; giver cannot hand on: no rsync"
 
 
+def test_an_overdue_transfer_from_outside_holds_up_nobody() -> None:
+    """A host that takes a part from the hub drop by drop kept the hub from all others."""
+    distribution = Distribution(2)
+    for name in ("slow", "one", "two"):
+        distribution.add(name, [])
+    slow = order_of(distribution, "slow")
+    assert distribution.assign(["one", "two"]) == {}
+    distribution.overdue(slow)
+    orders = distribution.assign(["one", "two"])
+    assert orders == {"one": Transfer(1, "one", HUB)}, "the other part first, one at a time"
+    distribution.done(Transfer(1, "one", HUB))
+    orders = distribution.assign(["one", "two"])
+    assert orders == {"two": Transfer(0, "two", HUB)}
+    distribution.done(Transfer(0, "two", HUB))
+    distribution.done(slow)
+    assert not distribution._overdue
+
+
+def test_one_overdue_part_at_a_time_is_asked_for_again() -> None:
+    distribution = Distribution(2, at_once=2)
+    for name in ("slow", "slower", "one", "two"):
+        distribution.add(name, [])
+    for name in ("slow", "slower"):
+        distribution.overdue(order_of(distribution, name))
+    assert distribution.assign(["one", "two"]) == {"one": Transfer(0, "one", HUB)}
+
+
+def test_a_host_with_much_of_a_part_is_not_waited_for_where_it_is_overdue() -> None:
+    distribution = begun_by_the_last()
+    distribution.overdue(order_of(distribution, "last"))
+    assert order_of(distribution, "first") == Transfer(1, "first", HUB)
+
+
+def test_a_peer_that_drips_is_asked_last_before_anybody_gives_up_on_it() -> None:
+    distribution = Distribution(1)
+    distribution.add("dripping", [0])
+    for name in ("one", "two", "three"):
+        distribution.add(name, [])
+    for name in ("one", "two"):
+        distribution.overdue(order_of(distribution, name))
+    assert order_of(distribution, "three").sender == HUB
+
+
 def test_only_a_few_of_many_reasons_are_told() -> None:
     assert str(Exhausted([f"reason {number}" for number in range(9)])).endswith(
         "reason 4; and 4 more reasons"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fortyninety.model import exchange as model_exchange
 from fortyninety.model import peers
 from fortyninety.model.steps import CUT, REFUSED, WRONG_BYTES, Folders, Late, Silent, StepFailed
 from tests.unit.serving_hub import CONTENTS, SHARD, Hub
@@ -201,6 +202,31 @@ def wrong_from(sender: str) -> Any:
         return verified(request)
 
     return fetch
+
+
+@pytest.mark.parametrize("held", ["inspect", "fetch"])
+def test_a_host_that_hangs_in_a_step_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    """It is there, and may still end well; the others are done long before its time is over."""
+    monkeypatch.setattr(model_exchange, "APPEARANCE", 0.05)
+    monkeypatch.setattr(model_exchange, "HASHING", 10**12)
+    monkeypatch.setattr(model_exchange, "BEGINNING", 0.05)
+    monkeypatch.setattr(model_exchange, "IN_TIME", 10**12)
+    fleet = StubFleet(4, 3)
+    hanging, over = fleet.members[0], threading.Event()
+
+    def hang(request: dict[str, Any]) -> object:
+        over.wait(20)
+        raise Silent("has not answered within 75 s")
+
+    hanging.answers[held] = hang
+    threads = fleet.start()
+    wait_until(lambda: all(member.did("publish") for member in fleet.members[1:]))
+    over.set()
+    for thread in threads:
+        thread.join(timeout=10)
+    assert fleet.failed == {"box0": "has not answered within 75 s"}
 
 
 # Serving
