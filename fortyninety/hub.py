@@ -13,7 +13,7 @@ from fortyninety.facts.survey import HostState
 from fortyninety.host.checkpoint_files import File
 from fortyninety.host.snapshot.present import FREE_MARGIN
 from fortyninety.model.file_list import FileListUnknown
-from fortyninety.model.hub import Hub, HubError
+from fortyninety.model.hub import Hub, HubError, is_https, shown_address
 from fortyninety.model.token import NoToken, token_at
 from fortyninety.problems import Problem
 from fortyninety.settings import Settings
@@ -33,11 +33,20 @@ def token_of(settings: Settings) -> str | None:
 
 
 def token_problems(host: str, settings: Settings) -> Iterator[Problem]:
-    """What is wrong with the place of the token. Never shows the token."""
+    """What is wrong with the place of the token, and with where it would go. Never shows it."""
     try:
         token_of(settings)
     except NoToken as none:
         yield Problem(host, "hub_token", str(none), "one line in a file that you alone may read")
+    endpoint = settings.hub_endpoint
+    if settings.hub_token is not None and endpoint is not None and not is_https(endpoint):
+        yield Problem(
+            host,
+            "hub_token",
+            f"set, and hub_endpoint is {shown_address(endpoint)!r}",
+            "an https:// address: over http everybody on the way could read the token",
+            "Set hub_token = None, or give the hub a certificate",
+        )
 
 
 def with_commit(problem: Problem, data: Mapping[str, Any]) -> Problem:

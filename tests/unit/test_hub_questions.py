@@ -107,3 +107,26 @@ def test_a_token_that_is_nowhere_is_refused(
     monkeypatch.setenv("NO_SUCH_TOKEN", "hf_secret")
     assert questions.token_of(settings(hub_token="environment:NO_SUCH_TOKEN")) == "hf_secret"
     assert questions.token_of(settings()) is None
+
+
+@pytest.mark.parametrize("endpoint", [None, "https://hub.example/path"])
+def test_a_token_may_go_to_a_hub_over_https(
+    endpoint: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_TOKEN", "hf_secret")
+    wanted = settings(hub_endpoint=endpoint, hub_token="environment:A_TOKEN")
+    assert not list(questions.token_problems("box1", wanted))
+
+
+def test_a_token_for_a_hub_over_http_is_refused_before_anything_is_asked(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_TOKEN", "hf_secret")
+    wanted = settings(hub_endpoint=hub.endpoint, hub_token="environment:A_TOKEN")
+    (problem,) = questions.token_problems("box1", wanted)
+    assert str(problem).startswith(
+        f"box1: hub_token is set, and hub_endpoint is '{hub.endpoint}'; expected an https:// "
+    )
+    assert "hf_secret" not in str(problem)
+    assert not list(questions.token_problems("box1", settings(hub_endpoint=hub.endpoint)))
+    assert hub.lines() == []
