@@ -25,10 +25,10 @@ from fortyninety.hub import token_of
 from fortyninety.made_once import made_once
 from fortyninety.model.distribution import Exhausted
 from fortyninety.model.exchange import Exchange, Source
-from fortyninety.model.file_list import FileListUnknown, file_list
+from fortyninety.model.file_list import FileListUnknown
 from fortyninety.model.steps import Folders, Silent, StepFailed, read_answer
 from fortyninety.plan import Plan
-from fortyninety.run import current_states, plans_of
+from fortyninety.run import current_states, files_of, known_files, plans_of
 
 # Seconds between two lines of progress for a host, on a terminal, and for its answer.
 PROGRESS_INTERVAL = 5.0
@@ -115,15 +115,15 @@ def _new_exchange(state: State, alike: dict[Host, Plan]) -> Exchange:
     """The exchange among hosts that are to have the same: those that have it give."""
     settings = next(iter(alike.values())).settings
     hosts = {host.name: host for host in alike}
-    commit = (
-        settings.model_repository,
-        settings.model_revision,
-        settings.hub_endpoint,
-        token_of(settings),
-    )
     exchange = Exchange(
-        file_list(*commit),
-        Source(*commit, settings.snapshot_source),
+        known_files(files_of(settings)),
+        Source(
+            settings.model_repository,
+            settings.model_revision,
+            settings.hub_endpoint,
+            token_of(settings),
+            settings.snapshot_source,
+        ),
         peers=settings.snapshot_peers,
         port=settings.peer_port,
         # rsync counts in KiB.

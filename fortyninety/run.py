@@ -93,7 +93,7 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
     problems += found_in_cells
     readable = [host for host in wanted if host in settings and host in active]
     states = _read_hosts(state, {host: settings[host] for host in readable})
-    files = {host: _files_of(each) for host, each in settings.items()}
+    files = {host: files_of(each) for host, each in settings.items()}
     for host, found_files in files.items():
         problems += list_problems(host.name, found_files)
     for host, reading in states.items():
@@ -113,7 +113,7 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
                 cells.get(host.name),
             ),
             kv_tokens=_kv_tokens(settings[host], reading, _peers(host, settings, states, cells)),
-            snapshot_manifest=list_digest(_known(files[host])),
+            snapshot_manifest=list_digest(known_files(files[host])),
         )
         for host, reading in states.items()
     }
@@ -218,8 +218,8 @@ def _checkpoint(
         return error
 
 
-def _files_of(settings: Settings) -> tuple[File, ...] | FileListUnknown:
-    """The files of the settings' checkpoint, or why they are not known."""
+def files_of(settings: Settings) -> tuple[File, ...] | FileListUnknown:
+    """The files of the settings' checkpoint, or why they are not known: the same all run long."""
     return _list_of_files(
         settings.model_repository,
         settings.model_revision,
@@ -239,8 +239,8 @@ def _list_of_files(
         return unknown
 
 
-def _known(files: tuple[File, ...] | FileListUnknown) -> tuple[File, ...]:
-    """The list, where a run with a host that has none was refused before."""
+def known_files(files: tuple[File, ...] | FileListUnknown) -> tuple[File, ...]:
+    """The list. Raises FileListUnknown; a run with a host that has none was refused before."""
     if isinstance(files, FileListUnknown):
         raise files
     return files
