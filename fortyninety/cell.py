@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fortyninety.engine_card import known_releases, load_engine_card
 from fortyninety.facts.survey import HostState
@@ -63,6 +64,12 @@ class Membership:
     def rendezvous_port(self) -> int:
         """Where the head's engine waits for the others' engines."""
         return self.port + 1
+
+
+def named_cell(data: Mapping[str, Any]) -> str | None:
+    """The cell that a host's data names, whatever else is wrong with it; None where it is none."""
+    cell = data.get("cell")
+    return cell if isinstance(cell, str) and cell else None
 
 
 def members_by_cell(settings: Mapping[str, Settings]) -> dict[str, list[str]]:

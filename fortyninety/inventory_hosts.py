@@ -10,15 +10,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gevent import get_hub
 from pyinfra.api.connect import connect_all, disconnect_all
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State
 from pyinfra.context import ctx_state
-from pyinfra_cli.exceptions import CliError
 from pyinfra_cli.inventory import make_inventory
 
 from fortyninety.connection import bounded
+from fortyninety.host_keys import SETTING, STRICT, is_about_the_key, key_remedy
+from fortyninety.inventory_faults import inventory_fault
 from fortyninety.inventory_limit import MatchesNothing, limited
 from fortyninety.problems import Problem
 from fortyninety.settings import Settings, parse_settings
@@ -61,13 +63,16 @@ def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
     """
     if not Path(path).is_file():
         raise InventoryUnusable(f"there is no inventory file {path}")
+    # What a greenlet raises is raised again where it is waited for: once is enough.
+    get_hub().exception_stream = None
     state = State()
     try:
         # An inventory file is run in the context of a run, and settings come from group_data/.
         with ctx_state.use(state):
             inventory = make_inventory(path, cwd=str(Path.cwd()))
-    except (PyinfraError, CliError) as error:
-        raise InventoryUnusable(f"{path}: {error}") from error
+    except (Exception, SystemExit) as error:
+        # It is a program, and may raise anything.
+        raise InventoryUnusable(inventory_fault(path, error)) from error
     if not (everyone := list(inventory)):
         raise InventoryUnusable(f"{path} has no host")
     try:
@@ -85,19 +90,28 @@ def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
         else:
             connected.settings[host] = parsed
     for host in everyone:
+        if host.data.get(SETTING) is None:
+            setattr(host.data, SETTING, STRICT)
         bounded(host)
+    # A host without settings is not asked for anything, and keeps its place in the limit.
+    state.limit_hosts = list(connected.settings)
     # pyinfra gives up where no host is left; each is a problem of its own below.
     with suppress(PyinfraError):
         connect_all(state)
+    state.limit_hosts = chosen
     for host in list(connected.settings):
         if not host.connected:
             del connected.settings[host]
-            connected.problems.append(
-                Problem(
-                    host.name,
-                    "connection",
-                    f"refused or unanswered ({errors.said.get(host, 'no reason given')})",
-                    "SSH as in a deploy",
-                )
-            )
+            connected.problems.append(_unreachable(host, errors.said.get(host, "no reason given")))
     return connected
+
+
+def _unreachable(host: Host, said: str) -> Problem:
+    data = host.data
+    address = str(data.get("ssh_hostname") or host.name)
+    remedy = ""
+    if is_about_the_key(said):
+        remedy = key_remedy(address, data.get("ssh_port"), data.get("ssh_known_hosts_file"))
+    return Problem(
+        host.name, "connection", f"refused or unanswered ({said})", "SSH as in a deploy", remedy
+    )

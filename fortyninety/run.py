@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -16,8 +17,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
+from fortyninety.addresses import is_host_name
 from fortyninety.advisories import advisory_line
-from fortyninety.cell import Membership, cell_problems, membership
+from fortyninety.cell import Membership, cell_problems, membership, named_cell
 from fortyninety.checkpoint_sizes import checkpoint_sizes, known_checkpoints
 from fortyninety.connection import bounded
 from fortyninety.current_state import current_state, read_state
@@ -28,6 +30,7 @@ from fortyninety.facts.survey import HostState
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
 from fortyninety.host.checkpoint_files import File
+from fortyninety.host_keys import is_known, key_remedy
 from fortyninety.hub import list_problems, room_problems, token_of, token_problems, with_commit
 from fortyninety.made_once import made_once
 from fortyninety.model.file_list import FileListUnknown, file_list, list_digest
@@ -252,11 +255,11 @@ def _cells(state: State, wanted: set[str]) -> tuple[dict[str, Membership], list[
     A cell is made of the whole inventory, also where a limit leaves a member of it out of the run.
     """
     data = {host.name: host_data(host) for host in state.inventory}
-    theirs = {each["cell"] for name, each in data.items() if name in wanted and each.get("cell")}
+    theirs = {named_cell(each) for name, each in data.items() if name in wanted} - {None}
     settings: dict[str, Settings] = {}
     problems: list[Problem] = []
     for name, each in data.items():
-        if each.get("cell") not in theirs:
+        if named_cell(each) not in theirs:
             continue
         parsed = parse_settings(name, each)
         if isinstance(parsed, Settings):
@@ -275,11 +278,14 @@ def _cells(state: State, wanted: set[str]) -> tuple[dict[str, Membership], list[
     return {name: place for name, place in places.items() if place is not None}, []
 
 
-def _ipv4_address(name: str) -> str | None:
+def _ipv4_address(name: Any) -> str | None:
     """The IPv4 address that a name or an address means here, or None."""
+    # A host's name and ssh_hostname are pyinfra's, and not parsed with the settings.
+    if not isinstance(name, str) or not is_host_name(name):
+        return None
     try:
         return str(socket.getaddrinfo(name, None, socket.AF_INET)[0][4][0])
-    except OSError:
+    except (OSError, UnicodeError):
         return None
 
 
@@ -344,13 +350,17 @@ def host_data(host: Host) -> dict[str, Any]:
 
 
 def _unreachable(host: Host) -> Problem:
-    address = host.data.get("ssh_hostname") or host.name
+    address = str(host.data.get("ssh_hostname") or host.name)
+    port, file = host.data.get("ssh_port"), host.data.get("ssh_known_hosts_file")
+    remedy = f"Try `ssh {shlex.quote(address)}`; to go on without this host: --exclude {host.name}"
+    if not is_known(address, port, file):
+        remedy = f"Its key is not in known_hosts. {key_remedy(address, port, file)}"
     return Problem(
         host.name,
         "connection",
         f"refused or unanswered at {address}",
         "SSH as root, or as a user with _sudo",
-        f"Try `ssh {address}`; to go on without this host: --exclude {host.name}",
+        remedy,
     )
 
 

@@ -4,6 +4,12 @@ that group, and a host's own data in the inventory overrides both.
 Sizes are MiB, power is W, times are seconds, lengths are tokens.
 """
 
+# --- How a host is reached ------------------------------------------------------------------------
+
+# pyinfra's own, see its page on the SSH connector. A host whose key is not known is refused, in
+# every inventory: add keys to ~/.ssh/known_hosts before the first run (docs/deploy.md).
+ssh_strict_host_key_checking = "yes"
+
 # --- The engine ---------------------------------------------------------------------------------
 
 # Which pinned vLLM release serves: a folder of engines/. 0.8.5.post1 is the release line whose

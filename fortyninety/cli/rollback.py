@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from fortyninety.cell import named_cell
 from fortyninety.deadlines import DIAGNOSIS, UNIT
 from fortyninety.facts.answers import number_of, read_object, text_of, texts_of
 from fortyninety.facts.records import Unreadable, quoted
@@ -80,11 +81,11 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
 def _partial_cells(connected: ConnectedHosts) -> str | None:
     """Why these hosts cannot be rolled back without others, in one line, or None."""
     cells = {each.cell for each in connected.settings.values() if each.cell is not None}
-    lacking = [
-        f"{host.name} of cell {host.data.get('cell')}"
-        for host in connected.state.inventory
-        if host.data.get("cell") in cells and host not in connected.settings
-    ]
+    lacking = []
+    for host in connected.state.inventory:
+        cell = named_cell(host.data.dict())  # type: ignore[no-untyped-call]
+        if cell is not None and cell in cells and host not in connected.settings:
+            lacking.append(f"{host.name} of cell {cell}")
     if not lacking:
         return None
     return (

@@ -106,8 +106,8 @@ def ssh_options(box: Box) -> list[str]:
         "ControlMaster": "auto",
         "ControlPersist": "60s",
         "ControlPath": control_directory() / f"{box.name}.sock",
-        # pyinfra's default: a host that is not known yet is, one whose key changed is refused.
-        "StrictHostKeyChecking": data.get("ssh_strict_host_key_checking") or "accept-new",
+        # As in a deploy: a host whose key is not known is not talked to.
+        "StrictHostKeyChecking": data.get("ssh_strict_host_key_checking") or "yes",
         "UserKnownHostsFile": data.get("ssh_known_hosts_file"),
         "User": data.get("ssh_user"),
         "Port": data.get("ssh_port"),
@@ -204,8 +204,9 @@ def _connection_refused(box: Box, said: str) -> str:
     remedies = {
         "permission denied": f"expected it to take {key} for {box.user}. Put the public key into "
         "that user's ~/.ssh/authorized_keys, or name another as ssh_key",
-        "host key verification failed": "expected the host key that known_hosts has. If the box "
-        "was reinstalled, compare with what its console shows and replace the line",
+        "host key verification failed": "expected a host key that known_hosts has. A new box: "
+        f"`ssh-keyscan {shlex.quote(box.address)}`, compare with what its console shows, and add "
+        "the line. A box that was reinstalled: replace its line",
         "could not resolve": "expected a name that means an address. Set ssh_hostname",
     }
     remedy = next(

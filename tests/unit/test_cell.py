@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fortyninety.cell import Membership, cell_problems, member_problems, membership
+from fortyninety.cell import Membership, cell_problems, member_problems, membership, named_cell
 from fortyninety.cell_firewall import firewall_unit, rules, rules_digest
 from fortyninety.engine_card import load_engine_card
 from fortyninety.plan import Plan, make_plan
@@ -68,6 +68,12 @@ def test_two_cells_of_one_inventory_are_two() -> None:
     hosts = {name: settings(**{**CELL, "cell": name[-1]}) for name in ("box1", "box2")}
     own = membership("box2", hosts, ADDRESSES)
     assert own is not None and (own.rank, own.addresses) == (0, ("192.0.2.2",))
+
+
+@pytest.mark.parametrize("cell", [["a"], {"a": 1}, 7, True, "", None])
+def test_what_is_no_name_of_a_cell_is_no_cell_and_a_problem_of_its_own(cell: Any) -> None:
+    assert named_cell({"cell": cell}) is None
+    assert named_cell({"cell": "a"}) == "a"
 
 
 # --- Refused --------------------------------------------------------------------------------------
