@@ -10,6 +10,7 @@ import pytest
 from testinfra.host import Host
 
 from fortyninety.engine_card import EngineCard
+from fortyninety.host_programs import archive
 from fortyninety.settings import Settings
 from tests.host.bounded_ssh import HASHING_SECONDS
 from tests.host.inventory_bridge import ROOT
@@ -176,13 +177,17 @@ def test_the_engine_loads_nothing_from_elsewhere(process: LiveProcess, settings:
 def test_the_programs_that_a_deploy_left_are_this_projects(host: Host, settings: Settings) -> None:
     """They run as root at every deploy, so a changed one is everybody's way in."""
     found = read(host, "digests", f"{settings.install_directory}/bin")["files"]
-    own = {path.stem.replace("_", "-"): path for path in (ROOT / "fortyninety/host").glob("*.py")}
+    programs = ROOT / "fortyninety/host"
+    own = {path.stem.replace("_", "-"): path.read_bytes() for path in programs.glob("*.py")}
+    # A part of every package, and no program by itself.
+    del own["checkpoint-files"]
+    own |= {path.parent.name: archive(path.parent.name) for path in programs.glob("*/__main__.py")}
     for name, entry in found.items():
         assert name in own, (
             f"{settings.install_directory}/bin/{name} is none of this project's programs; expected "
             f"{', '.join(sorted(own))}. Remove it"
         )
-        digest = hashlib.sha256(own[name].read_bytes()).hexdigest()
+        digest = hashlib.sha256(own[name]).hexdigest()
         assert entry["sha256"] == digest, (
             f"{settings.install_directory}/bin/{name} is not this project's program of that name. "
             "Deploy again"
