@@ -115,13 +115,12 @@ class Exchange:
         self.size = sum(file.size for file in files)
         self._files = tuple(files)
         self._source = source
-        self._hand_on = peers
         self._report = report
         self._limit = rate * 1024 if rate else IN_TIME
         self._parts = in_parts(files)
         largest = max((sum(file.size for file in part) for part in self._parts), default=0)
-        self._at_once = 2 if largest < TWO_AT_ONCE_BELOW else 1
-        self._distribution = Distribution(len(self._parts), peers=peers, at_once=self._at_once)
+        at_once = 2 if largest < TWO_AT_ONCE_BELOW else 1
+        self._distribution = Distribution(len(self._parts), peers=peers, at_once=at_once)
         self._peers = Peers(port, rate, addresses, report)
         # Held for what is below; never while a host is asked.
         self._lock = threading.RLock()
@@ -148,7 +147,7 @@ class Exchange:
         seconds.
         """
         with self._lock:
-            if self._hand_on:
+            if self._distribution.peers:
                 self._expected = set(names) - self._receivers.keys()
 
     def supply(self, member: Member, folders: Folders) -> None:
@@ -202,7 +201,7 @@ class Exchange:
             receiver.found = found
             self._givers[receiver.steps.name] = receiver.steps
             self._distribution.add(receiver.steps.name, have, begun)
-            early = self._hand_on and not self._alone()
+            early = self._distribution.peers and not self._alone()
             self._assign()
         if early:
             self._peers.open_early(receiver.steps, whole=False)
@@ -274,7 +273,7 @@ class Exchange:
             if isinstance(order, Transfer):
                 size = sum(file.size for file in self._parts[order.part])
                 rate = IN_TIME if order.sender == HUB else min(IN_TIME, self._limit)
-                self._due[order] = now + BEGINNING + size * self._at_once / rate
+                self._due[order] = now + BEGINNING + size * self._distribution.at_once / rate
             waiting[name].waits = False
             waiting[name].order = order
             waiting[name].ordered.set()
@@ -331,13 +330,13 @@ class Exchange:
         """
         with self._lock:
             if transfer.sender != HUB:
-                return [transfer.part], min(BETWEEN_HOSTS, self._limit) / self._at_once
-            if not self._hand_on:
+                return [transfer.part], min(BETWEEN_HOSTS, self._limit) / self._distribution.at_once
+            if not self._distribution.peers:
                 lacks = sorted(self._distribution.lacks(transfer.receiver))
                 return lacks, OUTSIDE / len(self._receivers)
             if self._alone():
                 return sorted(self._distribution.lacks(transfer.receiver)), OUTSIDE
-            return [transfer.part], OUTSIDE / self._at_once
+            return [transfer.part], OUTSIDE / self._distribution.at_once
 
 
 def _arrived(transfer: Transfer, files: Sequence[File], seconds: float) -> str:

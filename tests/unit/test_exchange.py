@@ -229,6 +229,17 @@ def test_a_host_that_hangs_in_a_step_holds_up_no_other(
     assert fleet.failed == {"box0": "has not answered within 75 s"}
 
 
+def test_all_of_this_is_so_among_greenlets_too() -> None:
+    """As pyinfra runs it: every thread, lock and event is a greenlet's."""
+    chosen = "silent or hangs or drips or blames or claims or closed or renewal"
+    code = (
+        "import sys; from gevent import monkey; monkey.patch_all(); import pytest; "
+        f"sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', {__file__!r}, '-k', {chosen!r}]))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+
+
 # Serving
 
 
