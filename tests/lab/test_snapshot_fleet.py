@@ -113,8 +113,8 @@ def hub(fleet: list[LabHost], tmp_path_factory: pytest.TempPathFactory) -> Itera
     pem = serving.certificate.read_text()
     public = pem[pem.index("-----BEGIN CERTIFICATE-----") :]
     believe = (
-        "{ cat /etc/ssl/certs/ca-certificates.crt 2>/dev/null; cat; } > /etc/ssl/hub.pem; "
-        "echo SSL_CERT_FILE=/etc/ssl/hub.pem >> /etc/environment"
+        "cat > /usr/local/share/ca-certificates/fleet-hub.crt && update-ca-certificates && "
+        "echo SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt >> /etc/environment"
     )
     for host in fleet:
         host.ssh(believe, input_text=public, check=True)
