@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
 from pyinfra import host
-from pyinfra.api.command import FileUploadCommand
 
 from fortyninety.deadlines import ENVIRONMENT, REMOVAL, TOOLS
 from fortyninety.engine_card import EngineCard
@@ -16,6 +14,7 @@ from fortyninety.facts import records
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
+from fortyninety.operations.files import Upload, linking, placing
 from fortyninety.operations.shell import removal
 from fortyninety.plan import PackageSource, complete_marker
 
@@ -38,7 +37,10 @@ def host_tools(
         f"rm -rf {shlex.quote(directory)} && python3 -m venv {shlex.quote(directory)} && "
         f"{shlex.quote(directory)}/bin/pip {shlex.join(pip_install(source, lock_path))}",
     )
-    yield f"touch {shlex.quote(complete_marker(directory))}"
+    # To the disk before the mark that says so, and the mark itself.
+    yield within(
+        TOOLS, f"sync -f {shlex.quote(directory)} && {placing(complete_marker(directory), ':')}"
+    )
 
 
 def pip_install(source: PackageSource, lock_path: str) -> tuple[str, ...]:
@@ -72,12 +74,11 @@ def interpreter(
     uv = f"{shlex.quote(tools)}/bin/uv"
     where = f"UV_PYTHON_INSTALL_DIR={shlex.quote(directory)} "
     source = f"UV_PYTHON_INSTALL_MIRROR={shlex.quote(mirror)} " if mirror else ""
-    beside = shlex.quote(f"{path}.fortyninety-new")
     yield within(
         TOOLS,
         f"{where}{source}{uv} python install --quiet --managed-python --no-bin {python} && "
         f"found=$({where}{uv} python find --managed-python --no-project {python}) && "
-        f'ln -sfn "$found" {beside} && mv -fT {beside} {shlex.quote(path)}',
+        + linking(path, '"$found"'),
     )
 
 
@@ -155,4 +156,4 @@ def too_many(state: HostState, live: str, kept: int) -> tuple[list[str], list[st
 
 def _upload_lock(directory: str, lock: Path, lock_path: str) -> Iterator[Command]:
     yield f"mkdir -p {shlex.quote(directory.rpartition('/')[0])}"
-    yield FileUploadCommand(BytesIO(lock.read_bytes()), lock_path)
+    yield Upload(lock_path, lock.read_bytes())

@@ -1,14 +1,20 @@
-"""Files on the host: whole, and renamed into place, so that a cut never leaves half of one."""
+"""Files on the host: whole, and renamed into place, so that a cut never leaves half of one.
+
+Each goes first under a name that nobody else has, in the folder of its own, and to the disk before
+it gets its name. It travels as the input of a command and never through a folder like /tmp, which
+others write to.
+"""
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 import shlex
 from collections.abc import Iterator
-from io import BytesIO
 
 from pyinfra import host
-from pyinfra.api.command import FileUploadCommand
+from pyinfra.api.command import StringCommand
 
 from fortyninety.deadlines import INITRAMFS
 from fortyninety.facts.survey import FileState, HostState
@@ -61,13 +67,85 @@ def file_commands(
     ):
         return
     differs(*_file_differences(path, now, digest, (mode, owner, group)))
-    target = shlex.quote(path)
-    beside = shlex.quote(f"{path}.fortyninety-new")
-    yield f"mkdir -p {shlex.quote(path.rpartition('/')[0] or '/')}"
-    yield FileUploadCommand(BytesIO(data), f"{path}.fortyninety-new")
-    yield (
-        f"chown {shlex.quote(owner)}:{shlex.quote(group)} {beside} && "
-        f"chmod {mode} {beside} && mv -fT {beside} {target}"
+    yield Upload(path, data, mode=mode, owner=owner, group=group)
+
+
+class Upload(StringCommand):
+    """A command that puts `data` at `path` on the host; what arrives incomplete goes nowhere."""
+
+    def __init__(
+        self, path: str, data: bytes, *, mode: str = "644", owner: str = "root", group: str = "root"
+    ) -> None:
+        self.path, self.data = path, data
+        self.access = (mode, owner, group)
+        script = placing(
+            path,
+            "base64 --decode",
+            mode=mode,
+            owner=owner,
+            group=group,
+            digest=hashlib.sha256(data).hexdigest(),
+        )
+        super().__init__(script, _stdin=base64.b64encode(data).decode())
+
+
+def placing(
+    path: str,
+    source: str,
+    *,
+    mode: str = "644",
+    owner: str = "root",
+    group: str = "root",
+    digest: str | None = None,
+) -> str:
+    """A shell command that puts what the command `source` prints at `path`, by one rename.
+
+    The folder is made where it is missing, and what an earlier one that was cut off left beside the
+    path is removed. `digest` is the SHA-256 that it must have.
+    """
+    check = (
+        f'[ "$(sha256sum <"$new")" = "{digest}  -" ] || '
+        f"{{ echo {shlex.quote(f'{path} arrived incomplete; nothing was changed')} >&2; exit 1; }}"
+    )
+    return "\n".join(
+        [
+            f"( {_beside(path)}",
+            'new=$(mktemp -- "$beside") || exit 1',
+            "trap 'rm -f -- \"$new\"' EXIT",
+            f'{{ {source}; }} >"$new" || exit 1',
+            *([check] if digest else []),
+            f'chown {shlex.quote(f"{owner}:{group}")} "$new" && chmod {mode} "$new" && '
+            f'sync "$new" && mv -fT "$new" {shlex.quote(path)} && sync "$folder" )',
+        ]
+    )
+
+
+def linking(path: str, target: str) -> str:
+    """A shell command that makes `path` a link to a word of the shell (quoted), by one rename."""
+    return "\n".join(
+        [
+            f"( {_beside(path)}",
+            'new=$(mktemp -d -- "$beside") || exit 1',
+            "trap 'rm -rf -- \"$new\"' EXIT",
+            f'ln -s {target} "$new/link" && mv -fT "$new/link" {shlex.quote(path)} && '
+            'sync "$folder" )',
+        ]
+    )
+
+
+def _beside(path: str) -> str:
+    """Set `folder`, and the pattern `beside` of names of one's own for what becomes `path`.
+
+    Whoever runs this has the host's lease: what has such a name already is of somebody who was cut.
+    """
+    folder, _, name = path.rpartition("/")
+    pattern = re.sub(r"([][*?\\])", r"\\\1", f".{name}.fortyninety-")
+    return (
+        f"folder={shlex.quote(folder or '/')}\n"
+        f"beside=$folder/{shlex.quote(f'.{name}.fortyninety-')}XXXXXXXXXX\n"
+        'umask 022 && mkdir -p -- "$folder" && umask 077 || exit 1\n'
+        f'find "$folder" -mindepth 1 -maxdepth 1 -name {shlex.quote(pattern)}"??????????" '
+        "-exec rm -rf -- {} +"
     )
 
 
@@ -79,8 +157,7 @@ def link(state: HostState, path: str, target: str) -> Iterator[Command]:
         host.noop(f"{path} points to {target}")
         return
     differs(f"{path} {_points_to(now)}; expected a link to {target}")
-    beside = shlex.quote(f"{path}.fortyninety-new")
-    yield f"ln -sfn {shlex.quote(target)} {beside} && mv -fT {beside} {shlex.quote(path)}"
+    yield linking(path, shlex.quote(target))
 
 
 @converging

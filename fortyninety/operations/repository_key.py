@@ -11,6 +11,7 @@ from fortyninety.deadlines import TOOLS
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
+from fortyninety.operations.files import placing
 
 
 @converging
@@ -30,7 +31,6 @@ def trusted(state: HostState, keyring: str, *, address: str, fingerprint: str) -
 
 def fetching(keyring: str, address: str, fingerprint: str) -> str:
     """A shell script that does so, in a folder of its own that is removed again."""
-    target, beside = shlex.quote(keyring), shlex.quote(f"{keyring}.fortyninety-new")
     where = shlex.quote(address)
     return f"""
 folder=$(mktemp -d) && trap 'rm -rf "$folder"' EXIT && export GNUPGHOME="$folder" || exit 1
@@ -53,6 +53,6 @@ if [ "$found" != {fingerprint} ]; then
     "the full fingerprint of its key" >&2
   exit 1
 fi
-mkdir -p {shlex.quote(keyring.rpartition("/")[0])} && cp "$folder/keyring" {beside} &&
-  chmod 644 {beside} && mv -fT {beside} {target}
+fetched=$folder
+{placing(keyring, 'cat "$fetched/keyring"')}
 """.strip()

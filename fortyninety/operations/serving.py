@@ -15,6 +15,7 @@ from fortyninety.facts.kv_cache import EngineLog, KvCache, read_kv_cache
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
+from fortyninety.operations.files import placing
 
 
 @converging
@@ -90,8 +91,4 @@ def remembered(
         return
     differs(f"configuration {configuration} is not remembered as the latest that served")
     kept = f"{directory}/{configuration}.service"
-    beside = shlex.quote(f"{kept}.fortyninety-new")
-    yield (
-        f"install -D --mode=644 {shlex.quote(unit_path)} {beside} && "
-        f"mv -fT {beside} {shlex.quote(kept)}"
-    )
+    yield placing(kept, f"cat {shlex.quote(unit_path)}")

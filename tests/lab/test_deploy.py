@@ -148,7 +148,8 @@ def test_a_run_cut_anywhere_converges_on_the_next(converged: LabHost) -> None:
     assert (again.exit_code, again.changed) == (0, {}), again.output
     assert host_tests().exit_code == 0
     leftovers = converged.ssh(
-        "find / -xdev \\( -name '*.fortyninety-new' -o -name '.partial-*' \\) -print", check=True
+        "find / -xdev \\( -name '.*.fortyninety-??????????' -o -name '.partial-*' \\) -print",
+        check=True,
     )
     assert leftovers.stdout == ""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from pyinfra.api.command import FileUploadCommand, FunctionCommand, StringCommand
+from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.context import ctx_host
 
 from fortyninety.engine_card import load_engine_card
@@ -226,9 +226,8 @@ def _ran(operation: Any, state: HostState, *args: Any, **kwargs: Any) -> Iterato
 
 
 def _as_text(command: Any) -> str:
-    if isinstance(command, FileUploadCommand):
-        text = command.src.getvalue().decode()
-        return f"--- {command.dest}\n{text}---"
+    if isinstance(command, files.Upload):
+        return f"--- {command.path} ({' '.join(command.access)})\n{command.data.decode()}---"
     if isinstance(command, FunctionCommand) and command.function is apt._run:
         command = command.args[0]  # once nobody else uses apt
     elif isinstance(command, FunctionCommand) and command.function is apt._worked_out:
