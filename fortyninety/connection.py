@@ -13,15 +13,21 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any, TypeVar
 
 import gevent
-from paramiko import SSHException, Transport
+from paramiko import Channel, SSHException, Transport
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.output import echo
-from pyinfra.connectors.util import CommandOutput, OutputLine
+from pyinfra.connectors.util import (
+    CommandOutput,
+    OutputLine,
+    extract_control_arguments,
+    make_unix_command_for_host,
+)
 
 from fortyninety import host_output
 from fortyninety.deadlines import COMMAND
+from fortyninety.lease import ChannelLost
 
 # Seconds between two questions to the SSH server, and for it to answer one of them. A server whose
 # machine is at work answers within a fraction of a second.
@@ -41,6 +47,9 @@ UMASK = "umask 022"
 
 # Seconds beyond a command's deadline after which it is given up in whatever it is.
 _GRACE = 5
+
+# Bytes of a line that is believed.
+_LONGEST = 4096
 
 Done = TypeVar("Done")
 
@@ -119,6 +128,29 @@ class Connection:
         )
         return done
 
+    def open(self, command: str, **arguments: Any) -> HostChannel:
+        """Begin a command that is talked to while it runs. Raises ChannelLost.
+
+        `arguments` are the connector's own.
+        """
+        if not self._over_ssh:
+            raise ChannelLost("it is not reached over SSH, which holds its lease")
+        if (transport := self.transport) is None or not transport.is_active():
+            raise ChannelLost(self._silence or "cannot be reached: there is no connection")
+        extract_control_arguments(arguments)  # type: ignore[arg-type]  # Taken out of them.
+        try:
+            with _within(COMMAND):
+                whole = make_unix_command_for_host(
+                    self._host.state, self._host, StringCommand(command), **arguments
+                )
+                channel = transport.open_session(timeout=CHANNEL)
+                channel.exec_command(whole.get_raw_value())
+        except _Late:
+            raise ChannelLost(f"no answer within {COMMAND} s") from None
+        except (PyinfraError, SSHException, OSError, EOFError) as error:
+            raise ChannelLost(self._silence or f"cannot be reached: {error}") from error
+        return HostChannel(channel)
+
     def run_shell_command(
         self, command: Any, print_output: bool = False, print_input: bool = False, **arguments: Any
     ) -> tuple[bool, CommandOutput]:
@@ -190,6 +222,57 @@ class Connection:
         if (transport := self.transport) is not None:
             transport.channel_timeout = CHANNEL  # type: ignore[attr-defined]
             self._watch = _Watch(transport)
+
+
+class HostChannel:
+    """A command under way on a host, as `lease.Channel` says."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._rest = b""
+
+    def write(self, line: str) -> None:
+        """Give it a line of input. Raises ChannelLost."""
+        try:
+            self._channel.settimeout(CHANNEL)
+            self._channel.sendall(f"{line}\n".encode())
+        except (SSHException, OSError, EOFError) as error:
+            raise ChannelLost(f"the connection takes nothing: {error}") from error
+
+    def read(self, seconds: float) -> str:
+        """Its next line, of _LONGEST bytes at most. Raises ChannelLost where none came, and why."""
+        until = time.monotonic() + seconds
+        while b"\n" not in self._rest and len(self._rest) < _LONGEST:
+            try:
+                self._channel.settimeout(max(0.01, until - time.monotonic()))
+                more = self._channel.recv(_LONGEST)
+            except (SSHException, OSError, EOFError) as error:
+                raise ChannelLost(str(error) or f"no answer within {seconds:.0f} s") from error
+            if not more:
+                raise ChannelLost(self._last_words())
+            self._rest += more
+        line, _, self._rest = self._rest.partition(b"\n")
+        return f"{line[:_LONGEST].decode(errors='replace')}\n"
+
+    def ended(self) -> bool:
+        """Whether it ended, or its connection."""
+        # What it printed last may not have been read yet.
+        return bool(self._channel.closed or self._channel.eof_received)
+
+    def close(self) -> None:
+        """End its input and output."""
+        with suppress(SSHException, OSError, EOFError):
+            self._channel.close()
+
+    def _last_words(self) -> str:
+        """What it said of its end."""
+        said = b""
+        with suppress(SSHException, OSError, EOFError):
+            self._channel.settimeout(1)
+            while len(said) < _LONGEST and (more := self._channel.recv_stderr(_LONGEST)):
+                said += more
+        words = " ".join(said.decode(errors="replace").split())
+        return "".join(each for each in words if each.isprintable())[:200] or "it ended"
 
 
 class _Watch:

@@ -54,6 +54,12 @@ def current_state(host: Host) -> HostState:
     return reading.state
 
 
+def remembered_state(host: Host) -> HostState | None:
+    """The latest reading of `host`, stale or not; None where it was never read."""
+    reading = _readings.get(host)
+    return None if reading is None else reading.state
+
+
 def forget_state(host: Host) -> None:
     """Make the next `current_state` of `host` read it again."""
     _readings[host].read_at = None

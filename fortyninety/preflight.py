@@ -336,3 +336,15 @@ def _port_problems(host: str, settings: Settings, state: HostState) -> Iterator[
         "free, or held by vllm.service",
         "Stop what listens there, or choose another port",
     )
+
+
+def lease_problems(host: str, state: HostState) -> Iterator[Problem]:
+    """Who is changing the host just now, so that what was read of it may not be true any more."""
+    if state.lease_held:
+        yield Problem(
+            host,
+            "lease",
+            f"held by {state.leaseholder or 'somebody who does not say who it is'}",
+            "a host that nobody else is changing",
+            "Run this again when that is done",
+        )

@@ -36,7 +36,7 @@ from fortyninety.made_once import made_once
 from fortyninety.model.file_list import FileListUnknown, file_list, list_digest
 from fortyninety.plan import Plan, make_plan, needed_archives, survey_request
 from fortyninety.planned_fit import Peer, fit_problems, predicted_kv_tokens
-from fortyninety.preflight import host_problems, settings_problems
+from fortyninety.preflight import host_problems, lease_problems, settings_problems
 from fortyninety.problems import Problem
 from fortyninety.processor import processor_problems
 from fortyninety.quantization import quantization_problems
@@ -105,6 +105,7 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
         problems += _checkpoint_problems(host, settings[host], reading)
         peers = _peers(host, settings, states, cells)
         problems += _fit_problems(host, settings[host], reading, peers)
+    problems += _under_change(states, problems)
     if problems:
         raise Refused(_in_order(problems, list(state.inventory)))
     plans = {
@@ -126,6 +127,22 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
         if (line := advisory_line(plan.card)) is not None:
             logger.warning(f"{host.print_prefix}{line}")
     return plans
+
+
+def _under_change(states: dict[Host, HostState], problems: list[Problem]) -> list[Problem]:
+    """Who changes hosts just now: a further reason where one has a problem, which may come of that.
+
+    Elsewhere it is only said: nobody is kept from looking, and a deploy is refused its leases.
+    """
+    named = {problem.host for problem in problems}
+    found = []
+    for host, reading in states.items():
+        for problem in lease_problems(host.name, reading):
+            if host.name in named:
+                found.append(problem)
+            else:
+                logger.warning(f"{host.print_prefix}{problem}")
+    return found
 
 
 def _peers(

@@ -13,6 +13,7 @@ from fortyninety.cli.engine import engine
 from fortyninety.cli.fit import fit
 from fortyninety.cli.rollback import rollback
 from fortyninety.cli.snapshot import snapshot
+from fortyninety.cli.unlock import unlock
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -59,3 +60,4 @@ main.add_command(engine)
 main.add_command(fit)
 main.add_command(rollback)
 main.add_command(snapshot)
+main.add_command(unlock)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyinfra.api.host import Host
 
     from fortyninety.inventory_hosts import ConnectedHosts
+    from fortyninety.run_lease import RunLeases
     from fortyninety.settings import Settings
 
 
@@ -39,6 +40,7 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
     Each host goes back to the latest unit that passed a deploy's gate and is not the one on disk:
     its engine, its model and its flags. Another rollback comes back again. No network is used.
     The members of a cell go back together: a limit that names some of them alone is refused.
+    Where somebody else changes one of the hosts, none is rolled back.
 
     Ends with 0 where every host answers, 1 where one did not go back or does not answer, 2 where
     a host could not be looked at.
@@ -51,6 +53,8 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
     """
     # Here, and not above: pyinfra changes the standard library as it is imported.
     from fortyninety.inventory_hosts import InventoryUnusable, connect_hosts  # noqa: PLC0415
+    from fortyninety.lease import new_claim  # noqa: PLC0415
+    from fortyninety.run_lease import RunLeases  # noqa: PLC0415
 
     try:
         connected = connect_hosts(inventory, limit)
@@ -61,12 +65,14 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
         raise click.UsageError(partial)
     names = ", ".join(host.name for host in connected.settings)
     with Console(stderr=True).status(f"rolling back {names}"):
+        leases = RunLeases(new_claim("rollback"), connected.settings)
         pool = connected.state.fact_pool
         waiting = {
-            host.name: pool.spawn(_roll_back, host, settings, engine)
+            host.name: pool.spawn(_roll_back, host, settings, engine, leases)
             for host, settings in connected.settings.items()
         }
         results = {name: greenlet.get() for name, greenlet in waiting.items()}
+        leases.give_back()
         connected.disconnect()
     problems = [str(problem) for problem in connected.problems]
     if as_json:
@@ -94,9 +100,13 @@ def _partial_cells(connected: ConnectedHosts) -> str | None:
     )
 
 
-def _roll_back(host: Host, settings: Settings, engine: str | None) -> dict[str, Any]:
+def _roll_back(
+    host: Host, settings: Settings, engine: str | None, leases: RunLeases
+) -> dict[str, Any]:
     from fortyninety.host_shell import HostLost, shell  # noqa: PLC0415
 
+    if (obstacle := leases.obstacle(host)) is not None:
+        return {"error": obstacle, "changed": False}
     options = [
         *("--install-directory", settings.install_directory, "--unit", SERVICE_UNIT),
         *("--port", str(settings.port), "--wait", str(settings.ready_timeout)),

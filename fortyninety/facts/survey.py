@@ -27,6 +27,7 @@ from fortyninety.facts.records import (
     word_of,
 )
 from fortyninety.facts.throttling import throttle_reasons
+from fortyninety.lease import Holder, read_holder
 
 SCRIPT = (Path(__file__).parent / "survey.sh").read_text()
 
@@ -78,6 +79,7 @@ KINDS = {
     "listener": several(forms.NUMBER, forms.LONG_TEXT),
     "address": several(forms.WORD, forms.IPV4),
     "cell-firewall": perhaps(forms.DIGEST),
+    "lease": perhaps(word_of("held", "free"), forms.TEXT),
 }
 
 # Names that packages of a driver have, of any source and branch; dpkg's and apt's patterns alike.
@@ -217,7 +219,7 @@ class HostState:
     `commits` are the published commits, oldest first, and `leftovers` the names of what fetches of
     other commits left that were never finished. `foreign_sockets` is how many listen on the
     service's port that no process of the service has open, and `listeners` who listens there, in
-    words of the host that decide nothing.
+    words of the host that decide nothing. `leaseholder` has the host's lease, or had it last.
     """
 
     unreadable: str | None = None
@@ -263,6 +265,8 @@ class HostState:
     listeners: list[str] = field(default_factory=list)
     addresses: dict[str, str] = field(default_factory=dict)
     cell_firewall: str | None = None
+    lease_held: bool = False
+    leaseholder: Holder | None = None
 
     @property
     def readable(self) -> bool:
@@ -401,6 +405,8 @@ def read_survey(output: list[str], request: SurveyRequest | None = None) -> Host
     state.listeners = [listener for _, listener in records["listener"]]
     state.addresses = _read_addresses(records)
     state.cell_firewall = _only(records["cell-firewall"])
+    for mark, holder in records["lease"]:
+        state.lease_held, state.leaseholder = mark == "held", read_holder(holder)
     return state
 
 

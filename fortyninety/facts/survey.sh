@@ -278,6 +278,17 @@ ip -o -4 address show scope global |
   awk '{ sub("/.*", "", $4); print $2 "\t" $4 }' | rows address
 nft list table inet fortyninety_cell |
   sed -n 's/^[[:space:]]*comment "\([0-9a-f]*\)"$/\1/p' | lines cell-firewall
+
+# Who has the lease of the host, or had it last (fortyninety/host/hold_lease.sh).
+if read -r holder </run/fortyninety/holder; then
+  process=${holder%% *}
+  mark=free
+  case $process in
+    '' | *[!0-9]*) ;;
+    *) ! grep -q '^lock:' "/proc/$process/fdinfo/9" || mark=held ;;
+  esac
+  say lease "$mark" "$holder"
+fi
 say end
 }
 survey | tr -c '\t\n -~' '?' | head -c 4000000

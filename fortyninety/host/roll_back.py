@@ -5,6 +5,10 @@ Units that passed the gate of a deploy are kept in `<install directory>/served`.
 that is not the unit on disk, and whose environment and snapshot are still there, is put in its
 place by one rename, and the service is restarted. Nothing is changed where there is none.
 
+Whoever asks for it holds the host's lease (hold_lease.sh). Until the service is restarted this
+program has a lock of its own beside it as well: it goes on when whoever asked for it is gone, and
+nobody may change the host meanwhile.
+
 Prints one JSON object: `from`, `to` and `seconds`, or `error` in one line and `details` in others,
 and `changed` for whether anything was. Always ends with 0. Python 3.10, no packages.
 
@@ -13,17 +17,23 @@ and `changed` for whether anything was. Always ends with 0. Python 3.10, no pack
 """
 
 import argparse
+import fcntl
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 MARK = ".fortyninety-complete"
+# Looked at by hold_lease.sh, whose folder it is.
+LOCK = Path("/run/fortyninety/rollback")
 # Lines below the cause that are handed on.
 MOST_DETAILS = 5
 
@@ -103,10 +113,44 @@ def target(options: argparse.Namespace, now: Unit) -> Unit:
 
 def point(link: Path, to: str) -> None:
     """Switch a link by one rename."""
-    beside = link.with_name(f"{link.name}.fortyninety-new")
-    beside.unlink(missing_ok=True)
-    beside.symlink_to(to)
-    beside.replace(link)
+    with own_folder(link) as folder:
+        beside = folder / link.name
+        beside.symlink_to(to)
+        beside.replace(link)
+    to_disk(link.parent)
+
+
+@contextmanager
+def own_folder(path: Path) -> Iterator[Path]:
+    """A folder of one's own beside a path, for what is renamed to it."""
+    prefix = f".{path.name}.fortyninety-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
+        yield Path(folder)
+
+
+def to_disk(path: Path) -> None:
+    """Have the disk hold a file's content, or a folder's names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """While nobody else may take the host's lease. Raises Failure where another one is at work."""
+    LOCK.parent.mkdir(mode=0o755, exist_ok=True)
+    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise Failure("another rollback is at work here; it ends by itself") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def systemctl(*words: str) -> None:
@@ -120,12 +164,13 @@ def systemctl(*words: str) -> None:
 
 def switch(unit: Unit, to: Unit) -> None:
     """Put the text of `to` in the place of `unit`, and restart the service. Raises Failure."""
-    beside = unit.path.with_name(f"{unit.path.name}.fortyninety-new")
-    shutil.copyfile(to.path, beside)
-    beside.chmod(0o644)
-    with beside.open("rb") as stream:
-        os.fsync(stream.fileno())
-    beside.replace(unit.path)
+    with own_folder(unit.path) as folder:
+        beside = folder / unit.path.name
+        shutil.copyfile(to.path, beside)
+        beside.chmod(0o644)
+        to_disk(beside)
+        beside.replace(unit.path)
+    to_disk(unit.path.parent)
     point(Path(to.engine).with_name("current"), to.engine)
     point(Path(to.snapshot).with_name("current"), to.snapshot)
     systemctl("daemon-reload")
@@ -162,10 +207,11 @@ def roll_back(options: argparse.Namespace) -> dict[str, Any]:
     """What was done. Raises Failure."""
     if not Path(options.unit).exists():
         raise Failure(f"there is no {options.unit}: nothing was deployed here")
-    now = Unit(Path(options.unit))
-    to = target(options, now)
     began = time.monotonic()
-    switch(now, to)
+    with alone():
+        now = Unit(Path(options.unit))
+        to = target(options, now)
+        switch(now, to)
     answers(options, to)
     # The latest that served, so that another rollback comes back to where this one began.
     os.utime(to.path)

@@ -7,7 +7,7 @@ from typing import Concatenate, ParamSpec, TypeAlias
 
 from pyinfra import logger, state
 from pyinfra.api.arguments_typed import PyinfraOperation
-from pyinfra.api.command import FileUploadCommand, FunctionCommand, PyinfraCommand, StringCommand
+from pyinfra.api.command import FunctionCommand, PyinfraCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.output import format_text
@@ -18,8 +18,9 @@ from fortyninety.current_state import current_state, forget_state
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.differences import would_fail
 from fortyninety.printable import printable
+from fortyninety.run_lease import obstacle
 
-Command: TypeAlias = str | StringCommand | FileUploadCommand | FunctionCommand | PyinfraCommand
+Command: TypeAlias = str | StringCommand | FunctionCommand | PyinfraCommand
 P = ParamSpec("P")
 
 
@@ -30,10 +31,16 @@ def converging(
 
     The generator gets the current reading of the host first. It yields nothing, and says why with
     `host.noop`, where the host is as it should be. What it yields is counted as a change.
+
+    Nothing is executed on a host whose lease this run has not, or has lost.
     """
 
     def converge(*args: P.args, **kwargs: P.kwargs) -> Generator[Command, None, None]:
         host: Host = ctx_host.get()  # type: ignore[no-untyped-call]
+        # First: whatever was read before the host was ours alone may not be true any more.
+        if state.is_executing and (reason := obstacle(host)) is not None:
+            yield failing(reason)
+            return
         reading = current_state(host)
         if not reading.readable:
             why = reading.unreadable or "see the survey's error above"
@@ -43,6 +50,9 @@ def converging(
             # While changes are only being detected, nothing is executed and the reading stands.
             if state.is_executing:
                 forget_state(host)
+                if (reason := obstacle(host)) is not None:
+                    yield failing(reason)
+                    return
             yield command
 
     converge.__module__ = function.__module__

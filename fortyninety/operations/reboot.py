@@ -24,6 +24,7 @@ from fortyninety.host_shell import HostLost, attempt
 from fortyninety.operations.converging import Command, converging, failing, say_failed, within
 from fortyninety.operations.differences import differs
 from fortyninety.plan import SERVICE, installed_driver
+from fortyninety.run_lease import take_again
 
 # Seconds between attempts to reach a host that is on its way down or up.
 RETRY_INTERVAL = 0.5
@@ -101,7 +102,10 @@ def reboot_and_reconnect(state: State, host: Host, reason: str, timeout: int) ->
             time.sleep(RETRY_INTERVAL)
             if _boot_id(host) not in (None, before):
                 forget_state(host)
-                return True
+                if (refused := take_again(host)) is None:
+                    return True
+                say_failed(host, f"rebooted, and is not ours any more: {refused}")
+                return False
     say_failed(
         host,
         f"did not come back from a reboot within {timeout} s (reboot_timeout); expected another "

@@ -1,0 +1,105 @@
+"""`fortyninety unlock`: end the lease of somebody who is not at it any more."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from fortyninety.lease import ending, read_holder
+
+if TYPE_CHECKING:
+    from pyinfra.api.host import Host
+
+# What the program on the host answers (fortyninety/host/end_lease.sh).
+_ANSWERS = ("free", "ended", "stuck")
+
+
+@dataclass(frozen=True)
+class Unlocked:
+    """What became of a host's lease: whose it was, or why it could not be ended."""
+
+    host: str
+    ended: bool
+    holder: str | None = None
+    error: str | None = None
+
+
+@click.command()
+@click.argument("inventory")
+@click.option(
+    "--limit", multiple=True, required=True, metavar="HOST_OR_GROUP", help="Only these; repeatable."
+)
+@click.option("--reason", required=True, help="Why; it is logged on each host, with who you are.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def unlock(inventory: str, limit: tuple[str, ...], reason: str, as_json: bool) -> None:
+    """End the lease that somebody has on hosts of INVENTORY, whoever it is, and say whose it was.
+
+    A deploy or a rollback has the lease of each host that it changes, and frees it however it ends,
+    within a minute where its network is cut. So this is for the rare rest: a controller that hangs.
+    It goes on with nothing on the hosts whose lease it lost, but what it began there may go on.
+
+    Ends with 0 where nobody has the lease of any of the hosts now, 1 where one could not be ended,
+    2 where a host or the inventory could not be used.
+
+    \b
+    Examples:
+      fortyninety unlock inventory/prod.py --limit gpu-box-1 --reason "alice's laptop is asleep"
+      fortyninety unlock inventory/prod.py --limit two_cards --reason "CI hangs" --json
+    """
+    # Here, and not above: pyinfra changes the standard library as it is imported.
+    from fortyninety.inventory_hosts import InventoryUnusable, connect_hosts  # noqa: PLC0415
+
+    # In one line of a log.
+    said = " ".join("".join(each if each.isprintable() else " " for each in reason).split())[:300]
+    if not said:
+        raise click.UsageError("--reason is empty; expected why, for those who read the log")
+    try:
+        connected = connect_hosts(inventory, limit)
+    except InventoryUnusable as unusable:
+        raise click.UsageError(str(unusable)) from unusable
+    pool = connected.state.fact_pool
+    waiting = [pool.spawn(_unlock, host, said) for host in connected.settings]
+    results = [greenlet.get() for greenlet in waiting]
+    connected.disconnect()
+    problems = [str(problem) for problem in connected.problems]
+    if as_json:
+        page = {"hosts": [asdict(each) for each in results], "problems": problems}
+        click.echo(json.dumps(page, indent=2))
+    else:
+        for each in results:
+            click.echo(f"{each.host}: {_line(each)}")
+        for problem in problems:
+            click.secho(problem, fg="red", err=True)
+    if problems:
+        sys.exit(2)
+    sys.exit(1 if any(each.error for each in results) else 0)
+
+
+def _unlock(host: Host, reason: str) -> Unlocked:
+    from fortyninety.host_shell import HostLost, shell  # noqa: PLC0415
+
+    try:
+        output = shell(host, ending(reason))
+    except HostLost as lost:
+        return Unlocked(host.name, ended=False, error=str(lost))
+    answer, _, said = output.stdout.partition("\t")
+    if answer not in _ANSWERS:
+        error = " ".join(output.stderr.split())[:200] or "the host said nothing"
+        return Unlocked(host.name, ended=False, error=error)
+    if answer == "stuck":
+        error = "its holder cannot be killed: look at the host's disks (`dmesg`)"
+        return Unlocked(host.name, ended=False, error=error)
+    holder = read_holder(said)
+    return Unlocked(host.name, ended=answer == "ended", holder=str(holder) if holder else None)
+
+
+def _line(result: Unlocked) -> str:
+    if result.error is not None:
+        return f"{click.style('not ended', fg='red')}: {result.error}"
+    if not result.ended:
+        return "nobody had its lease"
+    return f"ended the lease of {result.holder or 'somebody who did not say who it is'}"

@@ -1,0 +1,111 @@
+"""The leases of a run: taken for all of its hosts together, before the first change on any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from weakref import WeakKeyDictionary
+
+from gevent.event import AsyncResult
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from fortyninety.connection import HostChannel, bounded
+from fortyninety.current_state import remembered_state
+from fortyninety.lease import Channel, Claim, Lease, Refused, new_claim, take_all
+from fortyninety.made_once import made_once
+
+
+class RunLeases:
+    """The leases of the hosts of a run; without any, why there are none."""
+
+    def __init__(self, claim: Claim, hosts: Iterable[Host]) -> None:
+        self._claim = claim
+        self._leases: dict[str, Lease] = {}
+        self._refused: dict[str, str] = {}
+        hosts = list(hosts)
+        try:
+            self._leases = take_all({host.name: _opener(host) for host in hosts}, claim)
+        except Refused as refused:
+            self._refused = refused.reasons
+            return
+        # Its plan was made for the host as it was then.
+        if changed := [host.name for host in hosts if self._changed_since_read(host)]:
+            self.give_back()
+            self._refused = dict.fromkeys(changed, "somebody else changed it since it was read")
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Why no lease was taken on any host, by host; empty where all were."""
+        return self._refused
+
+    def obstacle(self, host: Host) -> str | None:
+        """Why the host may not be changed, or may not be any more; None while it may."""
+        if self._refused:
+            return self._not_begun(host)
+        lease = self._leases.get(host.name)
+        return "it has no lease in this run" if lease is None else lease.lost()
+
+    def take_again(self, host: Host) -> str | None:
+        """Take the lease of a host that has rebooted; why not, or None."""
+        try:
+            taken = take_all({host.name: _opener(host)}, self._claim)
+        except Refused as refused:
+            return refused.reasons[host.name]
+        self._leases.update(taken)
+        return None
+
+    def give_back(self) -> None:
+        """Free every host."""
+        for lease in self._leases.values():
+            lease.give_back()
+
+    def _changed_since_read(self, host: Host) -> bool:
+        """Whether another run had the host's lease between this run's reading of it and now."""
+        reading = remembered_state(host)
+        if reading is None or not reading.readable:
+            return False
+        last = reading.leaseholder
+        before = self._leases[host.name].before
+        return reading.lease_held or before != (last.run if last else "")
+
+    def _not_begun(self, host: Host) -> str:
+        others = "; ".join(f"{name}: {why}" for name, why in self._refused.items())
+        why = self._refused.get(host.name) or f"not without the others ({others})"
+        return (
+            f"not begun: {why}. Nothing was changed on any host. Run this again when it is done; "
+            "where nobody is at it any more, `fortyninety unlock` with a reason"
+        )
+
+
+_runs: WeakKeyDictionary[State, AsyncResult] = WeakKeyDictionary()
+
+
+def obstacle(host: Host) -> str | None:
+    """Why an operation that is carried out may not change the host; None while it may.
+
+    The first one that asks takes the leases of all hosts of the run.
+    """
+    leases = made_once(_runs, host.state, lambda: _take(host.state))
+    return leases.obstacle(host)
+
+
+def take_again(host: Host) -> str | None:
+    """Take the lease of a host of the run that has rebooted; why not, or None."""
+    leases: RunLeases = _runs[host.state].get()
+    return leases.take_again(host)
+
+
+def _take(state: State) -> RunLeases:
+    return RunLeases(new_claim("deploy"), state.inventory.get_active_hosts())
+
+
+def _opener(host: Host) -> Callable[[str], Channel]:
+    return partial(_open, host)
+
+
+def _open(host: Host, command: str) -> HostChannel:
+    own, _ = pop_global_arguments(host.state, host, {})
+    arguments = {key: value for key, value in own.items() if key in CONNECTOR_ARGUMENT_KEYS}
+    return bounded(host).open(command, **arguments)
