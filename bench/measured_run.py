@@ -21,6 +21,8 @@ import pyinfra_cli.main as pyinfra_main
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 from pyinfra.connectors.ssh import SSHConnector
 
+from fortyninety.connection import Connection
+
 
 @dataclass
 class Cost:
@@ -73,10 +75,11 @@ def measure(inventory: str) -> tuple[int, dict[str, Any]]:
         StateStage.Execute: "Order operations",
         StateStage.Disconnect: "Disconnect",
     }
-    set_stage, run_shell_command, put_file = (
+    set_stage, run_shell_command, put_file, open_channel = (
         State.set_stage,
         SSHConnector.run_shell_command,
         SSHConnector.put_file,
+        Connection.open,
     )
 
     def staged(state: State, stage: StateStage) -> None:
@@ -94,6 +97,11 @@ def measure(inventory: str) -> tuple[int, dict[str, Any]]:
         meter.count("files")
         return put_file(*arguments, **options)
 
+    def channel(*arguments: Any, **options: Any) -> Any:
+        meter.count("commands")
+        return open_channel(*arguments, **options)
+
+    Connection.open = channel  # type: ignore[method-assign]
     State.set_stage = staged  # type: ignore[assignment, method-assign]
     SSHConnector.run_shell_command = command  # type: ignore[method-assign]
     SSHConnector.put_file = file  # type: ignore[method-assign]

@@ -1,0 +1,128 @@
+"""Whether a deploy converges in one run wherever the host lost its power in the one before."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from bench.alone import refuse_a_lab_that_is_up
+from bench.converged_deploy import CARDS, INVENTORY, SAVED, save_converged_host
+from lab import hosts
+from lab.errors import LabError
+from lab.hosts import LabHost
+from lab.stages import Operation, deploy
+
+# Undoes all that a deploy does after the driver: a whole one takes minutes, mostly DKMS's.
+UNDO = (
+    "systemctl disable --now --quiet vllm.service fortyninety-power-limit.service; "
+    "rm -rf /opt/fortyninety /srv/models /etc/systemd/system/vllm.service "
+    "/etc/systemd/system/fortyninety-power-limit.service /etc/apt/preferences.d/fortyninety-*; "
+    "DEBIAN_FRONTEND=noninteractive apt-get -qq -y purge python3.11-dev python3-venv >/dev/null; "
+    "userdel vllm; systemctl daemon-reload; sync"
+)
+
+
+@dataclass
+class Cut:
+    """A power cut, `after` so many seconds of a deploy, and what the next run made of it."""
+
+    after: float
+    operation: str
+    converged: bool
+    seconds: float
+    said: str = ""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--cuts", default=30, show_default=True, help="How many, at random moments.")
+@click.option("--seed", type=int, help="The same moments as in another run.")
+@click.option("--write", type=click.Path(path_type=Path), help="Write the cuts as JSON, too.")
+def main(cuts: int, seed: int | None, write: Path | None) -> None:
+    """Cut the power of a lab host at random moments of a deploy, and deploy again, once.
+
+    Makes the host itself, the first time by one whole deploy (minutes), and ends it. Each cut takes
+    two to four minutes. Ends with 1 where a run after a cut did not converge.
+
+    \b
+    Examples:
+      python -m bench.power_cuts --cuts 3
+      python -m bench.power_cuts --write cuts.json
+    """
+    refuse_a_lab_that_is_up()
+    moments = random.Random(seed)
+    done: list[Cut] = []
+    try:
+        save_converged_host()
+        (host,) = hosts.up(1, cards=CARDS, saved=SAVED)
+        whole = undisturbed_seconds(host)
+        for _ in range(cuts):
+            done.append(cut_and_deploy(host, moments.uniform(1, whole)))
+            click.echo(json.dumps(asdict(done[-1])))
+    except LabError as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        hosts.down()
+        if write is not None:
+            write.write_text(json.dumps([asdict(each) for each in done], indent=2))
+    failed = [each for each in done if not each.converged]
+    click.echo(f"{len(done) - len(failed)} of {len(done)} converged in one run")
+    if failed:
+        raise SystemExit(1)
+
+
+def undisturbed_seconds(host: LabHost) -> float:
+    """How long the deploy takes on the host from what UNDO leaves. Raises LabError."""
+    host.ssh(UNDO)
+    began = time.monotonic()
+    ran = deploy(INVENTORY)
+    if ran.exit_code != 0:
+        raise LabError(f"the deploy without a cut failed:\n{ran.output}")
+    return time.monotonic() - began
+
+
+def cut_and_deploy(host: LabHost, after: float) -> Cut:
+    """Undo, deploy, cut the power `after` so many seconds, power on, deploy once, and once more.
+
+    It converged where that one run succeeded and the one after it changed nothing.
+    """
+    host.ssh(UNDO)
+    operations: list[Operation] = []
+    last: list[str] = []
+
+    def cut() -> None:
+        last.append(str(operations[-1]) if operations else "before the first operation")
+        host.cut_power()
+
+    timer = threading.Timer(after, cut)
+    timer.start()
+    try:
+        deploy(INVENTORY, on_operation=operations.append)
+    except subprocess.SubprocessError as error:
+        raise LabError(str(error)) from error
+    finally:
+        timer.cancel()
+        timer.join()
+    host.start()
+    began = time.monotonic()
+    ran = deploy(INVENTORY)
+    seconds = round(time.monotonic() - began, 1)
+    again = deploy(INVENTORY)
+    changed = " Success\n" in again.output
+    return Cut(
+        after=round(after, 1),
+        operation=last[0] if last else "after the last operation",
+        converged=ran.exit_code == 0 and again.exit_code == 0 and not changed,
+        seconds=seconds,
+        said="" if ran.exit_code == 0 else ran.output[-2000:],
+    )
+
+
+if __name__ == "__main__":
+    main()
