@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from fortyninety.facts.answers import number_of, read_object, texts_of
 from fortyninety.facts.records import Unreadable, quoted
 from fortyninety.group_data import default_setting
 from fortyninety.host.checkpoint_files import File, FileListError
+from fortyninety.host.snapshot.places import MANIFEST
 from fortyninety.host_programs import SNAPSHOT, run_from_input
 from fortyninety.model.file_list import (
     FileListUnknown,
@@ -59,9 +61,10 @@ def snapshot() -> None:
 def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
     """Hash every byte of the published snapshots again, on the hosts of INVENTORY, side by side.
 
-    Changes nothing. Ends with 0 where everything is right, 1 where something is not or a host does
-    not answer, 2 where the inventory cannot be used. A wrong snapshot is marked as such, so that
-    the next deploy puts it right: it fetches what is wrong alone.
+    The manifest is held to the list of the checkpoint's files that this machine has. Changes
+    nothing. Ends with 0 where everything is right, 1 where something is not or a host does not
+    answer, 2 where the inventory cannot be used. A wrong snapshot is marked as such, so that the
+    next deploy puts it right: it fetches what is wrong alone.
 
     \b
     Examples:
@@ -78,8 +81,11 @@ def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
         raise click.UsageError(str(unusable)) from unusable
     if sys.stderr.isatty():
         click.echo(f"hashing on {len(connected.settings)} hosts ...", err=True)
+    expected = {host: _expected_manifest(each) for host, each in connected.settings.items()}
     pool = connected.state.fact_pool
-    waiting = [pool.spawn(_verify, host, each) for host, each in connected.settings.items()]
+    waiting = [
+        pool.spawn(_verify, host, each, expected[host]) for host, each in connected.settings.items()
+    ]
     verdicts = [greenlet.get() for greenlet in waiting]
     connected.disconnect()
     problems = [str(problem) for problem in connected.problems]
@@ -107,7 +113,9 @@ def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A published snapshot's .fortyninety-manifest that you trust.",
 )
-@click.option("--replace", is_flag=True, help="Keep it in place of another list of the commit.")
+@click.option(
+    "--replace", "replacing", is_flag=True, help="Keep it in place of another list of the commit."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def pin(
     repository: str,
@@ -115,7 +123,7 @@ def pin(
     *,
     folder: Path | None,
     manifest: Path | None,
-    replace: bool,
+    replacing: bool,
     as_json: bool,
 ) -> None:
     """Keep the list of files of REPOSITORY at the commit REVISION: what every host is held to.
@@ -135,7 +143,7 @@ def pin(
         raise click.UsageError("give --folder or --manifest, not both")
     try:
         files, source = _trusted_files(repository, revision, folder, manifest)
-        kept = keep_file_list(repository, revision, files, source, replacing=replace)
+        kept = keep_file_list(repository, revision, files, source, replacing=replacing)
     except (FileListUnknown, FileListError, NoToken, OSError) as error:
         raise click.ClickException(str(error)) from error
     result = {
@@ -170,23 +178,43 @@ def _trusted_files(
     return files, shown_address(endpoint or PUBLIC_HUB)
 
 
-def _verify(host: Host, settings: Settings) -> Verdict:
+def _expected_manifest(settings: Settings) -> str | FileListUnknown:
+    """The SHA-256 that the manifest must have, or why this machine does not know it."""
+    from fortyninety.run import files_of  # noqa: PLC0415
+
+    try:
+        files = files_of(settings)
+    except NoToken as none:
+        return FileListUnknown(f"the files are not known here: hub_token is {none}")
+    return files if isinstance(files, FileListUnknown) else list_digest(files)
+
+
+def _verify(host: Host, settings: Settings, expected: str | FileListUnknown) -> Verdict:
     from fortyninety.host_shell import HostLost, shell  # noqa: PLC0415
 
     folder = plan_paths(settings, load_engine_card(settings.engine)).snapshot
+    manifest = shlex.quote(f"{folder}/{MANIFEST}")
     try:
         # By this project's own program, whatever an older deploy may have left on the host.
         command, archive = run_from_input(SNAPSHOT, "verify", folder)
         output = shell(host, command, timeout=deadlines.SNAPSHOT, _stdin=archive)
+        found = shell(host, f"sha256sum <{manifest}").stdout
     except HostLost as lost:
         return Verdict(host.name, folder, whole=False, wrong=[str(lost)])
     if not output.stdout_lines:
         said = " ".join(output.stderr.split()) or "the host answered nothing"
         return Verdict(host.name, folder, whole=False, wrong=[said])
     try:
-        return read_verdict(host.name, folder, output.stdout_lines[-1])
+        verdict = read_verdict(host.name, folder, output.stdout_lines[-1])
     except Unreadable as unreadable:
         return Verdict(host.name, folder, whole=False, wrong=[f"the host answered {unreadable}"])
+    if isinstance(expected, FileListUnknown):
+        verdict.wrong.append(f"held to its own manifest alone: {expected}")
+    elif found.split()[:1] != [expected]:
+        verdict.wrong.append(
+            f"{MANIFEST} is not that of the checkpoint's list of files; expected SHA-256 {expected}"
+        )
+    return replace(verdict, whole=not verdict.wrong)
 
 
 def read_verdict(host: str, folder: str, line: str) -> Verdict:
