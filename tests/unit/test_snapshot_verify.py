@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from fortyninety.model.file_list import list_digest
 from tests.unit.test_drift import FILES, ROOT, keep_list
 
@@ -48,9 +46,8 @@ def test_a_snapshot_is_whole_by_the_lists_manifest_alone(tmp_path: Path) -> None
     assert (code, host["whole"], host["wrong"]) == (0, True, [])
 
 
-@pytest.mark.parametrize("manifest", ["b" * 64 + "  -", "", "\x1b[2J"])
-def test_a_snapshot_whose_manifest_is_its_own_is_wrong(tmp_path: Path, manifest: str) -> None:
-    code, host = verify(tmp_path, manifest)
+def test_a_snapshot_whose_manifest_is_its_own_is_wrong(tmp_path: Path) -> None:
+    code, host = verify(tmp_path, f"{'b' * 64}  -")
     assert (code, host["whole"]) == (1, False)
     (line,) = host["wrong"]
     assert "is not that of the checkpoint's list of files" in line
