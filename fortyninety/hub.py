@@ -52,7 +52,9 @@ def token_problems(host: str, settings: Settings) -> Iterator[Problem]:
 def with_commit(problem: Problem, data: Mapping[str, Any]) -> Problem:
     """A problem with `model_revision`, with the commit that the branch points to now."""
     revision = data.get("model_revision")
-    if problem.subject != "model_revision" or not isinstance(revision, str) or not revision:
+    if problem.subject != "model_revision" or not isinstance(revision, str):
+        return problem
+    if not revision or not revision.isprintable():
         return problem
     endpoint, repository = data.get("hub_endpoint"), data.get("model_repository")
     if not isinstance(endpoint, str | None) or not isinstance(repository, str):

@@ -63,6 +63,7 @@ KINDS = {
     "sha256": several(forms.SHA256, forms.PATH, name=1),
     "link": several(forms.PATH, forms.TEXT, name=0),
     "user": one(forms.ACCOUNT),
+    "groups": perhaps(forms.TEXT),
     "unit": several(forms.UNIT_LINE),
     "running": perhaps(forms.CONFIGURATION),
     "environment": several(forms.ENVIRONMENT, word_of("whole", "cut"), name=0),
@@ -248,6 +249,7 @@ class HostState:
     gpu_error: str | None = None
     files: dict[str, FileState] = field(default_factory=dict)
     user: str | None = None
+    user_groups: tuple[str, ...] = ()
     units: dict[str, dict[str, str]] = field(default_factory=dict)
     running_configuration: str | None = None
     environments: dict[str, bool] = field(default_factory=dict)
@@ -384,6 +386,7 @@ def read_survey(output: list[str], request: SurveyRequest | None = None) -> Host
     state.gpu_error = None if gpu_error is None else gpu_error.strip()
     state.files = _read_files(records, None if request is None else frozenset(request.files))
     state.user = _only(records["user"]) or None
+    state.user_groups = tuple((_only(records["groups"]) or "").split())
     state.units = _read_units([line for (line,) in records["unit"]])
     state.running_configuration = _only(records["running"])
     state.environments = {name: mark == "whole" for name, mark in records["environment"]}

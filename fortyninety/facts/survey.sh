@@ -190,6 +190,7 @@ fi
 }
 
 say user "$(getent passwd "$user")"
+groups=$(id -Gn -- "$user") && say groups "$groups"
 systemctl show --property=Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,WantedBy \
   $units | lines unit
 # What the service was last started with, as root noted it before the start of this invocation. Its

@@ -66,10 +66,11 @@ OVERRIDES = "a drop-in is the operator's own, and respected"
 NOT_OWNED = "a deploy owns its own files and packages, and not what others add to the host"
 UNSEEN = "a deploy believes an environment that carries its mark; hashing it takes the host tests"
 
-# Each of these ends or hides the service or its cards, so that it can be there only by itself, and
+# Each of these ends or hides the service or its cards, or has a deploy refused, so that it can be
+# there only by itself, and
 # a minute each is too long for the tests: they are for `bench/breakages`. What is said of them here
 # was seen of `masked`, and not yet of the others.
-ALONE = ("stopped", "masked", "hung", "port", "clock", "card", "silent", "nouveau")
+ALONE = ("stopped", "masked", "hung", "port", "clock", "card", "silent", "nouveau", "account")
 
 BREAKAGES = (
     # --- Files and packages: nothing restarts, and all of it can be wrong at once.
@@ -374,11 +375,12 @@ BREAKAGES = (
     ),
     Breakage(
         "the account can log in",
-        "host",
+        "account",
         "usermod --shell /bin/bash vllm",
         r"vllm logs in with /bin/bash",
+        r"service_user is 'vllm', on the host one that logs in",
         undo="usermod --shell /usr/sbin/nologin vllm",
-        why_not="an account that exists is left as it is",
+        why_not="an account that exists is left as it is, and a deploy refuses it",
     ),
     Breakage(
         "the account may use sudo",

@@ -44,6 +44,7 @@ def test_it_reads_the_machine_it_runs_on(tmp_path: Path) -> None:
     assert {"fpu", "sse2"} <= state.processor_flags
     assert state.installed("dpkg")
     assert state.user and state.user.startswith("root:")
+    assert "root" in state.user_groups
     assert state.free_bytes > 0
 
 

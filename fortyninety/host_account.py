@@ -1,0 +1,44 @@
+"""Whether an account that is already on a host may be the service's: as a deploy would make it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fortyninety.facts.survey import HostState
+from fortyninety.problems import Problem
+from fortyninety.settings import Settings
+
+NO_LOGIN = ("nologin", "false")
+# Beside its own. The cards' device files are everybody's; some images make them these groups'.
+HARMLESS_GROUPS = frozenset({"video", "render"})
+
+
+def account_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+    """What is wrong with the account that the host has by the name of `service_user`, if any.
+
+    Whoever gets into the engine has what the account has: nothing but the engine, where the deploy
+    made it.
+    """
+    if state.user is None:
+        return
+    name, _, uid, gid, _, home, shell = state.user.split(":")
+    user = settings.service_user
+    wrong = []
+    if name != user:
+        wrong.append(f"another name of {name}")
+    if int(uid) == 0 or int(gid) == 0:
+        wrong.append(f"root's (user id {uid}, group id {gid})")
+    if shell.rpartition("/")[2] not in NO_LOGIN:
+        wrong.append(f"one that logs in, with {shell or '/bin/sh'}")
+    if f"{home}/".startswith("/root/"):
+        wrong.append(f"at home in {home}")
+    if others := sorted(set(state.user_groups) - HARMLESS_GROUPS - {user}):
+        wrong.append(f"in {', '.join(others)}")
+    for what in wrong:
+        yield Problem(
+            host,
+            "service_user",
+            f"{user!r}, on the host {what}",
+            "an account without a login shell, in its own group alone, as a deploy makes it",
+            "Choose another name, which a deploy makes, or change the account",
+        )
