@@ -200,7 +200,7 @@ def _bytes_here(host: Host, folders: str) -> int | None:
     try:
         output = shell(
             host,
-            f"du -scb {folders} 2>/dev/null | tail -n 1 | cut -f 1",
+            f"du -scb --exclude='.incoming-*/peer' {folders} 2>/dev/null | tail -n 1 | cut -f 1",
             timeout=PROGRESS_TIMEOUT,
         )
     except HostLost:

@@ -35,6 +35,8 @@ PROGRAM = Path(tempfile.mkdtemp(prefix="fortyninety-program-")) / "snapshot"
 PROGRAM.write_bytes(archive(SNAPSHOT))
 atexit.register(shutil.rmtree, PROGRAM.parent)
 PEER_PORT = 18873
+# Tests make no account on the machine that they run on.
+ACCOUNT = "nobody"
 
 
 def start_step(command: str, request: dict[str, Any]) -> subprocess.Popen[str]:
@@ -75,7 +77,7 @@ class LocalMember:
         if command in ("keep-serving", "stop-serving"):
             self.stop_serving()
             return {}
-        process = start_step(command, request)
+        process = start_step(command, {**request, "account": ACCOUNT})
         output, errors = process.communicate(timeout=seconds)
         if process.returncode != 0:
             raise StepFailed(process.returncode, errors.strip().splitlines()[-1])
@@ -99,8 +101,14 @@ class LocalMember:
                 file.write(bytes([byte[0] ^ 1]))
         (folder / "secret").touch(mode=0o600)
         (folder / "secret").write_text(f"snapshot:{request['secret']}\n")
-        text = f"address = {self.address}\n{daemon_configuration(folder, request)}"
-        (folder / "rsyncd.conf").write_text(text)
+        configuration = daemon_configuration(
+            request,
+            address=self.address,
+            export=export,
+            secret=folder / "secret",
+            lock=folder / "lock",
+        )
+        (folder / "rsyncd.conf").write_text(configuration)
         self._daemon = subprocess.Popen(
             ["rsync", "--daemon", "--no-detach", f"--config={folder}/rsyncd.conf"],
             stdin=subprocess.DEVNULL,

@@ -28,6 +28,7 @@ from fortyninety.model.steps import Folders, StepFailed
 from lab.hub.faults import Flip
 from tests.unit.serving_hub import CONTENTS, REPOSITORY, SHARD, Hub, ServeHub
 from tests.unit.snapshot_members import (
+    ACCOUNT,
     PEER_PORT,
     PROGRAM,
     LocalMember,
@@ -130,6 +131,7 @@ def fetch_big(hub: Hub, box: LocalMember, **changes: Any) -> subprocess.Popen[st
         "revision": hub.commit,
         "files": [{"path": SHARD, "size": len(BIG), "sha256": sha256(BIG), "blob": None}],
         "source": source_of(hub, **changes).request(),
+        "account": ACCOUNT,
     }
     return start_step("fetch", request)
 
@@ -187,7 +189,7 @@ def test_a_hub_that_dies_in_the_middle_and_comes_back_is_waited_for(
     first = start("--bytes-per-second", "3000000")
     fetching = fetch_big(dying, box, patience=30.0)
     incoming = box.model / f".incoming-{hub.commit}"
-    wait_until(lambda: any(path.stat().st_size for path in incoming.rglob("*.incomplete")))
+    wait_until(lambda: any(path.stat().st_size for path in incoming.rglob(SHARD)))
     first.kill()
     first.communicate()
     second = start()
@@ -207,7 +209,7 @@ def test_a_step_left_behind_by_a_dead_controller_is_ended_by_the_next_run(
     slow, hub = serve_hub(1_000_000), serve_hub()
     orphan = fetch_big(slow, box)
     incoming = box.model / f".incoming-{hub.commit}"
-    wait_until(lambda: any(path.stat().st_size for path in incoming.rglob("*.incomplete")))
+    wait_until(lambda: any(path.stat().st_size for path in incoming.rglob(SHARD)))
     assert supply(exchange_of(hub), box) == {}
     assert orphan.wait(timeout=10) != 0
     orphan.communicate()
@@ -337,7 +339,9 @@ def small_disk(box: LocalMember, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     """A disk of 2 MB for the model's folder."""
     shutil.rmtree(box.model)
     box.model.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "small", box.model], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m,mode=755", "small", box.model], check=True
+    )
     (box.model / OLD).mkdir()
     (box.model / OLD / "config.json").write_text("old")
     yield box.model
@@ -374,11 +378,9 @@ def test_a_disk_that_fills_up_in_the_middle_leaves_the_old_one_and_is_gone_on_fr
 @pytest.mark.parametrize(
     ("faults", "changes", "message"),
     [
-        ({"token": "right"}, {"token": "wrong"}, "refuses the token: wrong or expired (hub_token)"),
         ({"token": "right"}, {}, f"has no repository {REPOSITORY}, or it needs a token"),
         ({}, {"revision": "1" * 40}, f"has no commit {'1' * 40} of {REPOSITORY}"),
         ({"gated": True}, {}, f"the licence of {REPOSITORY} is not accepted, or there is no token"),
-        ({"gated": True}, {"token": "any"}, "is not accepted by the token's account"),
         ({"rate_limited": True}, {"patience": 0}, "limits the rate of requests: try again later"),
         ({}, {"endpoint": "http://127.0.0.1:9", "patience": 0}, "is down or out of reach"),
     ],
@@ -394,6 +396,30 @@ def test_every_refusal_has_its_own_message(
     assert_untouched(hub, box)
 
 
+@pytest.mark.parametrize(
+    ("faults", "message"),
+    [
+        ({"token": "right"}, "refuses the token: wrong or expired (hub_token)"),
+        ({"gated": True}, "is not accepted by the token's account"),
+    ],
+)
+def test_every_refusal_of_a_token_has_its_own_message(
+    https_hub: Hub, trusted_by_steps: None, box: LocalMember, faults: dict[str, Any], message: str
+) -> None:
+    for name, value in faults.items():
+        setattr(https_hub.faults, name, value)
+    failed = supply(exchange_of(https_hub, token="wrong"), box)
+    assert message in failed["box0"]
+    assert len(failed["box0"].splitlines()) == 1
+    assert_untouched(https_hub, box)
+
+
+@pytest.fixture
+def trusted_by_steps(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's certificate, trusted as an operator has a host trust that of an internal one."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+
 def test_a_revision_that_is_gone_leaves_what_is_published(
     hub: Hub, root: Path, box: LocalMember
 ) -> None:
@@ -407,8 +433,9 @@ def test_a_revision_that_is_gone_leaves_what_is_published(
 
 
 def test_a_token_opens_the_hub_and_is_nowhere_on_the_disk_or_a_command_line(
-    hub: Hub, box: LocalMember
+    https_hub: Hub, trusted_by_steps: None, box: LocalMember
 ) -> None:
+    hub = https_hub
     hub.faults.token = "hf_very-secret"
     seen: list[str] = []
 

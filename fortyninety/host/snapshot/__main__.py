@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -9,58 +10,78 @@ from pathlib import Path
 from typing import Any
 
 from fortyninety.host import snapshot
-from fortyninety.host.checkpoint_files import File
+from fortyninety.host.checkpoint_files import FileListError, parse_files
 from fortyninety.host.snapshot.copy import copy
 from fortyninety.host.snapshot.failures import Failure
 from fortyninety.host.snapshot.fetch import fetch
-from fortyninety.host.snapshot.index import index
 from fortyninety.host.snapshot.lock import alone
-from fortyninety.host.snapshot.places import Places, make_folders
+from fortyninety.host.snapshot.places import open_model, opened, revision_of
 from fortyninety.host.snapshot.present import inspect
 from fortyninety.host.snapshot.publish import publish
+from fortyninety.host.snapshot.reader import read
 from fortyninety.host.snapshot.serve import keep_serving, serve, stop_serving
 from fortyninety.host.snapshot.verify import verify
 
+STEPS = ("inspect", "fetch", "publish", "copy", "serve", "keep-serving", "stop-serving")
+# A request with the longest list of files that the parser takes, in bytes.
+LONGEST_REQUEST = 32 * 10**6
+
 
 def step(command: str, request: dict[str, Any]) -> dict[str, Any]:
-    """One step of a deploy. Raises Failure."""
+    """One step of a deploy. Raises Failure, and FileListError."""
     elsewhere: dict[str, Callable[[], dict[str, Any]]] = {
-        "index": lambda: index(request["source"]),
         "copy": lambda: copy(Path(request["published"]), Path(request["second_copy"])),
-        "serve": lambda: serve(places_of(request), request),
+        "serve": lambda: _serve(request),
         "keep-serving": keep_serving,
         "stop-serving": stop_serving,
     }
     if command in elsewhere:
         return elsewhere[command]()
-    places = places_of(request)
-    files = [File(**each) for each in request["files"]]
-    make_folders(places)
-    with alone(places):
+    files = parse_files(request.get("files"))
+    revision = revision_of(request.get("revision"))
+    second_copy = request.get("second_copy")
+    with (
+        open_model(request.get("directory")) as model,
+        alone(model, revision),
+        opened(model, revision) as places,
+    ):
         if command == "inspect":
-            second_copy = request.get("second_copy")
             return inspect(places, files, Path(second_copy) if second_copy else None)
         if command == "fetch":
-            return fetch(places, files, request["source"])
+            return fetch(places, files, request)
         return publish(places, files)
 
 
-def places_of(request: dict[str, Any]) -> Places:
-    """Where the request's commit is."""
-    return Places(Path(request["directory"]), request["revision"])
+def _serve(request: dict[str, Any]) -> dict[str, Any]:
+    with open_model(request.get("directory")) as model:
+        return serve(model.path, revision_of(request.get("revision")), request)
 
 
-STEPS = ("index", "inspect", "fetch", "publish", "copy", "serve", "keep-serving", "stop-serving")
+def _request() -> dict[str, Any]:
+    """The object on standard input. Raises Failure where there is none."""
+    text = sys.stdin.buffer.read(LONGEST_REQUEST + 1)
+    if len(text) > LONGEST_REQUEST:
+        raise Failure(f"the request has more than {LONGEST_REQUEST} bytes")
+    try:
+        request = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Failure("the request is not JSON") from error
+    if not isinstance(request, dict):
+        raise Failure("the request is not a JSON object")
+    return request
 
 
 def main() -> int:
     """The command line. See the package's own text for the exit codes."""
+    if sys.argv[1:] == ["read"]:
+        return read()
     parser = argparse.ArgumentParser(
         description=snapshot.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", choices=(*STEPS, "verify"))
     parser.add_argument("folder", nargs="?", type=Path, help="for verify: the published snapshot")
     options = parser.parse_args()
+    os.umask(0o022)
     # Ended by the next run, or by hand: what is running below ends too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
@@ -70,10 +91,13 @@ def main() -> int:
             result = verify(options.folder)
             print(json.dumps(result))
             return 1 if result["wrong"] else 0
-        print(json.dumps(step(options.command, json.load(sys.stdin))))
+        print(json.dumps(step(options.command, _request())))
     except Failure as failure:
         print(failure, file=sys.stderr)
         return failure.exit_code
+    except (FileListError, KeyError, TypeError) as error:
+        print(f"this request cannot be used: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"this host: {error}", file=sys.stderr)
         return 1

@@ -1,28 +1,37 @@
 """Keep a second copy of a published snapshot on another disk."""
 
-import shutil
+import os
 from pathlib import Path
 from typing import Any
 
-from fortyninety.host.snapshot.digest import refuse_wrong
-from fortyninety.host.snapshot.places import Places, make_folders
+from fortyninety.host.snapshot.arrival import Arrival, copy_in
+from fortyninety.host.snapshot.failures import Failure
+from fortyninety.host.snapshot.folder import Folder
+from fortyninety.host.snapshot.lock import alone
+from fortyninety.host.snapshot.manifest import read_manifest
+from fortyninety.host.snapshot.places import open_model, opened, revision_of
 from fortyninety.host.snapshot.present import inspect
 from fortyninety.host.snapshot.publish import publish
-from fortyninety.host.snapshot.verified import accept
-from fortyninety.host.snapshot.verify import read_manifest
 
 
 def copy(published: Path, second_copy: Path) -> dict[str, Any]:
     """Keep the published snapshot on another disk too, hashed there, by the same one rename."""
-    places = Places(second_copy.parent, second_copy.name)
-    files = read_manifest(published)
-    make_folders(places)
-    present = inspect(places, files, None)["verified"]
-    for file in files:
-        if file.path in present:
-            continue
-        arrived = places.incoming / "mirror" / file.path
-        arrived.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(published / file.path, arrived)
-        accept(places, file, arrived, refuse_wrong(arrived, file, str(published)))
-    return publish(places, files)
+    revision = revision_of(second_copy.name)
+    if published == second_copy:
+        raise Failure(f"{second_copy} is the snapshot itself; expected a folder on another disk")
+    with Folder.open(published) as source, open_model(str(second_copy.parent)) as model:
+        files = read_manifest(source)
+        with alone(model, revision), opened(model, revision) as places:
+            present = inspect(places, files, None)["verified"]
+            for file in files:
+                if file.path in present:
+                    continue
+                descriptor = source.open_file(file.path)
+                try:
+                    with Arrival(places, file, str(published)) as arrival:
+                        arrival.restart()
+                        copy_in(descriptor, arrival)
+                        arrival.accept()
+                finally:
+                    os.close(descriptor)
+            return publish(places, files)

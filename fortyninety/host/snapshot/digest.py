@@ -1,11 +1,9 @@
-"""Hash files, and hold them to what they must be."""
+"""Hash what files have in them, and hold it to what they must have."""
 
 import concurrent.futures
 import hashlib
 import os
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from fortyninety.host.checkpoint_files import File
@@ -14,45 +12,66 @@ from fortyninety.host.snapshot.failures import WrongBytes
 BUFFER = 1 << 20
 
 
-def digest(path: Path, *, still_written: Callable[[], bool] = lambda: False) -> str:
-    """The file's SHA-256. One that is `still_written` at its end is read as it grows."""
-    sha256 = hashlib.sha256()
-    buffer = memoryview(bytearray(BUFFER))
-    with path.open("rb", buffering=0) as stream:
-        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        while True:
-            growing = still_written()
-            if count := stream.readinto(buffer):
-                sha256.update(buffer[:count])
-            elif growing:
-                time.sleep(0.02)
-            else:
-                return sha256.hexdigest()
+class Content:
+    """The content of a file as it comes, a piece at a time: its size and its digests so far."""
 
+    def __init__(self, file: File) -> None:
+        self.file = file
+        self.size = 0
+        self._sha256 = hashlib.sha256()
+        # The name that git gives the content, by which a hub names the files it does not hash.
+        self._blob = None
+        if file.sha256 is None:
+            self._blob = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
 
-def blob_name(path: Path) -> str:
-    """The name that git gives the content, by which a hub names the files it does not hash."""
-    content = path.read_bytes()
-    blob = hashlib.sha1(b"blob %d\0" % len(content), usedforsecurity=False)
-    blob.update(content)
-    return blob.hexdigest()
+    def update(self, piece: bytes | memoryview) -> None:
+        """Take the next bytes."""
+        self.size += len(piece)
+        self._sha256.update(piece)
+        if self._blob is not None:
+            self._blob.update(piece)
 
-
-def refuse_wrong(path: Path, file: File, source: str, sha256: str | None = None) -> str:
-    """The SHA-256 of a file that is right. Raises WrongBytes with what was expected and found."""
-    size = path.stat().st_size if path.is_file() else None
-    if size != file.size:
-        found = "is missing" if size is None else f"has {size} bytes"
-        raise WrongBytes(f"{file.path} from {source} {found}; expected {file.size} bytes")
-    sha256 = sha256 or digest(path)
-    if file.sha256 is not None:
-        if sha256 != file.sha256:
+    def check(self, source: str) -> str:
+        """Return the SHA-256 where all of it is right. Raises WrongBytes: expected and found."""
+        file = self.file
+        if self.size != file.size:
             raise WrongBytes(
-                f"{file.path} from {source} has SHA-256 {sha256}; expected {file.sha256}"
+                f"{file.path} from {source} has {self.size} bytes; expected {file.size} bytes"
             )
-    elif (found := blob_name(path)) != file.blob:
-        raise WrongBytes(f"{file.path} from {source} has git name {found}; expected {file.blob}")
-    return sha256
+        sha256 = self._sha256.hexdigest()
+        if file.sha256 is not None:
+            if sha256 != file.sha256:
+                raise WrongBytes(
+                    f"{file.path} from {source} has SHA-256 {sha256}; expected {file.sha256}"
+                )
+        elif self._blob is not None and self._blob.hexdigest() != file.blob:
+            found = self._blob.hexdigest()
+            raise WrongBytes(
+                f"{file.path} from {source} has git name {found}; expected {file.blob}"
+            )
+        return sha256
+
+
+def check_file(descriptor: int, file: File, source: str) -> str:
+    """Return the SHA-256 of an open file that is right. Raises WrongBytes, and OSError."""
+    content = Content(file)
+    size = os.fstat(descriptor).st_size
+    if size != file.size:
+        content.size = size
+        content.check(source)
+    read_into(content, descriptor)
+    return content.check(source)
+
+
+def read_into(content: Content, descriptor: int) -> None:
+    """Read an open file from its beginning, as many bytes as the file must have."""
+    buffer = memoryview(bytearray(BUFFER))
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    while content.size < content.file.size:
+        count = os.preadv(descriptor, [buffer], content.size)
+        if not count:
+            return
+        content.update(buffer[: min(count, content.file.size - content.size)])
 
 
 def in_parallel(function: Callable[[Any], Any], files: list[Any]) -> list[Any]:

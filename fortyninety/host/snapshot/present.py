@@ -2,23 +2,28 @@
 
 import contextlib
 import os
-import shutil
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fortyninety.host.checkpoint_files import File
-from fortyninety.host.snapshot.digest import in_parallel, refuse_wrong
+from fortyninety.host.snapshot.arrival import Arrival, accept, copy_in
+from fortyninety.host.snapshot.digest import check_file, in_parallel
 from fortyninety.host.snapshot.failures import Failure, WrongBytes
-from fortyninety.host.snapshot.places import MANIFEST, Places, names_below
+from fortyninety.host.snapshot.folder import Folder, is_ours
+from fortyninety.host.snapshot.manifest import read_manifest
+from fortyninety.host.snapshot.places import ARRIVING, REVISION, VERIFIED, Places
 from fortyninety.host.snapshot.verified import note_verified, noted
-from fortyninety.host.snapshot.verify import read_manifest
 
 # Left free beside the snapshot, in bytes: a disk that is full to the brim serves nobody.
 FREE_MARGIN = 2 * 10**9
 
+Candidate = tuple[Folder, str]
+"""Where a file may be: a folder, and the path below it."""
 
-def inspect(places: Places, files: list[File], second_copy: Path | None) -> dict[str, Any]:
-    """Put everything right that is on this host into `.partial-COMMIT`, each byte of it hashed.
+
+def inspect(places: Places, files: Sequence[File], second_copy: Path | None) -> dict[str, Any]:
+    """Put everything right that is on this host into `partial`, each byte of it hashed.
 
     It may come from a fetch that was cut, from the published snapshot where only a part of it is
     damaged, from another commit with the same file, and from the second copy. Raises Failure where
@@ -26,43 +31,21 @@ def inspect(places: Places, files: list[File], second_copy: Path | None) -> dict
 
     The answer also says what has begun to arrive from outside, in bytes: this host goes on with it.
     """
-    wanted = {file.path for file in files}
-    for name in [each for each in names_below(places.partial) if each not in wanted]:
-        (places.partial / name).unlink()  # nothing is published that the commit does not have
-    known = noted(places)
-    siblings = _same_files_of_other_commits(places)
+    remove_strays(places, files)
+    known = noted(places, files)
+    with contextlib.ExitStack() as closing:
+        elsewhere = _Elsewhere(places, second_copy, closing)
 
-    def find(file: File) -> str | None:
-        if file.path in known:
-            return known[file.path]
-        here = places.partial / file.path
-        inside = [here, places.published / file.path, *siblings.get((file.sha256, file.size), [])]
-        if file.sha256 is None:
-            inside += [commit / file.path for commit in _other_commits(places)]
-        on_their_way = [places.incoming / kind / file.path for kind in ("hub", "peer", "mirror")]
-        outside = [second_copy / file.path] if second_copy is not None else []
-        for candidate in (*inside, *on_their_way, *outside):
-            sha256 = _right(candidate, file)
-            if sha256 is None:
-                continue
-            if candidate != here:
-                here.parent.mkdir(parents=True, exist_ok=True)
-                here.unlink(missing_ok=True)
-            if candidate in on_their_way:
-                candidate.rename(here)
-            elif candidate in outside:
-                shutil.copyfile(candidate, here)
-                sha256 = _right(here, file)
-            elif candidate != here:
-                os.link(candidate, here)
-            if sha256 is not None:
-                here.chmod(0o644)
-                note_verified(places, file, sha256)
-                return sha256
-        here.unlink(missing_ok=True)
-        return None
+        def find(file: File) -> str | None:
+            if file.path in known:
+                return known[file.path]
+            for candidate in elsewhere.candidates(file):
+                with contextlib.suppress(WrongBytes):
+                    return _take(places, file, candidate)
+            places.partial.remove(file.path)
+            return None
 
-    digests = in_parallel(find, files)
+        digests = in_parallel(find, list(files))
     refuse_full_disk(places, files, [each is not None for each in digests])
     return {
         "verified": {
@@ -78,51 +61,143 @@ def inspect(places: Places, files: list[File], second_copy: Path | None) -> dict
     }
 
 
-def _begun(places: Places, file: File) -> int:
-    """How many bytes of a file a cut fetch from the hub or a mirror left here."""
-    # The hub's client calls it after the content, huggingface_hub/_local_folder.py (1.17).
-    names = [f"*.{content}.incomplete" for content in (file.sha256, file.blob) if content]
-    arrived = [places.incoming / "mirror" / file.path]
-    for name in names:
-        arrived += (places.incoming / "hub").rglob(name)
-    return max((path.stat().st_size for path in arrived if path.is_file()), default=0)
+def remove_strays(places: Places, files: Sequence[File]) -> None:
+    """Remove what the commit does not have: nothing is published but what was asked for."""
+    wanted = {file.path for file in files}
+    _keep_only(places.partial, wanted)
+    _keep_only(places.incoming, {f"{ARRIVING}/{path}" for path in wanted} | {VERIFIED})
 
 
-def _right(path: Path, file: File) -> str | None:
-    if not path.is_file() or path.stat().st_size != file.size:
-        return None
+def _keep_only(folder: Folder, wanted: set[str]) -> None:
+    """Remove what is neither a wanted file nor a folder of one that is ours alone."""
+    filled = {str(parent) for path in wanted for parent in PurePosixPath(path).parents}
+    for path, ours in folder.folders():
+        if path not in filled or not ours:
+            folder.remove(path)
+    for path, is_file in list(folder.files()):
+        if path not in wanted or not is_file:
+            folder.remove(path)
+
+
+class _Elsewhere:
+    """The folders of this host that may have files of the commit."""
+
+    def __init__(
+        self, places: Places, second_copy: Path | None, closing: contextlib.ExitStack
+    ) -> None:
+        self._places = places
+        self._published = _folder_of(places.model, places.revision, closing)
+        self._others: list[Folder] = []
+        self._same: dict[tuple[str | None, int], list[Candidate]] = {}
+        self._second_copy = None
+        for name in places.model.names():
+            if not REVISION.fullmatch(name) or name == places.revision:
+                continue
+            commit = _folder_of(places.model, name, closing)
+            if commit is None:
+                continue
+            with contextlib.suppress(Failure):
+                for file in read_manifest(commit):
+                    self._same.setdefault((file.sha256, file.size), []).append((commit, file.path))
+                self._others.append(commit)
+        if second_copy is not None:
+            with contextlib.suppress(Failure):
+                self._second_copy = closing.enter_context(Folder.open(second_copy))
+
+    def candidates(self, file: File) -> Iterator[Candidate]:
+        """Where the file may be, what is nearest first."""
+        yield self._places.partial, file.path
+        if self._published is not None:
+            yield self._published, file.path
+        if file.sha256 is None:
+            yield from ((commit, file.path) for commit in self._others)
+        else:
+            yield from self._same.get((file.sha256, file.size), [])
+        yield self._places.incoming, f"{ARRIVING}/{file.path}"
+        if self._second_copy is not None:
+            yield self._second_copy, file.path
+
+
+def _folder_of(model: Folder, name: str, closing: contextlib.ExitStack) -> Folder | None:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return closing.enter_context(model.folder(name))
+    return None
+
+
+def _take(places: Places, file: File, candidate: Candidate) -> str:
+    """Have a right file in `partial`, and return its SHA-256.
+
+    Raises WrongBytes where it is not right or cannot be read.
+    """
+    folder, path = candidate
     try:
-        return refuse_wrong(path, file, "here")
-    except (WrongBytes, OSError):
-        return None
+        descriptor = folder.open_file(path)
+    except OSError as error:
+        raise WrongBytes(str(error)) from error
+    try:
+        try:
+            sha256 = check_file(descriptor, file, str(folder.path))
+        except OSError as error:  # a sector that cannot be read
+            raise WrongBytes(str(error)) from error
+        state = os.fstat(descriptor)
+        same_disk = state.st_dev == os.fstat(places.partial.descriptor).st_dev
+        if not is_ours(state) or not same_disk:
+            # Somebody else may still write to it: a copy is what is hashed, and ours alone.
+            return _copy(places, file, descriptor, str(folder.path))
+        os.fchmod(descriptor, 0o644)
+        if folder is places.incoming:
+            accept(places, file, path, sha256)
+            return sha256
+        if folder is not places.partial:
+            _make_parent(places, file)
+            try:
+                places.partial.link(descriptor, file.path)
+            except PermissionError:  # a disk that knows no second name of a file
+                return _copy(places, file, descriptor, str(folder.path))
+        note_verified(places, file, sha256)
+        return sha256
+    finally:
+        os.close(descriptor)
 
 
-def _same_files_of_other_commits(places: Places) -> dict[tuple[str | None, int], list[Path]]:
-    found: dict[tuple[str | None, int], list[Path]] = {}
-    for commit in _other_commits(places):
-        with contextlib.suppress(Failure):
-            for file in read_manifest(commit):
-                found.setdefault((file.sha256, file.size), []).append(commit / file.path)
-    return found
+def _copy(places: Places, file: File, descriptor: int, source: str) -> str:
+    with Arrival(places, file, source) as arrival:
+        arrival.restart()
+        copy_in(descriptor, arrival)
+        return arrival.accept()
 
 
-def _other_commits(places: Places) -> list[Path]:
-    commits = [manifest.parent for manifest in places.model.glob(f"[!.]*/{MANIFEST}")]
-    return [each for each in commits if not each.is_symlink() and each != places.published]
+def _make_parent(places: Places, file: File) -> None:
+    folder = file.path.rpartition("/")[0]
+    if folder:
+        with places.partial.make(folder):
+            pass
 
 
-def refuse_full_disk(places: Places, files: list[File], present: list[bool]) -> None:
+def _begun(places: Places, file: File) -> int:
+    """How many bytes of a file a cut fetch left here."""
+    state = places.incoming.state(f"{ARRIVING}/{file.path}")
+    return min(state.st_size, file.size) if state is not None else 0
+
+
+def refuse_full_disk(places: Places, files: Sequence[File], present: Sequence[bool]) -> None:
     """Raise Failure where what is still to be fetched would not fit, before the first byte."""
-    missing = sum(file.size for file, is_here in zip(files, present, strict=True) if not is_here)
-    if not missing:
+    lacking = [file for file, is_here in zip(files, present, strict=True) if not is_here]
+    if not lacking:
         return
-    arrived = (places.incoming / name for name in names_below(places.incoming))
-    begun = sum(path.stat().st_size for path in arrived)
-    free = shutil.disk_usage(places.model).free
+    missing = sum(file.size for file in lacking)
+    begun = sum(_begun(places, file) for file in lacking)
+    free = free_bytes(places.model)
     needed = max(0, missing - begun) + FREE_MARGIN
     if free < needed:
         raise Failure(
-            f"{places.model} has {free / 1e9:.1f} GB free; {needed / 1e9:.1f} GB are needed "
+            f"{places.model.path} has {free / 1e9:.1f} GB free; {needed / 1e9:.1f} GB are needed "
             f"(still to fetch {missing / 1e9:.1f} GB, of which here {begun / 1e9:.1f} GB, "
             f"margin {FREE_MARGIN / 1e9:.1f} GB)"
         )
+
+
+def free_bytes(folder: Folder) -> int:
+    """What the disk of a folder has free for those who are not root."""
+    disk = os.fstatvfs(folder.descriptor)
+    return disk.f_bavail * disk.f_frsize
