@@ -313,6 +313,16 @@ class Settings(BaseModel):
 # The folders that the deploy writes to or fetches from, none of which may hold another.
 FOLDERS = ("install_directory", "models_directory", "second_copy_directory", "wheel_directory")
 
+# Of pyinfra's connection data. Source: ConnectorData of its SSH connector, ssh_config(5).
+CONNECTION_TEXTS = (
+    "ssh_hostname",
+    "ssh_user",
+    "ssh_key",
+    "ssh_config_file",
+    "ssh_known_hosts_file",
+)
+STRICTNESS = ("yes", "accept-new", "ask", "no", "off")
+
 # Keys of host data that are pyinfra's own, not ours: its SSH connection and global arguments.
 CONNECTION_KEYS = frozenset(ConnectorData.__annotations__)
 GLOBAL_ARGUMENT_KEYS = frozenset(name for name, _ in all_global_arguments() if name.startswith("_"))
@@ -334,11 +344,40 @@ def parse_settings(host: str, data: Mapping[str, Any]) -> Settings | list[Proble
             Problem(host, "data", f"with a key {shown('', key)}", "names of settings")
             for key in nameless
         ]
+    connection = list(_connection_problems(host, data))
     try:
         settings = Settings.model_validate(own)
     except ValidationError as error:
-        return _problems(host, error.errors(include_url=False))
-    return list(_problems_together(host, settings, data)) or settings
+        return [*connection, *_problems(host, error.errors(include_url=False))]
+    return [*connection, *_problems_together(host, settings, data)] or settings
+
+
+def _connection_problems(host: str, data: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is wrong with how pyinfra is told to reach the host: it would end in a traceback."""
+    for key in CONNECTION_TEXTS:
+        value = data.get(key)
+        if value is not None and not (isinstance(value, str) and _is_option(value)):
+            yield Problem(host, key, shown(key, value), "a text of printable characters, or None")
+    for key in ("ssh_password", "ssh_key_password"):
+        if not isinstance(data.get(key), str | None):
+            yield Problem(host, key, "something else", "a text, or None")
+    port = data.get("ssh_port")
+    if port is not None and (type(port) is not int or not 1 <= port <= 65535):
+        yield Problem(host, "ssh_port", shown("", port), "a whole number from 1 to 65535, or None")
+    strict = data.get("ssh_strict_host_key_checking")
+    if strict is not None and strict not in STRICTNESS:
+        yield Problem(
+            host,
+            "ssh_strict_host_key_checking",
+            shown("", strict),
+            f"one of {', '.join(map(repr, STRICTNESS))}",
+            "'yes' refuses a host whose key is not known",
+        )
+
+
+def _is_option(text: str) -> bool:
+    """Whether OpenSSH takes a text as the value that it is, and not for an option of its own."""
+    return bool(text) and text.isprintable() and not text.startswith("-")
 
 
 def _problems_together(host: str, settings: Settings, data: Mapping[str, Any]) -> Iterator[Problem]:

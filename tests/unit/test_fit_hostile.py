@@ -213,7 +213,9 @@ def test_a_shard_that_holds_something_else_is_refused(name: Any, size: Any) -> N
     assert str(refused.value).isprintable() and len(str(refused.value)) < 1000
 
 
-@pytest.mark.parametrize("text", ["9" * 10_000, "{", "\0", "", "[]"])
+@pytest.mark.parametrize(
+    "text", ["9" * 10_000, "{", "\0", "", "[]", "[" * 100_000, '{"a":' * 100_000]
+)
 def test_a_folder_with_a_config_that_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
     ended = CliRunner().invoke(main, ["fit", "--cards", "2x24564", "--model", str(tmp_path)])

@@ -347,3 +347,24 @@ def test_no_two_listen_on_one_port_and_none_on_sshs(changes: dict[str, Any], key
 def test_a_port_that_nothing_listens_on_is_nobodys() -> None:
     assert accepted(port=8873, snapshot_peers=False)
     assert accepted(port=29500)
+
+
+# --- How a host is reached ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("ssh_port", value) for value in ("x", "22", 0, 65536, True, 2.0, [], 10**20)),
+        *(("ssh_hostname", value) for value in (7, ["a"], "", "-oProxyCommand=x", "a\nb")),
+        *(("ssh_user", value) for value in (7, {}, "-x", "a\0b")),
+        *(("ssh_key", value) for value in (7, ["x"], "-x")),
+        *(("ssh_strict_host_key_checking", value) for value in (True, "Yes", [], 7)),
+    ],
+)
+def test_a_host_that_cannot_be_reached_as_told_is_a_problem(key: str, value: Any) -> None:
+    assert only_problem(**{key: value}).subject == key
+
+
+def test_a_password_of_another_type_is_not_shown() -> None:
+    assert SECRET not in str(only_problem(ssh_password=[SECRET]))
