@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 BUILD_ENVIRONMENT = "build_environment.py"
+SEAL_ENVIRONMENT = "seal_environment.py"
 TRY_ENGINE = "try_engine.py"
 CHECK_COMMAND_LINE = "check_command_line.py"
 ROLL_BACK = "roll_back.py"

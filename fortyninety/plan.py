@@ -14,6 +14,7 @@ from fortyninety.command_line import (
     engine_environment,
     serve_arguments,
 )
+from fortyninety.directory import Directory
 from fortyninety.driver_packages import (
     REPOSITORY_TOOLS,
     DriverPlan,
@@ -61,6 +62,8 @@ CELL_FIREWALL_RULES = "/etc/fortyninety/cell.nft"
 class Paths:
     """Where things are on the host."""
 
+    root: str
+    temporary: str
     tools: str
     tools_lock: str
     pythons: str
@@ -73,6 +76,7 @@ class Paths:
     current_snapshot: str
     served: str
     build_environment: str
+    seal_environment: str
     try_engine: str
     check_command_line: str
     second_copy: str | None
@@ -81,6 +85,17 @@ class Paths:
     engine_failure: str
     cell_member: str
     nvcc: str
+
+    @property
+    def directories(self) -> tuple[Directory, ...]:
+        """This project's own folders, each above those in it."""
+        below = ("bin", "tools", "engines", "pythons", "served")
+        return (
+            Directory(self.root),
+            *(Directory(f"{self.root}/{name}") for name in below),
+            # What is executed from a temporary folder, which /tmp may not allow.
+            Directory(self.temporary, "700"),
+        )
 
     @property
     def surveyed(self) -> tuple[str, ...]:
@@ -99,12 +114,12 @@ class Paths:
             POWER_UNIT,
             CELL_FIREWALL_UNIT,
             CELL_FIREWALL_RULES,
-            complete_marker(self.tools),
+            *(each.path for each in self.directories),
             self.managed_interpreter,
-            complete_marker(self.engine),
             self.current_engine,
             self.current_snapshot,
             self.build_environment,
+            self.seal_environment,
             self.try_engine,
             self.check_command_line,
             self.snapshot_program,
@@ -135,11 +150,6 @@ def package_source(settings: Settings) -> PackageSource:
         no_index=settings.package_index == "none",
         wheels=settings.wheel_directory,
     )
-
-
-def complete_marker(environment: str) -> str:
-    """The file that a Python environment gets last of all, once it is whole and tried."""
-    return f"{environment}/.fortyninety-complete"
 
 
 @dataclass(frozen=True)
@@ -233,6 +243,8 @@ def plan_paths(settings: Settings, card: EngineCard) -> Paths:
     model = f"{settings.models_directory}/{model_folder}"
     second = settings.second_copy_directory
     return Paths(
+        root=root,
+        temporary=f"{root}/tmp",
         tools=tools,
         tools_lock=f"{tools}.lock",
         pythons=f"{root}/pythons",
@@ -245,6 +257,7 @@ def plan_paths(settings: Settings, card: EngineCard) -> Paths:
         current_snapshot=f"{model}/current",
         served=f"{root}/served",
         build_environment=f"{root}/bin/build-environment",
+        seal_environment=f"{root}/bin/seal-environment",
         try_engine=f"{root}/bin/try-engine",
         check_command_line=f"{root}/bin/check-command-line",
         second_copy=f"{second}/{model_folder}/{settings.model_revision}" if second else None,
@@ -375,6 +388,9 @@ def survey_request(settings: Settings, card: EngineCard) -> SurveyRequest:
         snapshot=paths.snapshot,
         models_directory=settings.models_directory,
         install_directory=settings.install_directory,
+        tools=paths.tools,
+        engine=paths.engine,
+        interpreter=paths.managed_interpreter,
         second_copy=paths.second_copy or "",
         keyring=NVIDIA_KEYRING,
     )

@@ -27,6 +27,8 @@ def install(plan: Plan) -> None:
         plan.paths.engine_lock,
         plan.card,
         program=plan.paths.build_environment,
+        seal=plan.paths.seal_environment,
+        temporary=plan.paths.temporary,
         trial=plan.paths.try_engine,
         uv=f"{plan.paths.tools}/bin/uv",
         interpreter=plan.interpreter,

@@ -2,7 +2,8 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.operations import apt, environment
+from fortyninety.host_programs import SEAL_ENVIRONMENT, program
+from fortyninety.operations import apt, directories, environment, files
 from fortyninety.plan import HOST_TOOLS_LOCK, Plan
 
 
@@ -14,10 +15,19 @@ def install(plan: Plan) -> None:
         lock_timeout=plan.settings.apt_lock_timeout,
         name=f"Install Python {plan.card.python} and a compiler",
     )
+    directories.there(plan.paths.directories, name="Make this project's folders")
+    files.file(
+        plan.paths.seal_environment,
+        program(SEAL_ENVIRONMENT),
+        mode="755",
+        name="Put the program that marks environments in place",
+    )
     environment.host_tools(
         plan.paths.tools,
         HOST_TOOLS_LOCK,
         plan.paths.tools_lock,
+        seal=plan.paths.seal_environment,
+        temporary=plan.paths.temporary,
         source=plan.package_source,
         name="Install uv and the hub's client from their lock",
     )
@@ -26,6 +36,7 @@ def install(plan: Plan) -> None:
             plan.paths.managed_interpreter,
             directory=plan.paths.pythons,
             tools=plan.paths.tools,
+            seal=plan.paths.seal_environment,
             python=plan.card.python,
             mirror=plan.settings.python_mirror,
             name=f"Install uv's build of Python {plan.card.python}",

@@ -42,6 +42,7 @@ def check(plan: Plan) -> None:
         service_unit(plan),
         program=plan.paths.check_command_line,
         directory=plan.paths.engine,
+        temporary=plan.paths.temporary,
         card=plan.card,
         arguments=plan.arguments,
         environment=plan.environment,

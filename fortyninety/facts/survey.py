@@ -67,6 +67,9 @@ KINDS = {
     "unit": several(forms.UNIT_LINE),
     "running": perhaps(forms.CONFIGURATION),
     "environment": several(forms.ENVIRONMENT, word_of("whole", "cut"), name=0),
+    "sealed": several(
+        word_of("tools", "engine", "python"), word_of("whole", "other", "cut"), name=0
+    ),
     "served": several(forms.CONFIGURATION, forms.NUMBER, forms.PERHAPS_ENVIRONMENT, name=0),
     "snapshot": perhaps(word_of("whole", "touched", "damaged")),
     "second_copy": perhaps(word_of("whole", "touched", "damaged")),
@@ -112,6 +115,9 @@ class SurveyRequest:
     snapshot: str
     models_directory: str
     install_directory: str
+    tools: str = ""
+    engine: str = ""
+    interpreter: str = ""
     second_copy: str = ""
     keyring: str = ""
     patience: int = 60
@@ -205,7 +211,9 @@ class HostState:
 
     `unreadable` says why what the host answered is not a reading; then nothing else is set.
     `kernels` maps each kernel to its NVIDIA module's version or None, `environments` the name of
-    each engine environment to whether it is whole, `addresses` each IPv4 address to its interface;
+    each engine environment to whether it has its mark, `sealed` whether the planned "tools",
+    "engine" and "python" are "whole", that is file by file what their marks say, "other", or "cut"
+    off midway (or not there), `addresses` each IPv4 address to its interface;
     `served` begins with the latest. `running_configuration` is what root noted of the service's
     last start, None where nothing was noted of it. `loaded_module` is the driver in memory,
     `libraries` holds the version of each of its libraries that programs load. `boot_kernel` is what
@@ -253,6 +261,7 @@ class HostState:
     units: dict[str, dict[str, str]] = field(default_factory=dict)
     running_configuration: str | None = None
     environments: dict[str, bool] = field(default_factory=dict)
+    sealed: dict[str, str] = field(default_factory=dict)
     served: list[ServedUnit] = field(default_factory=list)
     snapshot: str | None = None
     second_copy: str | None = None
@@ -325,6 +334,9 @@ class Survey(FactBase[HostState]):
             "snapshot": request.snapshot,
             "models_directory": request.models_directory,
             "install_directory": request.install_directory,
+            "tools": request.tools,
+            "engine": request.engine,
+            "interpreter": request.interpreter,
             "second_copy": request.second_copy,
             "keyring": request.keyring,
             "patience": str(request.patience),
@@ -389,6 +401,7 @@ def read_survey(output: list[str], request: SurveyRequest | None = None) -> Host
     state.user_groups = tuple((_only(records["groups"]) or "").split())
     state.units = _read_units([line for (line,) in records["unit"]])
     state.running_configuration = _only(records["running"])
+    state.sealed = {which: mark for which, mark in records["sealed"]}
     state.environments = {name: mark == "whole" for name, mark in records["environment"]}
     state.served = sorted(
         (ServedUnit(name, int(when), engine) for name, when, engine in records["served"]),

@@ -1,6 +1,6 @@
 # Everything a deploy needs to know of a host, read in one round trip and changing nothing.
 # Set before it runs: files, packages, units, ports, snapshot, second_copy, service, user,
-# models_directory, install_directory, keyring, patience.
+# models_directory, install_directory, tools, engine, interpreter, keyring, patience.
 # Prints one record a line: its kind, then its fields, separated by tabs; the first is `begin`, the
 # last is `end`. A missing tool leaves its records out; nothing here may make the whole script fail.
 #
@@ -32,6 +32,19 @@ rows() { sed "s/^/$1$tab/"; }
 
 # Whether a text is made of what names of versions and kernels are made of.
 plain() { case $1 in '' | [!A-Za-z0-9]* | *[!A-Za-z0-9._+~:-]*) return 1 ;; esac; }
+
+# Whether a Python environment is what the list in its mark says (host/seal_environment.py): a line
+# of the list that nothing found is like stands for a file that is missing, or has another size, mode
+# or owner. No content is read.
+sealed_as() {
+  mark=$1/.fortyninety-complete
+  [ -e "$mark" ] || { echo cut; return; }
+  [ -s "$mark" ] && [ "$(tail -c 1 "$mark" | od -An -tx1)" = ' 0a' ] || { echo other; return; }
+  lacking=$(cd "$1" && find . -mindepth 1 ! -path ./.fortyninety-complete \
+    \( -type d -printf 'd %m %U %P\n' -o -type l -printf 'l %m %U %s %P\n' \
+    -o -printf 'f %m %U %s %P\n' \) | sort | comm -13 - .fortyninety-complete | head -c 1)
+  [ -z "$lacking" ] && echo whole || echo other
+}
 
 survey() {
 # What tools complain of is not read. Not by a redirection of the whole: the shell would keep the
@@ -213,6 +226,11 @@ for environment in "$install_directory"/engines/*-$digits$digits$digits/; do
   [ ! -e "$environment/.fortyninety-complete" ] || mark=whole
   say environment "$name" "$mark"
 done
+# Those that are planned, file by file; uv's build of Python is what its link points into.
+say sealed tools "$(sealed_as "$tools")"
+say sealed engine "$(sealed_as "$engine")"
+build=$(readlink "$interpreter")
+say sealed python "$(sealed_as "${build%/bin/*}")"
 for unit in "$install_directory"/served/$digits$digits$digits$digits.service; do
   [ -f "$unit" ] && [ ! -L "$unit" ] || continue
   name=${unit##*/}

@@ -2,14 +2,16 @@
 """Make a Python environment from a hashed lock, try it, and only then mark it as whole.
 
 It lies beside those that are there and none of them is touched. A build that was cut off has no
-mark: the next one clears it and begins anew. Only one build at a time is at work on a host; one
-whose controller died goes on to its end, and the next waits for it and finds its work done.
+mark: the next one clears it and begins anew. One that has a mark and is not what the mark says is
+put right where modes do that, and made anew otherwise. Only one build at a time is at work on a
+host; one whose controller died goes on to its end, and the next waits for it and finds its work
+done. What is executed from a temporary folder is executed from TMPDIR, since /tmp may not allow it.
 
 Exit code 0 with a whole environment, 1 without one and the reason on standard error. Needs Python
 3.10 and no packages.
 
     build-environment --uv UV --python /usr/bin/python3.11 --lock FILE --directory ENVIRONMENT \\
-        --distribution vllm --version 0.8.5.post1 --module vllm
+        --seal SEAL-ENVIRONMENT --distribution vllm --version 0.8.5.post1 --module vllm
 """
 
 import argparse
@@ -76,8 +78,18 @@ def clear_unfinished(parent: Path) -> None:
             shutil.rmtree(directory)
 
 
-def install(options: argparse.Namespace) -> None:
-    """The environment exactly as the lock says. Raises Failure."""
+def clear_temporary() -> None:
+    """Remove what a build that was cut off left in the folder of this program's own."""
+    folder = os.environ.get("TMPDIR")
+    for left in Path(folder).iterdir() if folder else ():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
+def install(options: argparse.Namespace, *cache: str) -> None:
+    """The environment exactly as the lock says. Raises Failure. `cache` is for uv."""
     source = [
         *(["--no-config", "--default-index", options.index] if options.index else []),
         *(["--no-index"] if options.no_index else []),
@@ -99,7 +111,7 @@ def install(options: argparse.Namespace) -> None:
             # A source distribution's own code would run here as root, with build requirements that
             # no lock has hashed.
             *("--only-binary", ":all:"),
-            *("--compile-bytecode", "--python", f"{options.directory}/bin/python", *source),
+            *("--compile-bytecode", "--python", f"{options.directory}/bin/python", *source, *cache),
             *("--requirements", options.lock),
         ],
         f"{options.lock} does not install from {index_named(options)}",
@@ -152,14 +164,28 @@ def build(options: argparse.Namespace) -> str:
     directory = Path(options.directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
     only_build(directory)
+    clear_temporary()
     if (directory / MARK).exists():
-        return f"{directory} was made in the meantime"
+        try:
+            run([sys.executable, options.seal, "restore", options.directory], "damaged")
+        except Failure as damaged:
+            print(f"{damaged}; it is made anew", file=sys.stderr)
+            (directory / MARK).unlink()
+        else:
+            return f"{directory} was made before, and is whole"
     clear_unfinished(directory.parent)
+    sizes = [sys.executable, options.seal, "sizes", options.directory]
     install(options)
+    try:
+        run(sizes, "uv's cache is damaged")
+    except Failure as damaged:
+        # Files are links into the cache, which a power cut leaves as it leaves anything.
+        print(f"{damaged}; everything is fetched anew", file=sys.stderr)
+        clear_unfinished(directory.parent)
+        install(options, "--no-cache")
+        # Whatever is odd now is the packages' own: each came with the hash of the lock.
     try_out(options)
-    # Everything reaches the disk before the mark does: after a power cut a mark must not lie.
-    run(["sync", "--file-system", options.directory], "the disk does not take it")
-    (directory / MARK).touch()
+    run([sys.executable, options.seal, "seal", options.directory], "the disk does not take it")
     return f"{directory} is whole"
 
 
@@ -180,12 +206,15 @@ def main() -> None:
     parser.add_argument("--version", required=True, help="the version that package must have")
     parser.add_argument("--module", required=True, help="the module that must be importable")
     parser.add_argument("--left-out", action="append", default=[], help="may be missing")
+    parser.add_argument("--seal", required=True, help="the program that lists and marks it")
     parser.add_argument("--trial", help="the program that imports what a start on a GPU imports")
     parser.add_argument("--gpu-module", action="append", default=[], help="one that it imports")
     parser.add_argument("--index", help="a package index instead of the host's own")
     parser.add_argument("--no-index", action="store_true", help="ask no index at all")
     parser.add_argument("--wheels", help="a folder of wheels to look in first")
     options = parser.parse_args()
+    # The service's account reads what is made here, whatever root's own umask is.
+    os.umask(0o022)
     try:
         done = build(options)
     except Failure as failure:

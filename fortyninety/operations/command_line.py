@@ -23,6 +23,7 @@ def accepted(
     *,
     program: str,
     directory: str,
+    temporary: str,
     card: EngineCard,
     arguments: Sequence[str],
     environment: Sequence[tuple[str, str]],
@@ -31,7 +32,7 @@ def accepted(
 
     Asked before a unit that differs from the one on disk is written; the host fails, with what the
     engine says, before anything that serves is touched. `program` is the asking program on the
-    host, `directory` the engine's environment.
+    host, `directory` the engine's environment, `temporary` a folder to execute from.
     """
     now = state.files.get(unit_path)
     if now is not None and now.sha256 == hashlib.sha256(unit_text.encode()).hexdigest():
@@ -42,7 +43,7 @@ def accepted(
     )
     variables = [f"{name}={value}" for name, value in environment]
     command = [
-        *("env", "-i", "PATH=/usr/bin:/bin", *variables),
+        *("env", "-i", "PATH=/usr/bin:/bin", f"TMPDIR={temporary}", *variables),
         f"{directory}/bin/python",
         program,
         *("--parser-module", card.parser.module, "--parser-class", card.parser.class_),

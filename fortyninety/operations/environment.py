@@ -14,32 +14,54 @@ from fortyninety.facts import records
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
-from fortyninety.operations.files import Upload, linking, placing
+from fortyninety.operations.files import Upload, linking
 from fortyninety.operations.shell import removal
-from fortyninety.plan import PackageSource, complete_marker
+from fortyninety.plan import PackageSource
+
+# How an environment is found that is not what its mark says.
+_FOUND = {
+    "cut": "is missing, or was cut off midway",
+    "other": "is not what it was when it was made, or its mark has no list of its files",
+}
+
+
+def _is_whole(state: HostState, which: str, directory: str) -> bool:
+    """Whether an environment is as its mark says; what differs is said where it is not."""
+    mark = state.sealed.get(which, "cut")
+    if mark == "whole":
+        host.noop(f"{directory} is whole")
+        return True
+    differs(f"{directory} {_FOUND[mark]}")
+    return False
 
 
 @converging
 def host_tools(
-    state: HostState, directory: str, lock: Path, lock_path: str, *, source: PackageSource
+    state: HostState,
+    directory: str,
+    lock: Path,
+    lock_path: str,
+    *,
+    seal: str,
+    temporary: str,
+    source: PackageSource,
 ) -> Iterator[Command]:
     """uv and the hub's client, in an environment of the host's own python3, from a hashed lock.
 
-    `lock` is the file here, `lock_path` where it goes on the host.
+    `lock` is the file here, `lock_path` where it goes on the host, `seal` the program there that
+    marks it as whole, `temporary` a folder to execute from.
     """
-    if complete_marker(directory) in state.files:
-        host.noop(f"{directory} is whole")
+    if _is_whole(state, "tools", directory):
         return
-    differs(f"{directory} is missing, or was cut off midway")
     yield from _upload_lock(directory, lock, lock_path)
+    quoted, sealing = shlex.quote(directory), f"python3 {shlex.quote(seal)}"
     yield within(
         TOOLS,
-        f"rm -rf {shlex.quote(directory)} && python3 -m venv {shlex.quote(directory)} && "
-        f"{shlex.quote(directory)}/bin/pip {shlex.join(pip_install(source, lock_path))}",
-    )
-    # To the disk before the mark that says so, and the mark itself.
-    yield within(
-        TOOLS, f"sync -f {shlex.quote(directory)} && {placing(complete_marker(directory), ':')}"
+        f"[ ! -e {quoted} ] || {sealing} restore {quoted} || rm -rf {quoted}\n"
+        f"[ -e {quoted} ] || {{ export TMPDIR={shlex.quote(temporary)}; "
+        f"python3 -m venv {quoted} && "
+        f"{quoted}/bin/pip {shlex.join(pip_install(source, lock_path))} && "
+        f"{sealing} sizes {quoted} && {sealing} seal {quoted}; }}",
     )
 
 
@@ -60,25 +82,45 @@ def pip_install(source: PackageSource, lock_path: str) -> tuple[str, ...]:
 
 @converging
 def interpreter(
-    state: HostState, path: str, *, directory: str, tools: str, python: str, mirror: str | None
+    state: HostState,
+    path: str,
+    *,
+    directory: str,
+    tools: str,
+    seal: str,
+    python: str,
+    mirror: str | None,
 ) -> Iterator[Command]:
     """uv's own build of `python` (such as "3.11") in `directory`, and a link to it at `path`.
 
     Fetched from `mirror`, or from where uv of `tools` fetches its builds. uv checks their digests
-    against its own list and renames them into place; the link comes last.
+    against its own list and renames them into place; it is tried, and `seal` (on the host) marks it
+    as whole; the link comes last.
     """
-    if path in state.files:
-        host.noop(f"{path} is there")
+    if path in state.files and _is_whole(state, "python", path):
         return
-    differs(f"{path} is missing")
+    if path not in state.files:
+        differs(f"{path} is missing")
     uv = f"{shlex.quote(tools)}/bin/uv"
     where = f"UV_PYTHON_INSTALL_DIR={shlex.quote(directory)} "
     source = f"UV_PYTHON_INSTALL_MIRROR={shlex.quote(mirror)} " if mirror else ""
+    sealing = f"python3 {shlex.quote(seal)}"
+    install = f"{where}{source}{uv} python install --quiet --managed-python --no-bin"
+    modules = "ctypes, encodings, lzma, sqlite3, ssl, venv"
     yield within(
         TOOLS,
-        f"{where}{source}{uv} python install --quiet --managed-python --no-bin {python} && "
-        f"found=$({where}{uv} python find --managed-python --no-project {python}) && "
-        + linking(path, '"$found"'),
+        f"""
+{install} {python} || exit 1
+found=$({where}{uv} python find --managed-python --no-project {python}) || exit 1
+build=${{found%/bin/*}}
+if [ -e "$build/.fortyninety-complete" ] && ! {sealing} restore "$build"; then
+  rm "$build/.fortyninety-complete" && {install} --reinstall {python} || exit 1
+fi
+[ -e "$build/.fortyninety-complete" ] || {{
+  "$found" -I -c 'import {modules}' && {sealing} seal "$build" || exit 1
+}}
+{linking(path, '"$found"')}
+""",
     )
 
 
@@ -90,24 +132,26 @@ def engine(
     card: EngineCard,
     *,
     program: str,
+    seal: str,
     trial: str,
     uv: str,
+    temporary: str,
     interpreter: str,
     source: PackageSource,
 ) -> Iterator[Command]:
     """The engine's environment: `interpreter` and exactly what the lock of `card` says.
 
-    `program` (on the host) makes it, tries it and marks it as whole; what is live is another
-    folder. `trial` (on the host) imports what a start on a GPU imports, for a release that needs
-    one. No network is used where the mark is there.
+    `program` (on the host) makes it, tries it and has `seal` mark it as whole; what is live is
+    another folder. `trial` (on the host) imports what a start on a GPU imports, for a release that
+    needs one. No network is used where it is as its mark says. What is executed meanwhile is in
+    `temporary`.
     """
-    if complete_marker(directory) in state.files:
-        host.noop(f"{directory} is whole")
+    if _is_whole(state, "engine", directory):
         return
-    differs(f"{directory} is missing, or was cut off midway")
     yield from _upload_lock(directory, card.lock_path, lock_path)
     options = [
         *("--uv", uv, "--python", interpreter, "--lock", lock_path, "--directory", directory),
+        *("--seal", seal),
         *("--distribution", card.distribution, "--version", card.version, "--module", "vllm"),
         *(word for name in card.left_out for word in ("--left-out", name)),
         *(("--trial", trial) if card.gpu_modules else ()),
@@ -116,7 +160,8 @@ def engine(
         *(["--no-index"] if source.no_index else []),
         *(["--wheels", source.wheels] if source.wheels else []),
     ]
-    yield within(ENVIRONMENT, f"python3 {shlex.quote(program)} {shlex.join(options)}")
+    at = f"TMPDIR={shlex.quote(temporary)}"
+    yield within(ENVIRONMENT, f"{at} python3 {shlex.quote(program)} {shlex.join(options)}")
 
 
 @converging

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import stat
 import subprocess
 import sys
 import tarfile
@@ -17,7 +18,9 @@ from fortyninety.operations.environment import pip_install
 from fortyninety.plan import PackageSource
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = ROOT / "fortyninety" / "host" / "build_environment.py"
+HOST = ROOT / "fortyninety" / "host"
+PROGRAM = HOST / "build_environment.py"
+SEAL = HOST / "seal_environment.py"
 UV = Path(sys.executable).parent / "uv"
 
 
@@ -39,7 +42,8 @@ class Index:
             f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\n"
             "Tag: py3-none-any\n",
         }
-        listing = "".join(f"{path},,\n" for path in (*files, f"{info}/RECORD"))
+        listing = "".join(f"{path},,{len(text)}\n" for path, text in files.items())
+        listing += f"{info}/RECORD,,\n"
         path = self.folder / f"{name}-1.0-py3-none-any.whl"
         with zipfile.ZipFile(path, "w") as wheel:
             for inside, text in {**files, f"{info}/RECORD": listing}.items():
@@ -78,15 +82,19 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
     return Index(folder, tmp_path / "lock", tmp_path / "ran")
 
 
-def build(index: Index, directory: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def build(
+    index: Index, directory: Path, *more: str, umask: int = 0o022
+) -> subprocess.CompletedProcess[str]:
     """The program, as a deploy runs it."""
     command = [
         *(sys.executable, str(PROGRAM), "--uv", str(UV), "--python", sys.executable),
         *("--lock", str(index.lock), "--directory", str(directory), "--distribution", "tiny"),
-        *("--version", "1.0", "--module", "tiny"),
+        *("--version", "1.0", "--module", "tiny", "--seal", str(SEAL)),
         *("--no-index", "--wheels", str(index.folder), *more),
     ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, umask=umask
+    )
 
 
 # --- Nothing of an index runs as root -------------------------------------------------------------
@@ -116,3 +124,105 @@ def test_nor_does_pip_build_one_for_the_hosts_tools(index: Index) -> None:
     assert ran.returncode != 0
     assert not index.ran.exists(), "setup.py ran"
     assert "No matching distribution found for tiny==1.0" in ran.stderr, ran.stderr
+
+
+# --- Readable for the service, whatever the umask, and as its mark says ---------------------------
+
+
+def closed(directory: Path) -> list[str]:
+    """What below and above a folder another account cannot read, or could write to."""
+    return [
+        f"{path} {state.st_mode:o}"
+        for path in (directory, *directory.rglob("*"))
+        if not stat.S_ISLNK((state := path.lstat()).st_mode)
+        if stat.S_IMODE(state.st_mode) not in ((0o755,) if path.is_dir() else (0o644, 0o755))
+    ]
+
+
+@pytest.fixture
+def made(index: Index, tmp_path: Path) -> Path:
+    """An environment that was made under a hardened umask, with a cache made under it too."""
+    index.add_wheel()
+    directory = tmp_path / "engines" / "a"
+    ran = build(index, directory, umask=0o077)
+    assert ran.returncode == 0, ran.stderr
+    return directory
+
+
+def survey_of(directory: Path, tmp_path: Path) -> str:
+    """What the survey's own lines say of an environment."""
+    script = (ROOT / "fortyninety" / "facts" / "survey.sh").read_text()
+    begin, end = script.index("\nsealed_as() {"), script.index("\n}\n", script.index("sealed_as"))
+    function = script[begin : end + 3]
+    return subprocess.run(
+        ["sh", "-c", f'LC_ALL=C; export LC_ALL\n{function}\nsealed_as "$1"', "sh", str(directory)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+
+
+def module(directory: Path) -> Path:
+    """The file with the package's data."""
+    (found,) = directory.glob("lib/python3*/site-packages/tiny/data.bin")
+    return found
+
+
+def test_an_environment_is_everybodys_to_read_whatever_the_umask(
+    made: Path, tmp_path: Path
+) -> None:
+    assert closed(made) == []
+    assert stat.S_IMODE(made.parent.stat().st_mode) == 0o755
+    assert survey_of(made, tmp_path) == "whole"
+
+
+def test_what_another_umask_or_a_power_cut_left_is_found_and_put_right(
+    index: Index, made: Path, tmp_path: Path
+) -> None:
+    """One environment through every kind of damage: modes alone are set, contents made anew."""
+    data = module(made)
+    born = data.stat().st_ino
+    data.chmod(0o600)
+    data.parent.chmod(0o750)
+    assert survey_of(made, tmp_path) == "other"
+    assert build(index, made).returncode == 0
+    assert (closed(made), survey_of(made, tmp_path)) == ([], "whole")
+    assert module(made).stat().st_ino == born, "modes are set, nothing is made anew"
+
+    # Python's own bytecode does not count.
+    (data.parent / "__pycache__" / "later.cpython-311.pyc").write_bytes(b"x")
+    assert survey_of(made, tmp_path) == "whole"
+
+    data.write_bytes(b"")
+    assert survey_of(made, tmp_path) == "other"
+    ran = build(index, made)
+    assert ran.returncode == 0, ran.stderr
+    assert "1 files are not what they were when it was made" in ran.stderr
+    assert module(made).stat().st_size == 4096
+    assert survey_of(made, tmp_path) == "whole"
+
+
+def test_a_mark_of_an_earlier_release_is_believed_as_far_as_sizes_go(
+    index: Index, made: Path, tmp_path: Path
+) -> None:
+    mark = made / ".fortyninety-complete"
+    born = module(made).stat().st_ino
+    mark.write_bytes(b"")
+    module(made).chmod(0o600)
+    assert survey_of(made, tmp_path) == "other"
+    assert build(index, made).returncode == 0
+    assert (closed(made), survey_of(made, tmp_path)) == ([], "whole")
+    assert module(made).stat().st_ino == born, "nothing is made anew"
+
+    mark.write_bytes(b"")
+    module(made).write_bytes(b"")
+    assert build(index, made).returncode == 0
+    assert module(made).stat().st_size == 4096
+
+
+def test_a_mark_that_was_cut_is_none(index: Index, made: Path, tmp_path: Path) -> None:
+    mark = made / ".fortyninety-complete"
+    mark.write_bytes(mark.read_bytes()[:-9])
+    assert survey_of(made, tmp_path) == "other"
+    assert build(index, made).returncode == 0
+    assert survey_of(made, tmp_path) == "whole"
