@@ -19,6 +19,7 @@ from fortyninety.engine_card import EngineCard, load_engine_card
 from fortyninety.engine_lock import seal_problem
 from fortyninety.facts.survey import HostState
 from fortyninety.host_account import account_problems
+from fortyninety.host_folders import folder_problems
 from fortyninety.nvidia_repository import OLDEST_BRANCHES, UBUNTU_NAMES_END
 from fortyninety.plan import (
     PYTHON_SOURCES,
@@ -128,6 +129,7 @@ def host_problems(
     yield from _disk_problems(host, settings, state)
     yield from _port_problems(host, settings, state)
     yield from account_problems(host, settings, state)
+    yield from folder_problems(host, settings, state)
     if cell is not None:
         yield from member_problems(host, cell, state, tensor_parallel_size(settings, state))
     try:

@@ -77,6 +77,11 @@ KINDS = {
     "begun": one(forms.NUMBER),
     "commit": several(forms.COMMIT, name=0),
     "leftover": several(forms.LEFTOVER, name=0),
+    "place": several(
+        word_of("install_directory", "models_directory", "second_copy_directory"),
+        *(forms.PATH, forms.TEXT, forms.MODE, forms.NUMBER),
+    ),
+    "install-options": perhaps(forms.TEXT),
     "filesystem": one(forms.TEXT, forms.NUMBER),
     "disk": several(forms.WORD, word_of("0", "1")),
     "socket": several(forms.NUMBER, forms.NUMBER, word_of("service", "other")),
@@ -205,6 +210,21 @@ class GpuState:
         )
 
 
+@dataclass(frozen=True)
+class Place:
+    """A folder of a setting, or one on the way to it: what it is, its mode and its owner's id.
+
+    `next_is_there` is whether the next folder on the way exists.
+    """
+
+    setting: str
+    path: str
+    kind: str
+    mode: str
+    owner: int
+    next_is_there: bool
+
+
 @dataclass
 class HostState:
     """One reading of a host.
@@ -269,6 +289,8 @@ class HostState:
     snapshot_begun: int = 0
     commits: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    install_options: frozenset[str] = frozenset()
     filesystem: str = ""
     free_bytes: int = 0
     disks: list[tuple[str, bool]] = field(default_factory=list)
@@ -414,6 +436,13 @@ def read_survey(output: list[str], request: SurveyRequest | None = None) -> Host
     state.snapshot_begun = int(_only(records["begun"]) or 0)
     state.commits = [commit for (commit,) in records["commit"]]
     state.leftovers = [name for (name,) in records["leftover"]]
+    above = {(setting, path.rpartition("/")[0]) for setting, path, *_ in records["place"]}
+    state.places = [
+        Place(setting, path, kind, mode, int(owner), (setting, path) in above)
+        for setting, path, kind, mode, owner in records["place"]
+    ]
+    for (options,) in records["install-options"]:
+        state.install_options = frozenset(options.split(","))
     ((state.filesystem, free_bytes),) = records["filesystem"]
     state.free_bytes = int(free_bytes)
     state.disks = [(name, rotational == "1") for name, rotational in records["disk"]]

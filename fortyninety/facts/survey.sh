@@ -266,6 +266,22 @@ find "$model" -mindepth 1 -maxdepth 1 -regextype posix-extended \
   -regex '.*/\.(partial|incoming|lock)-[0-9a-f]{40}' ! -name "*-$revision" -printf '%f\n' |
   lines leftover
 
+# The folders on the way to where this project puts things, those themselves included: a line each
+# for what is there, from the top.
+on_the_way() {
+  for above in $(folder=$2; while [ "$folder" != / ] && [ -n "$folder" ]; do
+    echo "$folder"; folder=${folder%/*}; done | sort); do
+    [ -e "$above" ] || [ -L "$above" ] || break
+    say place "$1" "$above" "$(stat -c %F "$above")" "$(stat -c %a "$above")" "$(stat -c %u "$above")"
+  done
+}
+on_the_way install_directory "$install_directory"
+on_the_way models_directory "$models_directory"
+[ -z "$second_copy" ] || on_the_way second_copy_directory "${second_copy%/*/*}"
+folder=$install_directory
+until [ -d "$folder" ]; do folder=$(dirname "$folder"); done
+say install-options "$(findmnt -no OPTIONS -T "$folder" | tail -n 1)"
+
 # The disk that the models go to: the nearest folder that exists says which.
 folder=$models_directory
 until [ -d "$folder" ]; do folder=$(dirname "$folder"); done
