@@ -166,7 +166,7 @@ def assert_right(fleet: Sequence[LabHost], hub: FleetHub) -> None:
 def assert_nothing_left(fleet: Sequence[LabHost]) -> None:
     look = (
         "ss -Hltn | grep :8873; systemctl list-units --all --no-legend 'fortyninety-snapshot*'; "
-        f"ls -d /run/fortyninety* {MODEL}/.[pil]*-* 2>/dev/null; pgrep -a rsync; true"
+        f"ls -d /run/fortyninety-* {MODEL}/.[pil]*-* 2>/dev/null; pgrep -a rsync; true"
     )
     assert on_each(fleet, look) == [""] * len(fleet)
 

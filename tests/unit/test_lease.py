@@ -200,7 +200,7 @@ def test_signs_of_life_keep_it(host: Hosts, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(lease, "PATIENCE", 1)
     monkeypatch.setattr(lease, "INTERVAL", 0.2)
     (mine,) = take_all(host.open(), claim("alice@laptop")).values()
-    time.sleep(2)
+    time.sleep(1.5)
     assert mine.lost() is None
     assert not is_free(host)
     mine.give_back()
@@ -360,7 +360,7 @@ def race(
 def test_of_two_at_the_same_moment_one_goes_on_and_the_other_is_told_who_it_is(
     hosts: Hosts,
 ) -> None:
-    for _ in range(12):
+    for _ in range(5):
         (leases,), (refused,) = race(hosts.open(), hosts.open())
         assert set(leases) == set(hosts.folders)
         (holder,) = {
