@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
-import re
 import shlex
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from gevent.event import AsyncResult
@@ -20,61 +16,20 @@ from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 
 from fortyninety.current_state import forget_state
-from fortyninety.host_shell import HostLost, shell
+from fortyninety.host_member import HostMember, bytes_here, peer_address
 from fortyninety.hub import token_of
 from fortyninety.made_once import made_once
 from fortyninety.model.distribution import Exhausted
 from fortyninety.model.exchange import Exchange, Source
 from fortyninety.model.file_list import FileListUnknown
-from fortyninety.model.steps import Folders, Silent, StepFailed, read_answer
+from fortyninety.model.steps import Folders, StepFailed
 from fortyninety.plan import Plan
 from fortyninety.run import current_states, files_of, known_files, plans_of
 
-# Seconds between two lines of progress for a host, on a terminal, and for its answer.
+# Seconds between two lines of progress for a host, on a terminal.
 PROGRESS_INTERVAL = 5.0
-PROGRESS_TIMEOUT = 30
-# Seconds that a program has to end by itself when its time is over, and after which a host that has
-# not said so is silent.
-KILL_AFTER = 10
-GRACE = 30
 
 _exchanges: WeakKeyDictionary[State, dict[tuple[object, ...], AsyncResult]] = WeakKeyDictionary()
-
-
-class HostMember:
-    """A host of the run, told by its SSH connection."""
-
-    def __init__(self, host: Host, plan: Plan) -> None:
-        self.host = host
-        self.name = host.name
-        self.address = peer_address(host, plan)
-        self._command = (
-            f"{shlex.quote(plan.paths.tools)}/bin/python {shlex.quote(plan.paths.snapshot_program)}"
-        )
-
-    def step(self, command: str, request: dict[str, Any], seconds: float) -> object:
-        """Run a step of the program, with its request on standard input: it may hold a secret.
-
-        The host ends it when its time is over; one that does not is silent GRACE seconds later.
-        Raises StepFailed, also where the connection is gone.
-        """
-        limit = f"timeout --kill-after={KILL_AFTER} {math.ceil(seconds)}"
-        try:
-            output = shell(
-                self.host,
-                f"{limit} {self._command} {command}; echo $?",
-                timeout=math.ceil(seconds) + GRACE,
-                _stdin=json.dumps(request),
-            )
-        except HostLost as lost:
-            raise Silent(str(lost)) from lost
-        return read_answer(output.stdout_lines, output.stderr)
-
-
-def peer_address(host: Host, plan: Plan) -> str:
-    """Where the other hosts reach this one."""
-    address: str = plan.settings.peer_address or host.data.get("ssh_hostname") or host.name
-    return address
 
 
 def supply(state: State, host: Host) -> bool:
@@ -174,7 +129,7 @@ def _progress(host: Host, plan: Plan, exchange: Exchange) -> Iterator[None]:
     def show() -> None:
         before = None
         while not stopped.wait(PROGRESS_INTERVAL):
-            here = _bytes_here(host, folders)
+            here = bytes_here(host, folders)
             if here is None:
                 continue
             if before is not None and before < here <= exchange.size:
@@ -193,20 +148,6 @@ def _progress(host: Host, plan: Plan, exchange: Exchange) -> Iterator[None]:
     finally:
         stopped.set()
         thread.join()
-
-
-def _bytes_here(host: Host, folders: str) -> int | None:
-    """How many bytes have arrived on a host, or None where it does not say so."""
-    try:
-        output = shell(
-            host,
-            f"du -scb --exclude='.incoming-*/peer' {folders} 2>/dev/null | tail -n 1 | cut -f 1",
-            timeout=PROGRESS_TIMEOUT,
-        )
-    except HostLost:
-        return None
-    said = output.stdout.strip()
-    return int(said) if re.fullmatch("[0-9]{1,15}", said) else None
 
 
 def _say(host: Host, line: str) -> None:

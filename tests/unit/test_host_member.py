@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from fortyninety import fleet_snapshot
-from fortyninety.fleet_snapshot import HostMember, _bytes_here
+from fortyninety import host_member
+from fortyninety.host_member import HostMember, bytes_here
 from fortyninety.host_shell import HostLost
 from fortyninety.model.steps import LOCAL, WRONG_BYTES, Late, Silent, StepFailed, read_answer
 
@@ -19,8 +19,8 @@ from fortyninety.model.steps import LOCAL, WRONG_BYTES, Late, Silent, StepFailed
 @pytest.fixture
 def member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostMember:
     """A host that is this machine; its snapshot program is the text of `tmp_path`/program."""
-    monkeypatch.setattr(fleet_snapshot, "KILL_AFTER", 1)
-    monkeypatch.setattr(fleet_snapshot, "shell", run_here)
+    monkeypatch.setattr(host_member, "KILL_AFTER", 1)
+    monkeypatch.setattr(host_member, "shell", run_here)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").symlink_to("/bin/sh")
     paths = SimpleNamespace(tools=str(tmp_path), snapshot_program=str(tmp_path / "program"))
@@ -77,7 +77,7 @@ def test_a_host_that_is_lost_is_silent(member: HostMember, monkeypatch: pytest.M
     def lost(*arguments: Any, **options: Any) -> Any:
         raise HostLost("has not answered for 30 s")
 
-    monkeypatch.setattr(fleet_snapshot, "shell", lost)
+    monkeypatch.setattr(host_member, "shell", lost)
     with pytest.raises(Silent, match="has not answered for 30 s"):
         member.step("inspect", {}, 10)
 
@@ -117,6 +117,6 @@ def test_progress_is_a_number_or_nothing(
     monkeypatch: pytest.MonkeyPatch, said: str, here: int | None
 ) -> None:
     monkeypatch.setattr(
-        fleet_snapshot, "shell", lambda *arguments, **options: SimpleNamespace(stdout=said)
+        host_member, "shell", lambda *arguments, **options: SimpleNamespace(stdout=said)
     )
-    assert _bytes_here(SimpleNamespace(), "/srv") == here  # type: ignore[arg-type]
+    assert bytes_here(SimpleNamespace(), "/srv") == here  # type: ignore[arg-type]

@@ -1,0 +1,72 @@
+"""Run the snapshot program's steps on a host of the run, and ask it how far it is."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+from typing import Any
+
+from pyinfra.api.host import Host
+
+from fortyninety.host_shell import HostLost, shell
+from fortyninety.model.steps import Silent, read_answer
+from fortyninety.plan import Plan
+
+# Seconds that a program has to end by itself when its time is over, and after which a host that has
+# not said so is silent.
+KILL_AFTER = 10
+GRACE = 30
+# Seconds for a host to say how far it is.
+PROGRESS_TIMEOUT = 30
+
+
+class HostMember:
+    """A host of the run, told by its SSH connection."""
+
+    def __init__(self, host: Host, plan: Plan) -> None:
+        self.host = host
+        self.name = host.name
+        self.address = peer_address(host, plan)
+        self._command = (
+            f"{shlex.quote(plan.paths.tools)}/bin/python {shlex.quote(plan.paths.snapshot_program)}"
+        )
+
+    def step(self, command: str, request: dict[str, Any], seconds: float) -> object:
+        """Run a step of the program, with its request on standard input: it may hold a secret.
+
+        The host ends it when its time is over; one that does not is silent GRACE seconds later.
+        Raises StepFailed, also where the connection is gone.
+        """
+        limit = f"timeout --kill-after={KILL_AFTER} {math.ceil(seconds)}"
+        try:
+            output = shell(
+                self.host,
+                f"{limit} {self._command} {command}; echo $?",
+                timeout=math.ceil(seconds) + GRACE,
+                _stdin=json.dumps(request),
+            )
+        except HostLost as lost:
+            raise Silent(str(lost)) from lost
+        return read_answer(output.stdout_lines, output.stderr)
+
+
+def peer_address(host: Host, plan: Plan) -> str:
+    """Where the other hosts reach this one."""
+    address: str = plan.settings.peer_address or host.data.get("ssh_hostname") or host.name
+    return address
+
+
+def bytes_here(host: Host, folders: str) -> int | None:
+    """How many bytes have arrived on a host, or None where it does not say so."""
+    try:
+        output = shell(
+            host,
+            f"du -scb --exclude='.incoming-*/peer' {folders} 2>/dev/null | tail -n 1 | cut -f 1",
+            timeout=PROGRESS_TIMEOUT,
+        )
+    except HostLost:
+        return None
+    said = output.stdout.strip()
+    return int(said) if re.fullmatch("[0-9]{1,15}", said) else None
