@@ -27,7 +27,7 @@ UNIT = 420
 # Removing an environment or a snapshot: 7 and 40 GB in thousands of files.
 REMOVAL = 900
 
-# Installing uv and the hub's client, or uv's build of Python: some 100 MB.
+# Installing uv and an HTTP client, or uv's build of Python: some 100 MB.
 TOOLS = 1800
 
 # Making an engine's environment: wheels of 5 GB, over an hour at 10 Mbit/s, written and tried.

@@ -107,7 +107,7 @@ def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
     "--host-python",
     default="3.13",
     show_default=True,
-    help="The hosts' own python3, which runs uv and the hub's client: Debian 13 has 3.13.",
+    help="The hosts' own python3, which runs uv and an HTTP client: Debian 13 has 3.13.",
 )
 @FIND_LINKS
 def download(release: str, folder: Path, host_python: str, find_links: tuple[str, ...]) -> None:

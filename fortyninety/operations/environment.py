@@ -46,7 +46,7 @@ def host_tools(
     temporary: str,
     source: PackageSource,
 ) -> Iterator[Command]:
-    """uv and the hub's client, in an environment of the host's own python3, from a hashed lock.
+    """uv and an HTTP client, in an environment of the host's own python3, from a hashed lock.
 
     `lock` is the file here, `lock_path` where it goes on the host, `seal` the program there that
     marks it as whole, `temporary` a folder to execute from.

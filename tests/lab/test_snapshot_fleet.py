@@ -304,7 +304,8 @@ def test_a_controller_killed_in_the_middle_leaves_no_port_open_and_the_next_run_
     # Whole shards here, and how many of them are on their way from the hub with some MB here.
     progress = (
         f"ls {MODEL}/.partial-*/model-* 2>/dev/null | wc -l; "
-        f"find {MODEL} -name '*.incomplete' -size +8M 2>/dev/null | wc -l"
+        f"if ls -d {MODEL}/.incoming-*/peer > /dev/null 2>&1; then echo 0; "
+        f"else find {MODEL}/.incoming-*/arriving -type f -size +8M 2>/dev/null | wc -l; fi"
     )
     with subprocess.Popen(
         command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
