@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
+import os
 import shutil
 import signal
 import socket
@@ -35,6 +36,8 @@ PROGRAM = Path(tempfile.mkdtemp(prefix="fortyninety-program-")) / "snapshot"
 PROGRAM.write_bytes(archive(SNAPSHOT))
 atexit.register(shutil.rmtree, PROGRAM.parent)
 PEER_PORT = 18873
+# Loopback addresses of this process alone: tests run side by side, each with daemons of its own.
+_NETWORK = f"127.{os.getpid() // 250 % 250 + 2}.{os.getpid() % 250 + 2}"
 # Tests make no account on the machine that they run on.
 ACCOUNT = "nobody"
 
@@ -152,7 +155,7 @@ def members(tmp_path: Path) -> Iterator[MakeMembers]:
         for number in range(len(made), len(made) + count):
             root = tmp_path / f"box{number}"
             root.mkdir()
-            made.append(LocalMember(f"box{number}", f"127.0.1.{number + 1}", root))
+            made.append(LocalMember(f"box{number}", f"{_NETWORK}.{number + 1}", root))
         return made[-count:]
 
     yield make
