@@ -29,6 +29,8 @@ from typing import NoReturn
 MARK = ".fortyninety-complete"
 # Seconds that another build may go on before this one gives up: 10 GB over a slow line take long.
 LOCK_TIMEOUT = 3600
+# "<release>-<the first digits of its lock's hash>", as the deploy names them.
+ENVIRONMENT = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,80}-[0-9a-f]{12}", re.ASCII)
 REQUIREMENT = re.compile(r"The package `(?P<by>[^`]+)` requires `(?P<name>[A-Za-z0-9._-]+)")
 
 
@@ -72,8 +74,13 @@ def only_build(directory: Path) -> int:
 
 
 def clear_unfinished(parent: Path) -> None:
-    """Remove every environment without a mark: nobody is building, so each was cut off."""
+    """Remove every environment without a mark: nobody is building, so each was cut off.
+
+    What is not named as an environment of this project is, is not removed.
+    """
     for directory in parent.iterdir():
+        if not ENVIRONMENT.fullmatch(directory.name):
+            continue
         if directory.is_dir() and not directory.is_symlink() and not (directory / MARK).exists():
             shutil.rmtree(directory)
 

@@ -38,17 +38,17 @@ def without_driver(
         return
     only_asks("whether the toolkit would bring a driver along, which apt is asked beforehand")
     yield apt_command(FETCH_LISTS, FETCHING_LISTS, lock_timeout)
-    names = " ".join(each.name for each in missing)
+    names = shlex.quote(" ".join(each.name for each in missing))
     yield f"""
 if ! planned=$({APT_GET} --simulate install {transaction(missing, ())}); then
-  echo "apt finds no way to install {names} and keep the driver; nothing was installed." \\
+  echo "apt finds no way to install" {names} "and keep the driver; nothing was installed." \\
     "Choose another cuda_version, or the driver_branch that it came with" >&2
   exit 1
 fi
 driver=$(printf '%s\\n' "$planned" | awk '$1 == "Inst" || $1 == "Remv" {{ print $2 }}' |
   grep -Ex {shlex.quote(DRIVER_PARTS)} | tr '\\n' ' ')
 if [ -n "$driver" ]; then
-  echo "{names} would install or remove $driver; expected no part of a driver." \\
+  echo {names} "would install or remove $driver; expected no part of a driver." \\
     "Nothing of the toolkit was installed: choose another cuda_version, or look at" \\
     "\\`apt-get --simulate install\\` on the host" >&2
   exit 1

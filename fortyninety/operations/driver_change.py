@@ -105,6 +105,7 @@ def cleared(
         return
     differs(*(f"{name} is of another driver than {pins.version(state)}" for name in names))
     install = f"install {transaction((), ())}"
+    found = f"{' '.join(names)} is of another driver than {pins.version(state)}"
     script = f"""
 words=
 for name in {shlex.join(names)}; do
@@ -117,8 +118,8 @@ done
 more=$({APT_GET} --simulate {install} $words | awk '$1 == "Remv" {{ print $2 }}' |
   grep -Fvx {" ".join(f"-e {shlex.quote(name)}" for name in names)} | tr '\\n' ' ')
 if [ -n "$more" ]; then
-  echo "{" ".join(names)} is of another driver than {pins.version(state)}; expected nothing of" \\
-    "another. To be rid of it apt would remove $more too: see to these on the host" >&2
+  echo {shlex.quote(found)}"; expected nothing of another. To be rid of it apt would remove" \\
+    "$more too: see to these on the host" >&2
   exit 1
 fi
 {APT_GET} {install} $words

@@ -15,7 +15,7 @@ from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
 from fortyninety.operations.files import Upload, linking
-from fortyninety.operations.shell import removal
+from fortyninety.operations.removal import removal
 from fortyninety.plan import PackageSource
 
 # How an environment is found that is not what its mark says.

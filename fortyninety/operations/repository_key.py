@@ -31,7 +31,7 @@ def trusted(state: HostState, keyring: str, *, address: str, fingerprint: str) -
 
 def fetching(keyring: str, address: str, fingerprint: str) -> str:
     """A shell script that does so, in a folder of its own that is removed again."""
-    where = shlex.quote(address)
+    where, expected = shlex.quote(address), shlex.quote(fingerprint)
     return f"""
 folder=$(mktemp -d) && trap 'rm -rf "$folder"' EXIT && export GNUPGHOME="$folder" || exit 1
 if ! /usr/lib/apt/apt-helper download-file {where} "$folder/key" >"$folder/said" 2>&1; then
@@ -46,9 +46,9 @@ else
 fi
 found=$(gpg --batch --show-keys --with-colons "$folder/keyring" 2>/dev/null |
   awk -F: '$1 == "pub" {{ key = 1 }} $1 == "fpr" && key {{ print $10; key = 0 }}')
-if [ "$found" != {fingerprint} ]; then
+if [ "$found" != {expected} ]; then
   echo "the key at "{where}" is ${{found:-none that gpg can read}};" \\
-    "expected {fingerprint} alone. Nothing was changed." \\
+    "expected "{expected}" alone. Nothing was changed." \\
     "Check nvidia_repository; a mirror that signs by itself needs nvidia_repository_key," \\
     "the full fingerprint of its key" >&2
   exit 1

@@ -15,7 +15,7 @@ from fortyninety.facts.survey import HostState
 from fortyninety.fleet_snapshot import supply
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
-from fortyninety.operations.shell import removal
+from fortyninety.operations.removal import removal
 
 # How a snapshot that is not whole is found.
 _IN_WORDS = {

@@ -1,4 +1,4 @@
-"""The one way in which a text becomes part of a shell command, and in which root removes."""
+"""The one way in which root removes something that a host named."""
 
 from __future__ import annotations
 
@@ -6,16 +6,6 @@ import shlex
 from collections.abc import Iterable
 
 from fortyninety.facts.records import Form
-
-
-def word(text: str) -> str:
-    """One word of a shell command that means exactly this text, whatever is in it."""
-    return shlex.quote(text)
-
-
-def words(*texts: str) -> str:
-    """Words of a shell command, such as a program with its arguments."""
-    return shlex.join(texts)
 
 
 def removal(folder: str, names: Iterable[str], form: Form, *endings: str) -> str | None:
@@ -26,4 +16,4 @@ def removal(folder: str, names: Iterable[str], form: Form, *endings: str) -> str
     """
     fitting = [name for name in names if form.pattern.fullmatch(name)]
     paths = [f"{folder}/{name}{ending}" for name in fitting for ending in endings or ("",)]
-    return words("rm", "-rf", "--", *paths) if paths else None
+    return shlex.join(("rm", "-rf", "--", *paths)) if paths else None

@@ -1,0 +1,371 @@
+"""Whatever a host answers: no traceback, and none of its text in a command but as one quoted word.
+
+Run by test_hostile_readings.py in a process of its own, because pyinfra's command line patches the
+standard library. `FORTYNINETY_GENERATED_READINGS` is how many readings each test generates.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import pkgutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import fields
+from types import SimpleNamespace
+from typing import Any
+
+# First of all: it patches the standard library.
+import pyinfra_cli.main  # noqa: F401
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pyinfra.api.command import FunctionCommand, StringCommand
+from pyinfra.context import ctx_host, ctx_state
+
+import fortyninety.operations
+from fortyninety.engine_card import load_engine_card
+from fortyninety.facts import records as forms
+from fortyninety.facts.completion import CompletionResult
+from fortyninety.facts.survey import (
+    KINDS,
+    FileState,
+    HostState,
+    PackageState,
+    ServedUnit,
+    Survey,
+)
+from fortyninety.operations import converging as making
+from fortyninety.plan import SERVICE, Plan, make_plan
+from fortyninety.preflight import host_problems
+from tests.unit import readings
+
+NUMBER = int(os.environ.get("FORTYNINETY_GENERATED_READINGS", "100"))
+generated = settings(
+    max_examples=NUMBER,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],
+)
+
+# In every text of a stranger, and never right without quotes.
+MARK = "f0$(id)d"
+HOSTILE = [
+    f"{before}{MARK}{after}"
+    for before, after in (
+        ("'; ", "; '"),
+        ('"; ', '; "'),
+        ("$(", ")"),
+        ("`", "`"),
+        ("\n", "\n"),
+        ("-", ""),
+        ("/", "*"),
+        ("../../", ""),
+        ("\t", "\t"),
+        ("a && ", " #"),
+        ("\\", "\\"),
+        ("\x1b]0;", "\x07"),
+        ("\x00", "\udcff"),
+        ("${", "}"),
+        ("\u202e", "\u2028"),
+    )
+]
+# Beside words of ours: quotes that end where a stranger would have them end.
+TEXT = st.one_of(
+    *(st.sampled_from(HOSTILE),) * 4,
+    st.text(alphabet="'\"`$\\;&|\n -/*\x00\x85\u202e\udcff", max_size=6).map(
+        lambda text: f"{text}{MARK}{text}"
+    ),
+)
+
+VALID = {
+    forms.NUMBER: "7",
+    forms.FINGERPRINT: "A" * 40,
+    forms.SHA256: "a" * 64,
+    forms.DIGEST: "ab",
+    forms.COMMIT: "c" * 40,
+    forms.MODE: "644",
+    forms.PATH: "/etc/f0rged",
+    forms.PACKAGE: "linux-headers-f0rged",
+    forms.PACKAGE_VERSION: "550.163.01-2",
+    forms.KERNEL: "6.1-f0rged",
+    forms.PERHAPS_KERNEL: "",
+    forms.VERSION: "550.163.01",
+    forms.PERHAPS_VERSION: "",
+    forms.DRIVER_VERSION: "550.163.01",
+    forms.ENVIRONMENT: f"0.1-{'e' * 12}",
+    forms.PERHAPS_ENVIRONMENT: f"0.1-{'e' * 12}",
+    forms.CONFIGURATION: "1" * 16,
+    forms.LEFTOVER: f".partial-{'d' * 40}",
+    forms.PCI_ADDRESS: "0000:01:00.0",
+    forms.PCI_DEVICE: "0x2684",
+    forms.UNIT_LINE: "Id=f0rged",
+    forms.ACCOUNT: "vllm:x:1:1::/:/f0rged",
+    forms.IPV4: "192.0.2.1",
+}
+
+
+def a_field(form: forms.Form) -> st.SearchStrategy[str]:
+    """Mostly one of the form, sometimes anything, and sometimes what almost has the form."""
+    anything = st.one_of(TEXT, st.text(max_size=40), st.just("9" * 5000), st.just(""))
+    if form.name.count(" or "):
+        return st.one_of(st.sampled_from(form.name.split(" or ")), anything)
+    valid = VALID.get(form, "x")
+    near = TEXT.map(lambda text: valid + text)
+    printable = st.text(alphabet=[chr(code) for code in range(32, 127)], max_size=30)
+    return (
+        st.one_of(st.just(valid), st.from_regex(form.pattern, fullmatch=True), near, anything)
+        if (form not in (forms.TEXT, forms.LONG_TEXT))
+        else st.one_of(printable.map(lambda text: f"{text}{MARK}'{text}"), anything)
+    )
+
+
+@st.composite
+def record(draw: st.DrawFn) -> str:
+    kind = draw(st.sampled_from(sorted(KINDS)))
+    values = [draw(a_field(form)) for form in KINDS[kind].fields]
+    if draw(st.integers(0, 19)) == 0:
+        values.append(draw(TEXT))
+    return "\t".join([kind, *values])
+
+
+@st.composite
+def answer(draw: st.DrawFn) -> list[str]:
+    """A bare host's records with others among them, or in the place of some."""
+    lines = [line for line in readings.BARE if draw(st.integers(0, 30)) > 0]
+    for each in draw(st.lists(st.one_of(record(), TEXT), max_size=4)):
+        lines.insert(draw(st.integers(0, len(lines))), each)
+    return lines
+
+
+# What is written into files of a host; no line of a host comes with half of a character.
+ENCODABLE = TEXT.map(lambda text: text.replace("\udcff", "\xff"))
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "str": ENCODABLE,
+    "str | None": st.none() | ENCODABLE,
+    "bool": st.booleans(),
+    "int": st.integers(0, 3),
+    "list[str]": st.lists(ENCODABLE, max_size=3),
+    "tuple[str, ...]": st.lists(ENCODABLE, max_size=3).map(tuple),
+    "dict[str, str]": st.dictionaries(ENCODABLE, ENCODABLE, max_size=3),
+    "dict[str, str | None]": st.dictionaries(
+        ENCODABLE, st.none() | ENCODABLE, min_size=1, max_size=3
+    ),
+    "dict[str, bool]": st.dictionaries(ENCODABLE, st.booleans(), max_size=3),
+    "list[ServedUnit]": st.lists(
+        st.builds(ServedUnit, ENCODABLE, st.integers(0, 9), ENCODABLE), max_size=3
+    ),
+    "dict[str, FileState]": st.dictionaries(
+        st.one_of(ENCODABLE, st.sampled_from(["/a", "/b"])),
+        st.builds(FileState, ENCODABLE, ENCODABLE, ENCODABLE, ENCODABLE, ENCODABLE, ENCODABLE),
+        max_size=3,
+    ),
+    "dict[str, PackageState]": st.dictionaries(
+        st.one_of(
+            ENCODABLE,
+            ENCODABLE.map(lambda text: f"libnvidia{text}"),
+            ENCODABLE.map(lambda text: f"linux-headers-{text}"),
+            st.just("nvidia-kernel-dkms"),
+        ),
+        st.builds(
+            PackageState,
+            st.one_of(
+                st.none(), ENCODABLE, st.just("550.163.01-2"), ENCODABLE.map(lambda t: f"550.1-{t}")
+            ),
+            st.booleans(),
+        ),
+        max_size=4,
+    ),
+    "dict[str, dict[str, str]]": st.dictionaries(
+        st.sampled_from([SERVICE, "a.service"]),
+        st.dictionaries(
+            st.sampled_from(["ActiveState", "UnitFileState", "NeedDaemonReload", "WantedBy"]),
+            ENCODABLE,
+        ),
+        max_size=2,
+    ),
+}
+
+
+def any_state() -> st.SearchStrategy[HostState]:
+    """Readings as no survey would let them through, with a stranger's text in every place."""
+    drawn = {
+        each.name: VALUES[str(each.type)]
+        for each in fields(HostState)
+        if str(each.type) in VALUES and each.name != "unreadable"
+    }
+    # The words of a form that are looked up, and so never are anything else.
+    mark = st.sampled_from([None, "whole", "touched", "damaged"])
+    return st.builds(HostState, **{**drawn, "snapshot": mark, "second_copy": mark})
+
+
+PLAN: Plan = make_plan(readings.settings(), load_engine_card("0.8.5.post1"), readings.bare_host())
+
+
+# What the tasks give an operation beside the reading, by the parameter's name or else by its type.
+GIVEN: dict[str, Any] = {
+    "without": PLAN.driver.obsolete,
+    "hold": True,
+    "then": "update-initramfs -u",
+    "pins": PLAN.driver.pins,
+    "card": PLAN.card,
+    "settings": PLAN.settings,
+    "source": PLAN.package_source,
+    "lock": PLAN.card.lock_path,
+    "live": PLAN.paths.engine,
+    "published": PLAN.paths.snapshot,
+    "service": SERVICE,
+    "unit_name": SERVICE,
+    "driver_package": "nvidia-kernel-dkms",
+    "files": ("/a", "/b"),
+    "fingerprint": "A" * 40,
+    "kept": 0,
+    "keep": 0,
+    "allowed": True,
+}
+BY_TYPE: dict[str, Any] = {
+    "str": "/a",
+    "str | bytes": "text",
+    "int": 1,
+    "bool": False,
+    "int | None": None,
+    "str | None": None,
+    "dict[str, Any]": {},
+    "Sequence[str]": (),
+    "Sequence[Package]": (*PLAN.driver.headers, *PLAN.driver.packages),
+    "Sequence[Directory]": PLAN.paths.directories,
+    "Sequence[tuple[str, str]]": (),
+}
+
+
+def arguments(operation: Any) -> dict[str, Any]:
+    """What this operation is called with. Raises KeyError for a type that is not known here."""
+    _, *parameters = inspect.signature(function_of(operation)).parameters.values()
+    return {
+        each.name: GIVEN[each.name] if each.name in GIVEN else BY_TYPE[str(each.annotation)]
+        for each in parameters
+        if each.name in GIVEN or each.default is each.empty
+    }
+
+
+def function_of(operation: Any) -> Callable[..., Any]:
+    """The generator that `converging` made an operation of."""
+    function: Callable[..., Any] = inspect.getclosurevars(operation._inner).nonlocals["function"]
+    return function
+
+
+def operations() -> dict[str, Any]:
+    """Every operation of the project that compares with a reading."""
+    found = {}
+    for module in pkgutil.iter_modules(fortyninety.operations.__path__):
+        loaded = importlib.import_module(f"fortyninety.operations.{module.name}")
+        for name, each in vars(loaded).items():
+            if getattr(each, "_inner", None) is not None and each.__module__ == loaded.__name__:
+                found[f"{module.name}.{name}"] = each
+    return found
+
+
+OPERATIONS = [(each, arguments(each)) for each in operations().values()]
+
+
+def test_all_operations_are_tried() -> None:
+    assert len(OPERATIONS) >= 27
+
+
+def commands(state: HostState) -> Iterator[str]:
+    """The shell commands that the operations would run on a host that was read so."""
+    host = SimpleNamespace(
+        name="box1",
+        print_prefix="",
+        current_op_hash=None,
+        noop=lambda text: None,
+        get_fact=lambda *_, **__: CompletionResult(None, 0, f"{HOSTILE[0]}"),
+    )
+    with ExitStack() as stack:
+        stack.enter_context(ctx_host.use(host))
+        stack.enter_context(ctx_state.use(SimpleNamespace(is_executing=False)))
+        before, making.current_state = making.current_state, lambda host: state
+        stack.callback(setattr, making, "current_state", before)
+        for operation, given_to_it in OPERATIONS:
+            for command in operation._inner(**given_to_it):
+                yield from as_text(command)
+
+
+def as_text(command: object) -> Iterator[str]:
+    if isinstance(command, str):
+        yield command
+    elif isinstance(command, StringCommand):
+        yield command.get_raw_value()
+    elif isinstance(command, FunctionCommand) and command.function.__name__ in (
+        "_run",
+        "_worked_out",
+    ):
+        yield command.args[0]
+
+
+def outside_of_quotes(command: str) -> str:
+    """What of a shell command is not between single quotes, by POSIX's rules of quoting."""
+    found, quote, index = [], "", 0
+    while index < len(command):
+        character = command[index]
+        if quote == "'":
+            quote = "" if character == "'" else quote
+        elif character == "\\":
+            found.append(command[index : index + 2])
+            index += 1
+        elif quote == '"':
+            found.append(character)
+            quote = "" if character == '"' else quote
+        else:
+            quote = character if character in "'\"" else ""
+            found.append(character)
+        index += 1
+    return "".join(found)
+
+
+def check(state: HostState) -> None:
+    for command in commands(state):
+        assert MARK not in command or MARK not in outside_of_quotes(command), command
+        if command.startswith("rm -rf -- "):
+            for word in command.split()[3:]:
+                assert word.startswith(("/opt/fortyninety/", "/srv/models/")), command
+                assert ".." not in word and MARK not in word
+
+
+def test_text_between_quotes_is_told_from_text_that_is_not() -> None:
+    assert outside_of_quotes("a 'b' \"c\" \\'d\\' 'e'\"'\"'f'") == "a ' \"c\" \\'d\\' '\"'\"'"
+    assert MARK in outside_of_quotes(f'echo "{MARK}"')
+
+
+@generated
+@given(any_state())
+def test_no_text_of_a_reading_is_in_a_command_but_as_a_quoted_word(state: HostState) -> None:
+    check(state)
+
+
+@generated
+@given(answer())
+def test_an_answer_is_a_reading_or_a_line_that_says_why_not(lines: list[str]) -> None:
+    state = Survey().process(lines)
+    if not state.readable:
+        problems = [str(problem) for problem in host_problems("box1", readings.settings(), state)]
+        assert len(problems) == 1 and problems[0].isprintable()
+        return
+    assert all(problem for problem in host_problems("box1", readings.settings(), state))
+    assert not any("/" in name for name in (*state.commits, *state.leftovers, *state.environments))
+    check(state)
+
+
+def test_a_command_that_does_not_quote_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check itself: with a quoting that does nothing it must fail."""
+    monkeypatch.setattr("shlex.quote", lambda text: text)
+    state = HostState(
+        distribution="debian",
+        packages={"nvidia-kernel-dkms": PackageState("550.163.01-2", held=True)},
+        kernels={MARK: None},
+    )
+    with pytest.raises(AssertionError):
+        check(state)
