@@ -52,7 +52,7 @@ class RunLeases:
         try:
             taken = take_all({host.name: _opener(host)}, self._claim)
         except Refused as refused:
-            return refused.reasons[host.name]
+            return refused.reasons.get(host.name, "its lease could not be taken")
         self._leases.update(taken)
         return None
 
