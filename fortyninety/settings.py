@@ -162,8 +162,8 @@ PATTERN_MEANINGS = {
     "install_directory": "an absolute path, as text",
     "models_directory": "an absolute path, as text",
     "service_user": "the name of a Linux account",
-    "power_limit": "a whole number of at least 1, or a mapping from each card's UUID or PCI "
-    "address to one",
+    "power_limit": "a whole number of at least 1 and at most 10000, or a mapping from each card's "
+    "UUID or PCI address to one",
     "cuda_version": "major.minor, as text",
     "driver_version": "the version of a driver, as text, such as '550.163.01'",
     "nvidia_repository": "an address that begins with http://, https:// or file:/, without a final "
