@@ -28,6 +28,11 @@ def publish(plan: Plan) -> None:
         manifest=plan.snapshot_manifest,
         name=f"Fetch and verify {plan.settings.model_repository}",
     )
+    snapshot.readable(
+        published=plan.paths.snapshot,
+        models=plan.settings.models_directory,
+        name="Open the checkpoint to the service",
+    )
     if plan.paths.second_copy is not None:
         snapshot.second_copy(
             published=plan.paths.snapshot,

@@ -74,6 +74,7 @@ KINDS = {
     "snapshot": perhaps(word_of("whole", "touched", "damaged")),
     "second_copy": perhaps(word_of("whole", "touched", "damaged")),
     "manifest": several(word_of("snapshot", "second_copy"), forms.SHA256, name=0),
+    "snapshot-closed": perhaps(),
     "begun": one(forms.NUMBER),
     "commit": several(forms.COMMIT, name=0),
     "leftover": several(forms.LEFTOVER, name=0),
@@ -289,6 +290,7 @@ class HostState:
     snapshot_begun: int = 0
     commits: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
+    snapshot_closed: bool = False
     places: list[Place] = field(default_factory=list)
     install_options: frozenset[str] = frozenset()
     filesystem: str = ""
@@ -436,11 +438,8 @@ def read_survey(output: list[str], request: SurveyRequest | None = None) -> Host
     state.snapshot_begun = int(_only(records["begun"]) or 0)
     state.commits = [commit for (commit,) in records["commit"]]
     state.leftovers = [name for (name,) in records["leftover"]]
-    above = {(setting, path.rpartition("/")[0]) for setting, path, *_ in records["place"]}
-    state.places = [
-        Place(setting, path, kind, mode, int(owner), (setting, path) in above)
-        for setting, path, kind, mode, owner in records["place"]
-    ]
+    state.snapshot_closed = bool(records["snapshot-closed"])
+    state.places = _read_places(records)
     for (options,) in records["install-options"]:
         state.install_options = frozenset(options.split(","))
     ((state.filesystem, free_bytes),) = records["filesystem"]
@@ -466,6 +465,14 @@ _ARCHIVE = re.compile(
 def _only(found: list[list[str]]) -> str | None:
     """The field of the one record that there is, or None."""
     return found[0][0] if found else None
+
+
+def _read_places(records: Records) -> list[Place]:
+    above = {(setting, path.rpartition("/")[0]) for setting, path, *_ in records["place"]}
+    return [
+        Place(setting, path, kind, mode, int(owner), (setting, path) in above)
+        for setting, path, kind, mode, owner in records["place"]
+    ]
 
 
 def _read_boot_kernel(records: Records) -> str | None:

@@ -256,6 +256,10 @@ done
 # What is there of it already, published or on its way, and the commits, oldest first.
 model=${snapshot%/*}
 revision=${snapshot##*/}
+# Whether the service's account may not read it, or not come to it.
+[ ! -d "$snapshot" ] || [ -z "$( { find "$models_directory" "$model" -maxdepth 0 ! -perm -001
+  find "$snapshot" \( -type d ! -perm -005 -o -type f ! -perm -004 \); } | head -c 1)" ] ||
+  say snapshot-closed
 begun=$(du -scb "$snapshot" "$model/.partial-$revision" "$model/.incoming-$revision" |
   sed -n '$s/[^0-9].*//p')
 say begun "${begun:-0}"

@@ -45,6 +45,20 @@ def published(
 
 
 @converging
+def readable(state: HostState, *, published: str, models: str) -> Iterator[Command]:
+    """The published commit, and `models` above it, open to the service's account.
+
+    One that was fetched under a hardened umask before is not. No content changes.
+    """
+    if not state.snapshot_closed:
+        host.noop(f"{published} is open to the service")
+        return
+    differs(f"{published} is closed to the service's account; expected it readable for everybody")
+    above = shlex.join((models, published.rpartition("/")[0]))
+    yield f"chmod go+rx {above} && chmod -R go+rX {shlex.quote(published)}"
+
+
+@converging
 def second_copy(
     state: HostState, *, published: str, second_copy: str, manifest: str, program: str, tools: str
 ) -> Iterator[Command]:

@@ -70,6 +70,27 @@ def publish(snapshot: Path, files: dict[str, str], *lines: str) -> None:
     (snapshot / ".fortyninety-manifest").write_text("".join(f"{line}\n" for line in lines))
 
 
+def test_a_snapshot_that_the_service_cannot_read_is_said(tmp_path: Path) -> None:
+    """As one that was fetched under umask 027 is."""
+    models = tmp_path / "models"
+    publish(models / "m" / "c", {"a": "abc"}, f"{'a' * 64}  3  a")
+    where = {"snapshot": str(models / "m" / "c"), "models_directory": str(models)}
+    for folder in (models, models / "m", models / "m" / "c"):
+        folder.chmod(0o755)
+    assert not survey(tmp_path, **where).snapshot_closed
+    for closed, mode in (
+        (models / "m" / "c" / "a", 0o640),
+        (models / "m" / "c", 0o750),
+        (models / "m", 0o750),
+        (models, 0o700),
+    ):
+        before = closed.stat().st_mode
+        closed.chmod(mode)
+        assert survey(tmp_path, **where).snapshot_closed, closed
+        closed.chmod(before)
+    assert not survey(tmp_path, models_directory=str(tmp_path / "none")).snapshot_closed
+
+
 def test_a_snapshot_with_every_file_at_its_size_is_whole(tmp_path: Path) -> None:
     files = {"a b.txt": "abc", "sub/c": "xy"}
     publish(tmp_path / "snapshot", files, f"{'a' * 64}  3  a b.txt", f"{'b' * 64}  2  sub/c")
