@@ -23,4 +23,4 @@ def test_no_generated_answer_of_a_host_gets_into_a_command_or_ends_in_a_tracebac
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "5 passed" in ran.stdout, ran.stdout
+    assert "6 passed" in ran.stdout, ran.stdout
