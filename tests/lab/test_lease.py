@@ -120,7 +120,7 @@ def test_a_controller_that_is_cut_off_loses_its_host_within_a_minute_and_says_so
     pair: list[LabHost],
 ) -> None:
     cut, other = pair
-    with deploying("cut", 50) as process:
+    with deploying("cut", 20) as process:
         for host in pair:
             wait_until_taken(host)
         cut.ssh(WATCH, check=True)
