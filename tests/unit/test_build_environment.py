@@ -104,7 +104,7 @@ def test_a_source_distribution_is_refused_and_its_code_does_not_run(
     index: Index, tmp_path: Path
 ) -> None:
     index.add_source()
-    ran = build(index, tmp_path / "engines" / "a")
+    ran = build(index, tmp_path / "engines" / "1.0-0123456789ab")
     assert ran.returncode == 1
     assert not index.ran.exists(), "setup.py ran"
     assert "tiny==1.0 has no usable wheels" in ran.stderr, ran.stderr
@@ -143,7 +143,7 @@ def closed(directory: Path) -> list[str]:
 def made(index: Index, tmp_path: Path) -> Path:
     """An environment that was made under a hardened umask, with a cache made under it too."""
     index.add_wheel()
-    directory = tmp_path / "engines" / "a"
+    directory = tmp_path / "engines" / "1.0-0123456789ab"
     ran = build(index, directory, umask=0o077)
     assert ran.returncode == 0, ran.stderr
     return directory

@@ -85,6 +85,8 @@ def test_ctrl_c_ends_the_console_script_with_130() -> None:
     """By the script that is installed, in a process of its own, with a signal."""
     code = (
         "import os, signal, sys, fortyninety.cli as cli\n"
+        # Where the tests run in the background of a shell, it has made them ignore the signal.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def estimate(*_): os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.modules['fortyninety.cli.fit'].estimate = estimate\n"
         "sys.argv = ['fortyninety', 'fit', '--cards', '2x24564']\n"
