@@ -73,13 +73,13 @@ def only_build(directory: Path) -> int:
             return descriptor
 
 
-def clear_unfinished(parent: Path) -> None:
+def clear_unfinished(own: Path) -> None:
     """Remove every environment without a mark: nobody is building, so each was cut off.
 
-    What is not named as an environment of this project is, is not removed.
+    What is neither its `own` nor named as an environment of this project is stays.
     """
-    for directory in parent.iterdir():
-        if not ENVIRONMENT.fullmatch(directory.name):
+    for directory in own.parent.iterdir():
+        if directory != own and not ENVIRONMENT.fullmatch(directory.name):
             continue
         if directory.is_dir() and not directory.is_symlink() and not (directory / MARK).exists():
             shutil.rmtree(directory)
@@ -180,7 +180,7 @@ def build(options: argparse.Namespace) -> str:
             (directory / MARK).unlink()
         else:
             return f"{directory} was made before, and is whole"
-    clear_unfinished(directory.parent)
+    clear_unfinished(directory)
     sizes = [sys.executable, options.seal, "sizes", options.directory]
     install(options)
     try:
@@ -188,7 +188,7 @@ def build(options: argparse.Namespace) -> str:
     except Failure as damaged:
         # Files are links into the cache, which a power cut leaves as it leaves anything.
         print(f"{damaged}; everything is fetched anew", file=sys.stderr)
-        clear_unfinished(directory.parent)
+        clear_unfinished(directory)
         install(options, "--no-cache")
         # Whatever is odd now is the packages' own: each came with the hash of the lock.
     try_out(options)

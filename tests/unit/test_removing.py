@@ -57,6 +57,6 @@ def test_a_build_removes_only_what_is_named_as_an_environment_and_has_no_mark(
         folder.mkdir(parents=True)
     (whole / MARK).touch()
     link.symlink_to(outside)
-    clear_unfinished(engines)
+    clear_unfinished(cut)
     assert sorted(engines.iterdir()) == sorted((whole, other, link))
     assert outside.is_dir()
