@@ -140,6 +140,12 @@ KNOWN = (
         "run with 0.32.0-cpu",
     ),
     Known(
+        r"Could not find nvcc",
+        "FlashInfer wants to compile: set no attention_backend of that name, and no "
+        "VLLM_USE_FLASHINFER_SAMPLER in an override of the unit.",
+        "measured with 0.32.0, without the variable that its card sets",
+    ),
+    Known(
         r"No module named",
         "The engine's environment lacks a package: add it to the release's requirements.in and "
         "lock the release again with `fortyninety engine lock`.",

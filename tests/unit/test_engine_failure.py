@@ -224,6 +224,10 @@ CAUSES: dict[str, tuple[str, str | None]] = {
         "library serialization file,",
         "fortyninety snapshot verify",
     ),
+    "no-compiler-of-cuda": (
+        "RuntimeError: Could not find nvcc and default cuda_home='/usr/local/cuda' doesn't exist",
+        "VLLM_USE_FLASHINFER_SAMPLER",
+    ),
     "no-memory-for-kv-blocks": (
         "ValueError: No available memory for the cache blocks.",
         "fortyninety fit",

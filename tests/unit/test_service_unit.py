@@ -88,6 +88,11 @@ def test_the_attention_backend_is_said_in_the_releases_own_way(
     assert (line in unit) if variable else ("VLLM_ATTENTION_BACKEND" not in unit)
 
 
+def test_no_release_samples_by_a_library_that_compiles_as_the_engine_starts() -> None:
+    # 0.32.0 has FlashInfer, which wants nvcc and ninja on the unit's path: it did not start.
+    assert "Environment=VLLM_USE_FLASHINFER_SAMPLER=0" in service_unit(plan(engine="0.32.0"))
+
+
 def test_further_arguments_come_last_and_as_they_are() -> None:
     arguments = exec_start(service_unit(plan(engine_arguments=["--seed", "1"])))
     assert arguments[-2:] == ["--seed", "1"]
