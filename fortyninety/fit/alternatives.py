@@ -113,7 +113,7 @@ def _more_cards(fit: Fit) -> Iterator[Alternative]:
         if tried is not None:
             yield Alternative(
                 f"one box with {count} such cards, tensor_parallel_size {count}"
-                + _batch(tried, fit),
+                + _flags_too(tried, fit),
                 f"{_more(count - fit.shape.cards, 'card')} in one box, no peer-to-peer on 4090s",
                 tried,
             )
@@ -128,7 +128,7 @@ def _more_cards(fit: Fit) -> Iterator[Alternative]:
             engine = "" if release == fit.engine.release else f", engine {release} (driver 580)"
             yield Alternative(
                 f"{count} boxes with one such card each, pipeline_parallel_size {count}{engine}"
-                + _batch(tried, fit),
+                + _flags_too(tried, fit),
                 f"{_more(count - len(fit.shape.boxes), 'box')}; about half the speed of two cards "
                 "in one box for one reader, and a link between the boxes",
                 tried,
@@ -137,10 +137,15 @@ def _more_cards(fit: Fit) -> Iterator[Alternative]:
 
 
 def _with_small_batch(fit: Fit, shape: object, flags: Flags, release: str) -> Fit | None:
-    """As it is, or else with the batch that every release can be given."""
+    """As it is, or else with a batch that every release can be given, or with less of the cards."""
     small = replace(flags, max_num_batched_tokens=max(SMALL_BATCH, flags.max_num_seqs))
     for choice in (flags, small):
         tried = _try(fit, shape=shape, flags=choice, release=release)
+        if tried is not None and not tried.fits:
+            most = min(use.most_utilization for use in tried.cards)
+            if 0 < most < flags.gpu_memory_utilization:
+                less = replace(choice, gpu_memory_utilization=most)
+                tried = _try(fit, shape=shape, flags=less, release=release)
         if tried is not None and tried.fits:
             return tried
     return None
@@ -175,10 +180,14 @@ def _others(fit: Fit, others: Sequence[tuple[str, Weights]]) -> Iterator[Alterna
         )
 
 
-def _batch(tried: Fit, fit: Fit) -> str:
-    if tried.flags.max_num_batched_tokens == fit.flags.max_num_batched_tokens:
-        return ""
-    return f", max_num_batched_tokens {tried.flags.max_num_batched_tokens}"
+def _flags_too(tried: Fit, fit: Fit) -> str:
+    """The flags that have to change with the shape, in words that follow it."""
+    changed = ""
+    for name in ("max_num_batched_tokens", "gpu_memory_utilization"):
+        value = getattr(tried.flags, name)
+        if value != getattr(fit.flags, name):
+            changed += f", {name} {value}"
+    return changed
 
 
 def _more(count: int, noun: str) -> str:

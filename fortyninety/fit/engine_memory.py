@@ -23,11 +23,38 @@ OUTSIDE_PYTORCH_OLD = 160 * MIB
 
 # What more it takes on each of two cards, most of it NCCL's. Measured with 0.8.5.post1 without
 # peer-to-peer: 478,150,656 bytes in all on two H100s, the same in six cases, and 473,956,352 to
-# 476,053,504 on two H200s. For later releases it is taken over, not measured.
+# 476,053,504 on two H200s.
 BETWEEN_CARDS = 296 * MIB
 # The same where a card only hands on to the next stage. Measured with 0.8.5.post1 on two H200s, the
 # 70B in two stages, NCCL over sockets: 257,949,696 and 327,155,712 bytes in all.
 BETWEEN_STAGES = 152 * MIB
+
+# Later releases set NCCL up before they look at the card for the first time, so that most of this
+# is outside the budget, and kernels that NCCL's first sums load are no longer counted in it.
+# Source: init_device in vllm/v1/worker/gpu_worker.py of 0.32.0. Measured with 0.32.0 on two H200s,
+# the 70B: 995.6 MiB were gone before that look with tensor parallelism, in six starts, and 983.5
+# of stages, where 523.6 are gone on a card that is alone.
+BETWEEN_CARDS_BEFORE = 472 * MIB
+BETWEEN_STAGES_BEFORE = 460 * MIB
+# What is then left in the budget: 69,206,016 bytes on each card that has a part of the output head,
+# which cuBLAS multiplies, and none where there is none. Measured in the same starts.
+OUTSIDE_PYTORCH_BETWEEN = 66 * MIB
+
+# CUDA graphs of several cards, for each captured size: 124 MiB for 2, 224 for 4, 264 for 5 in all,
+# by which much the budget is reduced (0.32.0, the same). Two stages: 70 for 4, less than the line.
+_GRAPH_BETWEEN_CARDS = 38 * MIB
+
+
+# What PyTorch holds and cannot use while prompts of many lengths are read, whatever the batch:
+# pieces of the blocks that the activations of other lengths had. It comes on top of the budget, and
+# kills an engine that started well. With FRAGMENTATION_SHARE an upper line over the MLP's part of
+# the activations through three cases of 0.8.5.post1 on two H100s that were held to a 4090's memory,
+# the 70B: at 264 MiB it lived with no more than 304, at 1056 with 584 and not with 434, at 2112 it
+# died with 734 (docs/fit.md).
+FRAGMENTATION_BASE = 230 * MIB
+# 0.32.0 the same way, on two H200s, at 296 MiB: three profiles lived with 212 MiB, and one died
+# with 62. A line between, close to what lived; nobody measured where it ends.
+_FRAGMENTATION_BASE_LATEST = 110 * MIB
 
 
 @dataclass(frozen=True)
@@ -42,7 +69,9 @@ class EngineMemory:
     its output; `received` is how many hidden states a later stage keeps of the one before;
     `captures_all` that CUDA graphs are captured for every size, whatever `max_num_seqs`.
     `outside_pytorch`, `between_cards`, `between_stages`, `buffers` and `graph_between_cards` (for a
-    captured size, where it is not as on one card) are bytes.
+    captured size, where it is not as on one card) are bytes. `several_before` says that NCCL is set
+    up before the engine looks at the card, `hidden` how many hidden states an MLP has beside it,
+    `fragmentation_base` is what fragmentation takes whatever the batch.
     """
 
     release: str
@@ -64,6 +93,9 @@ class EngineMemory:
     buffers: int = 0
     captures_all: bool = False
     graph_between_cards: int | None = None
+    several_before: bool = False
+    hidden: int = 3
+    fragmentation_base: int = FRAGMENTATION_BASE
     block: int = 16
 
 
@@ -126,6 +158,8 @@ def engine_memory(
         )
     first_v1 = version < (0, 9)
     new_runner = version >= (0, 24) and architecture != "Qwen2ForCausalLM"
+    # Measured with 0.24.0 on one card, and with 0.32.0; between the two nothing was.
+    latest = version >= (0, 25)
     return EngineMemory(
         release=release,
         # Source: EngineArgs.get_batch_defaults, cards of less than 70 GiB, API server.
@@ -145,8 +179,18 @@ def engine_memory(
         counts_context=first_v1,
         buffers=_FIRST_V1_BUFFERS if first_v1 else 0,
         captures_all=first_v1,
-        graph_between_cards=_FIRST_V1_GRAPH if first_v1 else None,
+        graph_between_cards=_FIRST_V1_GRAPH
+        if first_v1
+        else _GRAPH_BETWEEN_CARDS
+        if latest
+        else None,
         reduce_rows=_MARLIN_REDUCE_ROWS if first_v1 else 0,
+        several_before=latest,
+        # Measured with 0.32.0, the 70B at 2048 tokens, a first start: 310,380,544 bytes on each of
+        # two cards, 4 x 8192 + 3 x 14336 elements a token; and on the second of two stages
+        # 551,739,904, with the two hidden states that came. Later starts have 22 to 48 MiB less.
+        hidden=4 if latest else 3,
+        fragmentation_base=_FRAGMENTATION_BASE_LATEST if latest else FRAGMENTATION_BASE,
         # Source: --nnodes and --headless for pipeline parallelism without Ray; run with 0.32.0.
         pipelines_over_boxes=version >= (0, 32),
     )

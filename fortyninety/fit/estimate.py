@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 
 from fortyninety.fit.allocator import MIB
 from fortyninety.fit.architecture import Architecture
-from fortyninety.fit.engine_memory import EngineMemory, engine_memory
+from fortyninety.fit.engine_memory import (
+    BETWEEN_CARDS_BEFORE,
+    BETWEEN_STAGES_BEFORE,
+    OUTSIDE_PYTORCH_BETWEEN,
+    EngineMemory,
+    engine_memory,
+)
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.shape import Shape, stage_layers
 from fortyninety.fit.weights import VOCABULARY_PADDING, Weights
@@ -23,12 +29,8 @@ CUDA_CONTEXT = 552_402_944
 GRAPH_BASE = 72 * MIB
 GRAPH_EACH = 8 * MIB
 
-# What PyTorch holds and cannot use while prompts of many lengths are read: pieces of the blocks
-# that the activations of other lengths had. It comes on top of the budget, and kills an engine that
-# started well. An upper line over the MLP's part of the activations through three cases of
-# 0.8.5.post1 on two H100s that were held to a 4090's memory, the 70B: at 264 MiB it lived with no
-# more than 304, at 1056 with 584 and not with 434, at 2112 it died with 734 (docs/fit.md).
-FRAGMENTATION_BASE = 230 * MIB
+# How fragmentation grows with the MLP's part of the activations, over the release's own base
+# (engine_memory.py).
 FRAGMENTATION_SHARE = 0.3
 
 # What is not known of an RTX 4090, none of which was ever measured here: its CUDA context, and how
@@ -262,12 +264,12 @@ def _card_use(
         budget=math.ceil(card.usable * flags.gpu_memory_utilization),
         weights=on_card,
         activations=activations,
-        outside_pytorch=engine.outside_pytorch + _between(shape, engine),
+        outside_pytorch=_outside_pytorch(shape, engine, last=last),
         graphs=graphs,
         graphs_counted=engine.counts_graphs,
-        context=CUDA_CONTEXT,
+        context=CUDA_CONTEXT + _set_up_before(shape, engine),
         context_counted=engine.counts_context,
-        fragmentation=FRAGMENTATION_BASE
+        fragmentation=engine.fragmentation_base
         + int(
             tokens
             * _mlp_bytes_per_token(architecture, shape, engine, first=first)
@@ -281,11 +283,25 @@ def _card_use(
     )
 
 
-def _between(shape: Shape, engine: EngineMemory) -> int:
-    """What a card takes to speak with the others, in bytes."""
+def _outside_pytorch(shape: Shape, engine: EngineMemory, *, last: bool) -> int:
+    """What CUDA takes beside PyTorch and in the budget, in bytes, NCCL's part with it."""
+    several = shape.tensor_parallel * shape.pipeline_parallel > 1
+    if several and engine.several_before:
+        return OUTSIDE_PYTORCH_BETWEEN if last else 0
     if shape.tensor_parallel > 1:
-        return engine.between_cards
-    return engine.between_stages if shape.pipeline_parallel > 1 else 0
+        return engine.outside_pytorch + engine.between_cards
+    if several:
+        return engine.outside_pytorch + engine.between_stages
+    return engine.outside_pytorch
+
+
+def _set_up_before(shape: Shape, engine: EngineMemory) -> int:
+    """What speaking with other cards takes before the engine first looks at the card, in bytes."""
+    if not engine.several_before:
+        return 0
+    if shape.tensor_parallel > 1:
+        return BETWEEN_CARDS_BEFORE
+    return BETWEEN_STAGES_BEFORE if shape.pipeline_parallel > 1 else 0
 
 
 def _activations(
@@ -344,9 +360,10 @@ def _mlp_bytes_per_token(
     """What an MLP keeps for each token of the batch at its largest moment.
 
     Gate, up and their product, and three hidden states: the layer's input, its residual, the norm's
-    output; a fourth, the MLP's own output, where gate and up are still there when it is made.
+    output (four with 0.32.0); one more, the MLP's own output, where gate and up are still there
+    when it is made.
     """
-    hidden = 4 if _keeps_gate_and_up(architecture) else 3
+    hidden = engine.hidden + (1 if _keeps_gate_and_up(architecture) else 0)
     if not first:
         # What came from the stage before stays.
         hidden += engine.received
@@ -391,6 +408,10 @@ def _compile_peak(
     finds the kernels chosen: 2,369,832,960 bytes then become 1,811,941,376.
     """
     if not engine.tries_kernels or flags.enforce_eager or flags.compiled_before:
+        return 0
+    # Not where the embedding is split between cards. Measured with 0.32.0: a first start of the 70B
+    # on two cards had its largest moment in an MLP.
+    if engine.several_before and shape.tensor_parallel > 1:
         return 0
     padded = -(-architecture.vocabulary // VOCABULARY_PADDING) * VOCABULARY_PADDING
     rows = -(-padded // shape.tensor_parallel)

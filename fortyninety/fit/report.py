@@ -164,7 +164,10 @@ def _graphs(fit: Fit) -> str:
 
 
 def _context(fit: Fit) -> str:
-    return "CUDA context" if fit.engine.counts_context else "CUDA context, outside"
+    if fit.engine.counts_context:
+        return "CUDA context"
+    several = len(fit.cards) > 1 and fit.engine.several_before
+    return "CUDA context and NCCL, outside" if several else "CUDA context, outside"
 
 
 def _distinct(fit: Fit) -> list[tuple[str, CardUse]]:

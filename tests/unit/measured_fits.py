@@ -28,6 +28,8 @@ OLD_ENGINE = (
     (MEASURED / "vllm-0.8.5.post1-h100x2.log", Card.of_memory(24564)),
     (MEASURED / "vllm-0.8.5.post1-h200.log", Card(150_109_880_320, CUBLAS_WORKSPACE_HOPPER)),
 )
+# 0.32.0 on H200s, whose cards CUDA had whole.
+LATEST = MEASURED / "vllm-0.32.0-h200x2.log"
 # What an RTX 4090 leaves to processes.
 USABLE = Card.of_memory(24564).usable
 
@@ -74,17 +76,20 @@ def cases() -> list[Case]:
     """Every case that came to a size, with PyTorch's plain allocator: four kinds of machine."""
     log = (MEASURED / "vllm-0.24.0-h100.log").read_text()
     new = [*(_h100(block) for block in re.split(r"(?m)^## ", log)[1:]), *_h200()]
-    return [*new, *(case for log, card in OLD_ENGINE for case in _old_engines(log, card))]
+    old = (case for log, card in OLD_ENGINE for case in _old_engines(log, card))
+    return [*new, *old, *_latest()]
 
 
 def lives() -> list[Life]:
     """What was loaded until it died, or lived."""
     found = []
-    for log, card in OLD_ENGINE:
-        by_name = {case.name: case for case in _old_engines(log, card)}
+    logs = [(log, _old_engines(log, card)) for log, card in OLD_ENGINE]
+    for log, measured in [*logs, (LATEST, _latest())]:
+        by_name = {case.name: case for case in measured}
         for line in re.findall(r"(?m)^LIVED (.+)$", log.read_text()):
             each = json.loads(line)
-            found.append(Life(by_name[each["case"]], each["mib"] * MIB, each["lived"]))
+            case = by_name.get(each["case"]) or by_name[f"0.32.0-{each['case']}"]
+            found.append(Life(case, each["mib"] * MIB, each["lived"]))
     return found
 
 
@@ -128,6 +133,48 @@ def _old_engine(block: str, card: Card) -> Case:
         release="0.8.5.post1",
         cards=arguments.get("tensor_parallel_size", 1),
         stages=arguments.get("pipeline_parallel_size", 1),
+    )
+
+
+def _latest() -> list[Case]:
+    blocks = re.split(r"(?m)^## ", LATEST.read_text())[1:]
+    return [_latest_start(block) for block in blocks]
+
+
+def _latest_start(block: str) -> Case:
+    name, _, rest = block.partition(" ")
+    arguments = json.loads(rest.splitlines()[0])
+    exact = re.findall(r"EXACT rank=\d (.+)", block)
+    ranks = [{k: int(v) for k, v in (word.split("=") for word in line.split())} for line in exact]
+    counted = min(ranks, key=lambda rank: rank["kv_avail"])
+    first = arguments["start"] == "first"
+    return Case(
+        name=f"0.32.0-{name}" if name in ("balanced", "burst", "long-context") else name,
+        card=OLD_ENGINE[1][1],
+        config=_served(arguments["model"]),
+        flags=Flags(
+            max_model_len=arguments["max_model_len"],
+            max_num_seqs=arguments["max_num_seqs"],
+            kv_cache_dtype=arguments["kv_cache_dtype"],
+            gpu_memory_utilization=arguments["gpu_memory_utilization"],
+            max_num_batched_tokens=arguments["max_num_batched_tokens"],
+            compiled_before=not first,
+        ),
+        kv_tokens=_tokens(block),
+        machete=False,
+        # What a later start has in activations is less than a first's, by what is not modelled.
+        counted={
+            "requested": counted["budget"],
+            "weights": counted["weights"],
+            "activation": counted["torch_peak"] - counted["loaded_allocated"],
+            "non_torch": counted["non_torch"],
+            "available": counted["kv_avail"],
+        }
+        if first
+        else {},
+        release="0.32.0",
+        cards=arguments["tensor_parallel_size"],
+        stages=arguments["pipeline_parallel_size"],
     )
 
 

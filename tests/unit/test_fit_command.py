@@ -24,7 +24,14 @@ def run(*arguments: str) -> Result:
     [
         (("--cards", "2x24564"), 0),
         (("--cards", "1x24564"), 1),
-        (("--cards", "1x24564,1x24564", "--engine", "0.32.0"), 0),
+        (("--cards", "1x24564,1x24564", "--engine", "0.32.0"), 1),
+        (
+            (
+                *("--cards", "1x24564,1x24564", "--engine", "0.32.0"),
+                *("--gpu-memory-utilization", "0.94"),
+            ),
+            0,
+        ),
         (("--cards", "0x24564"), 2),
         (("--cards", "1x24564,1x16376"), 2),
         (("--cards", "2x24564", "--engine", "newest"), 2),

@@ -103,14 +103,21 @@ def test_sixteen_bits_of_kv_hold_half_the_tokens() -> None:
 
 def test_a_later_start_has_more_than_the_first_which_compiles() -> None:
     flags = Flags(16384, 4)
-    first = fit("4x24564", "0.32.0", flags)
-    later = fit("4x24564", "0.32.0", replace(flags, compiled_before=True))
-    eager = fit("4x24564", "0.32.0", replace(flags, enforce_eager=True))
+    first, later, eager = (
+        fit("1x24564,1x24564", "0.32.0", replace(flags, **changes))
+        for changes in ({}, {"compiled_before": True}, {"enforce_eager": True})
+    )
     assert first.kv_tokens < later.kv_tokens <= eager.kv_tokens
+    # With the embedding split between cards there is no such moment.
+    split = [
+        fit("4x24564", "0.32.0", replace(flags, compiled_before=before)).kv_tokens
+        for before in (False, True)
+    ]
+    assert split[0] == split[1]
 
 
 def test_the_poorest_stage_decides_for_a_cell() -> None:
-    answer = fit("1x24564,1x24564", "0.32.0", Flags(8192, 4))
+    answer = fit("1x24564,1x24564", "0.32.0", Flags(8192, 4, gpu_memory_utilization=0.94))
     assert answer.fits
     poorest = min(answer.cards, key=lambda use: use.available)
     assert answer.kv_tokens == poorest.available // (poorest.kv_token * 16) * 16
@@ -191,6 +198,7 @@ def test_where_one_card_is_too_small_the_nearest_shapes_are_named_and_all_of_the
     assert box.startswith(
         "2 boxes with one such card each, pipeline_parallel_size 2, engine 0.32.0"
     )
+    assert box.endswith("gpu_memory_utilization 0.94")
     assert "AQLM" in bits
     assert "engine 0.8.5.post1" in bits
     assert all(each.fit.fits and each.price for each in found)
@@ -205,7 +213,8 @@ def test_the_smallest_change_comes_first() -> None:
 
 
 def test_eight_bits_of_kv_are_offered_where_sixteen_do_not_fit() -> None:
-    answer = fit(release="0.32.0", flags=Flags(20480, 1, "auto"))
+    flags = Flags(32768, 1, "auto", gpu_memory_utilization=0.94)
+    answer = fit(release="0.32.0", flags=flags)
     assert "kv_cache_dtype fp8 instead of 16 bits" in changes(answer)
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.estimate import UNKNOWN, Flags, estimate
-from fortyninety.fit.shape import Box, make_shape
+from fortyninety.fit.shape import Box, Card, make_shape
 from fortyninety.fit.weights import computed_weights
+from fortyninety.profiles import PROFILES
 from tests.unit.measured_fits import CONFIGURATIONS, H200, USABLE, Case, Life, cases, lives
 
 CASES = cases()
@@ -17,6 +18,7 @@ ON_EVERY_CARD = [case for case in CASES if not case.machete]
 def test_there_are_enough_cases_for_a_claim() -> None:
     assert len(ON_EVERY_CARD) >= 26
     assert len([case for case in ON_EVERY_CARD if case.release == "0.8.5.post1"]) >= 15
+    assert len([case for case in ON_EVERY_CARD if case.release == "0.32.0"]) >= 9
     assert len({case.config["hidden_size"] for case in ON_EVERY_CARD}) >= 5
 
 
@@ -34,7 +36,7 @@ def test_each_term_is_what_the_engine_counted_and_not_only_their_sum(case: Case)
     use = min(case.fit.cards, key=lambda each: each.available)
     # A 4090's share of an H100 is given in four digits.
     assert abs(use.budget - case.counted["requested"]) < (1 << 20)
-    assert abs(use.weights / case.counted["weights"] - 1) < 0.006
+    assert abs(use.weights / case.counted["weights"] - 1) < 0.0065
     assert abs(use.activations - case.counted["activation"]) < 4 << 20
     assert abs(case.counted["non_torch"] - use.outside_pytorch) < 16 << 20
 
@@ -72,10 +74,29 @@ def test_no_plan_that_died_of_a_long_prompt_is_called_one_that_fits(life: Life) 
     room = life.usable - use.budget - (use.outside_budget - UNKNOWN)
     if not life.lived:
         assert room < 0
-    elif life.usable > USABLE - (3 << 20):
+    # Of stages a first start was loaded, which had 2 GiB to spare, and no later one.
+    elif life.usable > USABLE - (3 << 20) and life.case.stages == 1:
         assert room >= 0
     else:
         assert room > -32 << 20
+
+
+def test_a_later_release_is_refused_where_150_mib_less_killed_it() -> None:
+    # 0.32.0 lived with a 4090's memory at 0.95 and died with 150 MiB less: what nobody knows of a
+    # 4090 has no room there.
+    config = {**CONFIGURATIONS["llama-3.1-70b-awq"], "max_position_embeddings": 131072}
+    weights = computed_weights(read_architecture(config))
+    for profile in PROFILES.values():
+        answers = [
+            estimate(
+                weights,
+                make_shape([Box((Card.of_memory(24564),) * 2)]),
+                "0.32.0",
+                Flags(**vars(profile), gpu_memory_utilization=share),
+            )
+            for share in (0.95, 0.94)
+        ]
+        assert [answer.fits for answer in answers] == [False, True]
 
 
 def test_a_plan_that_reads_whole_prompts_is_refused_until_fragmentation_has_room() -> None:

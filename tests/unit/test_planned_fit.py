@@ -58,7 +58,7 @@ def test_a_one_card_box_is_refused_with_the_arithmetic_and_what_would_fit() -> N
 def test_a_member_of_a_cell_holds_its_part_of_the_layers(
     memory_of_the_other: int, problems: int
 ) -> None:
-    chosen = settings(engine="0.32.0", driver_branch=580, cell="a")
+    chosen = settings(engine="0.32.0", driver_branch=580, cell="a", gpu_memory_utilization=0.94)
     own = bare_host(gpus=[gpu(0)], pci_cards=[RTX_4090])
     other = bare_host(gpus=[gpu(0, memory=memory_of_the_other)], pci_cards=[RTX_4090])
     card = load_engine_card(chosen.engine)
