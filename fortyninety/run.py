@@ -369,7 +369,7 @@ def host_data(host: Host) -> dict[str, Any]:
 def _unreachable(host: Host) -> Problem:
     address = str(host.data.get("ssh_hostname") or host.name)
     port, file = host.data.get("ssh_port"), host.data.get("ssh_known_hosts_file")
-    remedy = f"Try `ssh {shlex.quote(address)}`; to go on without this host: --exclude {host.name}"
+    remedy = f"Try `ssh {shlex.quote(address)}`"
     if not is_known(address, port, file):
         remedy = f"Its key is not in known_hosts. {key_remedy(address, port, file)}"
     return Problem(
@@ -377,7 +377,7 @@ def _unreachable(host: Host) -> Problem:
         "connection",
         f"refused or unanswered at {address}",
         "SSH as root, or as a user with _sudo",
-        remedy,
+        f"{remedy}. To go on without this host: --exclude {host.name}",
     )
 
 
