@@ -168,7 +168,15 @@ def test_a_later_driver_is_left_alone_while_other_packages_are_upgraded(
 ) -> None:
     """apt and unattended upgrades are asked themselves, with the pins and without them."""
     repository.add(Package("lab-ordinary", "1.0"))
-    host.ssh("apt-get -qq update && apt-get -qq -y install lab-ordinary >/dev/null", check=True)
+    known = host.ssh("apt-get -qq update; apt-cache policy lab-ordinary", check=True).stdout
+    assert "Candidate: (none)" in known, "nothing but what is planned comes from the repository"
+    # As somebody has it who takes more from there.
+    host.ssh(
+        "printf 'Package: lab-ordinary\\nPin: release o=NVIDIA\\nPin-Priority: 500\\n' "
+        ">/etc/apt/preferences.d/lab-ordinary",
+        check=True,
+    )
+    host.ssh("apt-get -qq -y install lab-ordinary >/dev/null", check=True)
     repository.add(Package("lab-ordinary", "2.0"))
     repository.add(*nvidia_repository.driver("580.200.01", borrowed), borrowed=borrowed)
     driver = {name for name, version in versions(host).items() if version.startswith("580.")}
