@@ -40,6 +40,9 @@ FETCH = f"Snapshot | Fetch and verify {synthetic_model.REPOSITORY}"
 SHARDS, SHARD_SIZE = 4, 66_000_000
 CUT_LOSS = 1 << 20
 
+# This machine reaches its own hub from whichever of its addresses, and from none of these.
+HOSTS = {paths.host_address(index) for index in range(1, paths.MAXIMUM_HOSTS + 1)}
+
 
 class FleetHub:
     """A hub on the lab's bridge with a checkpoint, and what it gave to whom."""
@@ -88,7 +91,7 @@ class FleetHub:
             if line[0] == "GET"
             and line[1].endswith(f"/{path.name}")
             and line[2].startswith("2")
-            and line[5] != paths.BRIDGE_ADDRESS
+            and line[5] in HOSTS
         )
 
     def files(self) -> list[Path]:
