@@ -112,6 +112,15 @@ def deploy_killed_in(
     return "".join(seen)
 
 
+def deploy_whose_host_loses_power_in(stage: str, host: LabHost) -> None:
+    """Start the deploy, cut the host's power as the stage's operation begins, and boot it again.
+
+    The controller is ended with it: how it notices is tested where a host falls silent.
+    """
+    deploy_killed_in(stage, when=host.cut_power)
+    host.start()
+
+
 def host_tests(*arguments: str, inventory: str = LAB_INVENTORY) -> Result:
     """Run `pytest tests/host` against an inventory, as the README says."""
     ran = stages.host_tests(inventory, *arguments)

@@ -346,7 +346,7 @@ def test_a_build_whose_uv_was_killed_fails_its_host_and_leaves_the_live_one(
         until_uv_installs(host)
         host.ssh(f"pkill --signal KILL --full '{UV}'", check=True)
         deploying.join()
-    refused(host, results[0], "does not install: killed by SIGKILL")
+    refused(host, results[0], "does not install from the host's own index: killed by SIGKILL")
 
 
 WHEELS = "/srv/wheels"
