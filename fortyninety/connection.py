@@ -38,8 +38,8 @@ SILENCE = 30
 # bound TCP to 10 s, the banner and the keys to 15 s, the login to 30 s.
 CONNECT = 60
 
-# Seconds for the server to open a channel; paramiko would wait an hour. Longer than silence takes to
-# be noticed, so that a command that begins on a silent host ends with that for its reason.
+# Seconds for the server to open a channel; paramiko would wait an hour. Longer than it takes to
+# notice silence, so that a command that begins on a silent host ends with that as its reason.
 CHANNEL = QUESTION_INTERVAL + SILENCE + 5
 
 # What every command begins with: a hardened host's login has 027 or 077, under which the service's

@@ -7,7 +7,7 @@ stale, and so does time, because others change hosts too.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 from pyinfra.api.facts import get_fact
@@ -50,8 +50,20 @@ def current_state(host: Host) -> HostState:
     """
     reading = _readings[host]
     if reading.read_at is None or time.monotonic() - reading.read_at > MAXIMUM_AGE:
-        return read_state(host, reading.request)
+        return _read_again(host, reading)
     return reading.state
+
+
+def _read_again(host: Host, earlier: _Reading) -> HostState:
+    """Read `host` anew, but for the files of environments that were found whole in this run.
+
+    Nothing that a run executes touches those. A boot may have found other files on the disk.
+    """
+    whole = tuple(which for which, mark in earlier.state.sealed.items() if mark == "whole")
+    now = read_state(host, replace(earlier.request, whole=whole))
+    if whole and now.boot_id != earlier.state.boot_id:
+        return read_state(host, replace(earlier.request, whole=()))
+    return now
 
 
 def remembered_state(host: Host) -> HostState | None:

@@ -50,7 +50,7 @@ def down() -> None:
     if succeeds(["nft", "list", "table", "ip", _TABLE]):
         run(["nft", "delete", "table", "ip", _TABLE])
     for link in _lab_links():
-        run(["ip", "link", "delete", link])
+        _delete_link(link)
     remembered = _forwarding_file()
     if remembered.exists():
         _FORWARD.write_text(remembered.read_text())
@@ -73,9 +73,7 @@ def refuse_another_lab() -> None:
 
 def remove_host_link(name: str) -> None:
     """Remove a host's end on the bridge now rather than whenever the kernel gets to it."""
-    if succeeds(["ip", "link", "show", link_name(name)]):
-        # The kernel may win the race between the look and the removal.
-        succeeds(["ip", "link", "delete", link_name(name)])
+    _delete_link(link_name(name))
 
 
 def link_name(host: str) -> str:
@@ -116,6 +114,12 @@ def name_servers(etc: Path = Path("/etc"), run_directory: Path = Path("/run")) -
         "every name server in /etc/resolv.conf is on this machine's loopback, which hosts cannot "
         "reach: name one that is not"
     )
+
+
+def _delete_link(link: str) -> None:
+    """Delete a link, or see it go: the kernel removes a host's own whenever it gets to it."""
+    if not succeeds(["ip", "link", "delete", link]) and succeeds(["ip", "link", "show", link]):
+        run(["ip", "link", "delete", link])
 
 
 def _link_exists() -> bool:

@@ -110,6 +110,8 @@ class SurveyRequest:
 
     `packages` may hold patterns; `keyring` is the keyring of a repository; `patience` is how long
     nvidia-smi may take, in seconds: with persistence mode off and eight cards it loads for some.
+    `whole` names those of "tools", "engine" and "python" whose files were compared with their marks
+    before, and are not compared again: an engine has some 60,000.
     """
 
     files: tuple[str, ...]
@@ -127,6 +129,7 @@ class SurveyRequest:
     second_copy: str = ""
     keyring: str = ""
     patience: int = 60
+    whole: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -364,6 +367,7 @@ class Survey(FactBase[HostState]):
             "second_copy": request.second_copy,
             "keyring": request.keyring,
             "patience": str(request.patience),
+            "whole": " ".join(request.whole),
         }
         head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
         return f"{head}\n{SCRIPT}"

@@ -35,12 +35,13 @@ plain() { case $1 in '' | [!A-Za-z0-9]* | *[!A-Za-z0-9._+~:-]*) return 1 ;; esac
 
 # Whether a Python environment is what the list in its mark says (host/seal_environment.py): a line
 # of the list that nothing found is like stands for a file that is missing, or has another size, mode
-# or owner. No content is read.
+# or owner. No content is read, and no file looked at where it was found whole before ($whole).
 sealed_as() {
-  mark=$1/.fortyninety-complete
+  mark=$2/.fortyninety-complete
   [ -e "$mark" ] || { echo cut; return; }
+  case " $whole " in *" $1 "*) echo whole; return ;; esac
   [ -s "$mark" ] && [ "$(tail -c 1 "$mark" | od -An -tx1)" = ' 0a' ] || { echo other; return; }
-  lacking=$(cd "$1" && find . -mindepth 1 ! -path ./.fortyninety-complete \
+  lacking=$(cd "$2" && find . -mindepth 1 ! -path ./.fortyninety-complete \
     \( -type d -printf 'd %m %U %P\n' -o -type l -printf 'l %m %U %s %P\n' \
     -o -printf 'f %m %U %s %P\n' \) | sort | comm -13 - .fortyninety-complete | head -c 1)
   [ -z "$lacking" ] && echo whole || echo other
@@ -227,10 +228,10 @@ for environment in "$install_directory"/engines/*-$digits$digits$digits/; do
   say environment "$name" "$mark"
 done
 # Those that are planned, file by file; uv's build of Python is what its link points into.
-say sealed tools "$(sealed_as "$tools")"
-say sealed engine "$(sealed_as "$engine")"
+say sealed tools "$(sealed_as tools "$tools")"
+say sealed engine "$(sealed_as engine "$engine")"
 build=$(readlink "$interpreter")
-say sealed python "$(sealed_as "${build%/bin/*}")"
+say sealed python "$(sealed_as python "${build%/bin/*}")"
 for unit in "$install_directory"/served/$digits$digits$digits$digits.service; do
   [ -f "$unit" ] && [ ! -L "$unit" ] || continue
   name=${unit##*/}

@@ -149,13 +149,16 @@ def made(index: Index, tmp_path: Path) -> Path:
     return directory
 
 
-def survey_of(directory: Path, tmp_path: Path) -> str:
-    """What the survey's own lines say of an environment."""
+def survey_of(directory: Path, whole: str = "") -> str:
+    """What the survey's own lines say of an environment; `whole` names those compared before."""
     script = (ROOT / "fortyninety" / "facts" / "survey.sh").read_text()
     begin, end = script.index("\nsealed_as() {"), script.index("\n}\n", script.index("sealed_as"))
     function = script[begin : end + 3]
     return subprocess.run(
-        ["sh", "-c", f'LC_ALL=C; export LC_ALL\n{function}\nsealed_as "$1"', "sh", str(directory)],
+        [
+            *("sh", "-c", f'LC_ALL=C; export LC_ALL; whole=$1\n{function}\nsealed_as engine "$2"'),
+            *("sh", whole, str(directory)),
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -173,7 +176,7 @@ def test_an_environment_is_everybodys_to_read_whatever_the_umask(
 ) -> None:
     assert closed(made) == []
     assert stat.S_IMODE(made.parent.stat().st_mode) == 0o755
-    assert survey_of(made, tmp_path) == "whole"
+    assert survey_of(made) == "whole"
 
 
 def test_what_another_umask_or_a_power_cut_left_is_found_and_put_right(
@@ -184,22 +187,32 @@ def test_what_another_umask_or_a_power_cut_left_is_found_and_put_right(
     born = data.stat().st_ino
     data.chmod(0o600)
     data.parent.chmod(0o750)
-    assert survey_of(made, tmp_path) == "other"
+    assert survey_of(made) == "other"
     assert build(index, made).returncode == 0
-    assert (closed(made), survey_of(made, tmp_path)) == ([], "whole")
+    assert (closed(made), survey_of(made)) == ([], "whole")
     assert module(made).stat().st_ino == born, "modes are set, nothing is made anew"
 
     # Python's own bytecode does not count.
     (data.parent / "__pycache__" / "later.cpython-311.pyc").write_bytes(b"x")
-    assert survey_of(made, tmp_path) == "whole"
+    assert survey_of(made) == "whole"
 
     data.write_bytes(b"")
-    assert survey_of(made, tmp_path) == "other"
+    assert survey_of(made) == "other"
     ran = build(index, made)
     assert ran.returncode == 0, ran.stderr
     assert "1 files are not what they were when it was made" in ran.stderr
     assert module(made).stat().st_size == 4096
-    assert survey_of(made, tmp_path) == "whole"
+    assert survey_of(made) == "whole"
+
+
+def test_files_compared_before_are_not_compared_again_and_a_mark_that_is_gone_is_seen(
+    made: Path,
+) -> None:
+    module(made).write_bytes(b"")
+    assert survey_of(made, whole="tools python") == "other"
+    assert survey_of(made, whole="tools engine") == "whole"
+    (made / ".fortyninety-complete").unlink()
+    assert survey_of(made, whole="tools engine") == "cut"
 
 
 def test_a_mark_of_an_earlier_release_is_believed_as_far_as_sizes_go(
@@ -209,9 +222,9 @@ def test_a_mark_of_an_earlier_release_is_believed_as_far_as_sizes_go(
     born = module(made).stat().st_ino
     mark.write_bytes(b"")
     module(made).chmod(0o600)
-    assert survey_of(made, tmp_path) == "other"
+    assert survey_of(made) == "other"
     assert build(index, made).returncode == 0
-    assert (closed(made), survey_of(made, tmp_path)) == ([], "whole")
+    assert (closed(made), survey_of(made)) == ([], "whole")
     assert module(made).stat().st_ino == born, "nothing is made anew"
 
     mark.write_bytes(b"")
@@ -223,6 +236,6 @@ def test_a_mark_of_an_earlier_release_is_believed_as_far_as_sizes_go(
 def test_a_mark_that_was_cut_is_none(index: Index, made: Path, tmp_path: Path) -> None:
     mark = made / ".fortyninety-complete"
     mark.write_bytes(mark.read_bytes()[:-9])
-    assert survey_of(made, tmp_path) == "other"
+    assert survey_of(made) == "other"
     assert build(index, made).returncode == 0
-    assert survey_of(made, tmp_path) == "whole"
+    assert survey_of(made) == "whole"

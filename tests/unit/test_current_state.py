@@ -1,0 +1,82 @@
+"""A stale reading is made anew, but for the files of environments that this run found whole."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fortyninety import current_state
+from fortyninety.facts.survey import HostState, SurveyRequest
+
+REQUEST = SurveyRequest(
+    files=(),
+    packages=(),
+    units=(),
+    port=8000,
+    service="vllm.service",
+    user="vllm",
+    snapshot="",
+    models_directory="/srv/models",
+    install_directory="/opt/fortyninety",
+)
+SOUND = {"tools": "whole", "engine": "whole", "python": "cut"}
+
+
+class Box:
+    """A host that answers each survey with the next of some readings."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: HostState) -> None:
+        self.state = SimpleNamespace()
+        self.asked: list[tuple[str, ...]] = []
+        self._answers = list(answers)
+
+        def get_fact(*_: object, kwargs: dict[str, Any], **__: object) -> HostState:
+            self.asked.append(kwargs["request"].whole)
+            return self._answers.pop(0)
+
+        monkeypatch.setattr(current_state, "get_fact", get_fact)
+
+
+def reading(boot: str = "one", sealed: dict[str, str] | None = None) -> HostState:
+    return HostState(boot_id=boot, sealed=SOUND if sealed is None else sealed)
+
+
+def test_environments_found_whole_are_not_compared_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    box: Any = Box(monkeypatch, reading(), reading(), reading())
+    current_state.read_state(box, REQUEST)
+    for _ in range(2):
+        current_state.forget_state(box)
+        current_state.current_state(box)
+    assert box.asked == [(), ("tools", "engine"), ("tools", "engine")]
+
+
+def test_what_was_not_whole_is_compared_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = reading(sealed={"tools": "other", "engine": "cut"})
+    box: Any = Box(monkeypatch, broken, reading(), reading())
+    current_state.read_state(box, REQUEST)
+    for _ in range(2):
+        current_state.forget_state(box)
+        current_state.current_state(box)
+    assert box.asked == [(), (), ("tools", "engine")]
+
+
+def test_all_of_it_is_compared_after_a_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = reading("two", {"tools": "whole", "engine": "other"})
+    box: Any = Box(monkeypatch, reading(), reading("two"), damaged)
+    current_state.read_state(box, REQUEST)
+    current_state.forget_state(box)
+    assert current_state.current_state(box) is damaged
+    assert box.asked == [(), ("tools", "engine"), ()]
+    assert current_state.current_state(box) is damaged
+
+
+def test_a_reading_is_believed_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    box: Any = Box(monkeypatch, reading(), reading())
+    first = current_state.read_state(box, REQUEST)
+    assert current_state.current_state(box) is first
+    later = time.monotonic() + current_state.MAXIMUM_AGE + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert current_state.current_state(box) is not first
