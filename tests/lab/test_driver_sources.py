@@ -117,6 +117,17 @@ def would(host: LabHost, command: str) -> set[str]:
     return set(host.ssh(command, check=True).stdout.split())
 
 
+# --- A driver that the image brings ---------------------------------------------------------------
+
+
+def test_a_present_driver_is_not_touched(host: LabHost) -> None:
+    before = host.ssh("dpkg -l; apt-mark showhold; cat /etc/apt/preferences.d/*").stdout
+    ran = deploy("--data", "driver_source=present")
+    assert (ran.exit_code, ran.changed) == (0, {}), ran.output
+    assert not [name for name in ran.unchanged if "Install driver" in name or "Reboot" in name]
+    assert host.ssh("dpkg -l; apt-mark showhold; cat /etc/apt/preferences.d/*").stdout == before
+
+
 # --- Whose key ------------------------------------------------------------------------------------
 
 
@@ -229,6 +240,7 @@ def test_a_toolkit_that_would_bring_a_driver_along_is_refused(
     assert versions(host) == before
 
 
+@pytest.mark.exhaustive  # runs are cut in test_deploy; a change of the driver is made above
 def test_a_change_cut_off_in_the_middle_converges_on_the_next_run_and_550_is_back(
     host: LabHost,
 ) -> None:
@@ -248,17 +260,6 @@ def test_a_change_cut_off_in_the_middle_converges_on_the_next_run_and_550_is_bac
     assert ask(host, "Say hello.")[1] == SENTENCE
     again = deploy()
     assert (again.exit_code, again.changed) == (0, {}), again.output
-
-
-# --- A driver that the image brings ---------------------------------------------------------------
-
-
-def test_a_present_driver_is_not_touched(host: LabHost) -> None:
-    before = host.ssh("dpkg -l; apt-mark showhold; cat /etc/apt/preferences.d/*").stdout
-    ran = deploy("--data", "driver_source=present")
-    assert (ran.exit_code, ran.changed) == (0, {}), ran.output
-    assert not [name for name in ran.unchanged if "Install driver" in name or "Reboot" in name]
-    assert host.ssh("dpkg -l; apt-mark showhold; cat /etc/apt/preferences.d/*").stdout == before
 
 
 # --- Debian 12, from bare -------------------------------------------------------------------------

@@ -335,6 +335,7 @@ def third_lock(project: Path) -> None:
     lock_of(project).write_text(sealed(ENGINE, "# A third one.\n" + pins(lock_of(project))))
 
 
+@pytest.mark.exhaustive  # a build fails its host in the tests of locks, and is cut off above
 def test_a_build_whose_uv_was_killed_fails_its_host_and_leaves_the_live_one(
     host: LabHost, project: Path
 ) -> None:

@@ -165,13 +165,6 @@ def test_two_hosts_answer_as_one(pair: list[LabHost], cell: str) -> None:
         assert host.ssh(f"pgrep --full ^VLLM::Worker_PP{rank}").returncode == 0
 
 
-def test_the_host_tests_pass_on_both(pair: list[LabHost], cell: str) -> None:
-    """Among them: who is not a member, as this machine, reaches none of the engine's ports."""
-    ran = host_tests(inventory=cell)
-    assert ran.exit_code == 0, ran.output
-    assert skipped(ran, *NOT_IN_THE_LAB, *not_shown_by(pair[0])) == []
-
-
 def test_a_second_deploy_changes_nothing_also_of_one_member_alone(
     pair: list[LabHost], cell: str
 ) -> None:
@@ -234,8 +227,10 @@ def test_a_link_that_is_cut_for_a_minute(pair: list[LabHost], other: LabHost) ->
 def test_after_all_that_the_hosts_are_right_and_a_deploy_changes_nothing(
     pair: list[LabHost], cell: str
 ) -> None:
+    """Among the host tests: who is not a member, as this machine, reaches none of the ports."""
     ran = host_tests(inventory=cell)
     assert ran.exit_code == 0, ran.output
+    assert skipped(ran, *NOT_IN_THE_LAB, *not_shown_by(pair[0])) == []
     again = deploy(inventory=cell)
     assert (again.exit_code, again.changed) == (0, {}), again.output
 
