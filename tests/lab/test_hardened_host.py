@@ -90,7 +90,8 @@ def test_an_environment_that_a_strict_umask_closed_is_opened_and_not_made_anew(
 ) -> None:
     born = f"stat --format=%W {ENVIRONMENTS}/*-*/pyvenv.cfg"
     before = host.ssh(born, check=True).stdout
-    host.ssh(f"chmod -R go-rwx {ENVIRONMENTS} && systemctl restart vllm", check=True)
+    # The engine's account reads nothing of it any more, and the service does not come up.
+    host.ssh(f"chmod -R go-rwx {ENVIRONMENTS} && systemctl restart --no-block vllm", check=True)
     ran = deploy()
     assert ran.exit_code == 0, ran.output
     assert any("Install vLLM" in name for name in ran.changed), ran.changed
