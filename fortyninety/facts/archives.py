@@ -33,6 +33,8 @@ class UnreachableArchives(FactBase[dict[str, str]]):
         self._asked = archives
         return f"""
 folder=$(mktemp -d)
+# apt's own account reads from the network; where it cannot write, root does, and apt warns of it.
+chown _apt "$folder"
 for archive in {shlex.join(archives)}; do
   case $archive in
     *' /') index=${{archive% /}}InRelease ;;

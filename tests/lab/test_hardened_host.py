@@ -88,14 +88,14 @@ def test_it_converges_from_bare_and_is_what_the_host_tests_expect(host: LabHost)
 def test_an_environment_that_a_strict_umask_closed_is_opened_and_not_made_anew(
     host: LabHost,
 ) -> None:
-    born = f"stat --format=%W {ENVIRONMENTS}/*-*/pyvenv.cfg"
-    before = host.ssh(born, check=True).stdout
+    written = f"stat --format=%y {ENVIRONMENTS}/*-*/pyvenv.cfg"
+    before = host.ssh(written, check=True).stdout
     # The engine's account reads nothing of it any more, and the service does not come up.
     host.ssh(f"chmod -R go-rwx {ENVIRONMENTS} && systemctl restart --no-block vllm", check=True)
     ran = deploy()
     assert ran.exit_code == 0, ran.output
     assert any("Install vLLM" in name for name in ran.changed), ran.changed
-    assert host.ssh(born, check=True).stdout == before
+    assert host.ssh(written, check=True).stdout == before
     closed = f"find {ENVIRONMENTS}/ ! -type l ! -name '.*' ! -perm -004 -print -quit"
     assert host.ssh(closed, check=True).stdout == ""
     again = deploy()
