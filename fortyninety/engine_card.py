@@ -13,7 +13,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-ENGINES_DIRECTORY = Path(__file__).resolve().parent.parent / "engines"
+from fortyninety.checkout import ROOT
+
+ENGINES_DIRECTORY = ROOT / "engines"
 
 
 class Metric(BaseModel):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import runpy
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-ALL = Path(__file__).resolve().parent.parent / "group_data" / "all.py"
+from fortyninety.checkout import ROOT
+
+ALL = ROOT / "group_data" / "all.py"
 
 
 @cache

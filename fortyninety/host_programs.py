@@ -7,7 +7,8 @@ import io
 import shlex
 import zipfile
 from functools import cache
-from pathlib import Path
+
+from fortyninety.checkout import ROOT
 
 BUILD_ENVIRONMENT = "build_environment.py"
 SEAL_ENVIRONMENT = "seal_environment.py"
@@ -19,7 +20,6 @@ COMPLETE = "complete.py"
 ENGINE_FAILURE = "engine_failure.py"
 CELL_MEMBER = "cell_member.py"
 
-_CHECKOUT = Path(__file__).resolve().parent.parent
 # What packages of `fortyninety/host/` import from outside of themselves.
 _SHARED = ("fortyninety/__init__.py", "fortyninety/host/checkpoint_files.py")
 # Run an archive that comes in base64 on standard input, and leave nothing: it is a file without a
@@ -34,7 +34,7 @@ _FROM_INPUT = (
 
 def program(file_name: str) -> str:
     """Return the text of a program of `fortyninety/host/` that is one file."""
-    return (_CHECKOUT / "fortyninety" / "host" / file_name).read_text()
+    return (ROOT / "fortyninety" / "host" / file_name).read_text()
 
 
 @cache
@@ -44,12 +44,12 @@ def archive(package: str) -> bytes:
     The same bytes on every machine: without times, owners and compression.
     """
     folder = f"fortyninety/host/{package}"
-    sources = sorted(path.name for path in (_CHECKOUT / folder).glob("*.py"))
+    sources = sorted(path.name for path in (ROOT / folder).glob("*.py"))
     names = [*_SHARED, *(f"{folder}/{name}" for name in sources)]
     start = (
         f"import sys\n\nfrom {folder.replace('/', '.')}.__main__ import main\n\nsys.exit(main())\n"
     )
-    members = {name: (_CHECKOUT / name).read_bytes() for name in names}
+    members = {name: (ROOT / name).read_bytes() for name in names}
     # It has none in the checkout; in an archive a folder is a package only with one.
     members["fortyninety/host/__init__.py"] = b""
     buffer = io.BytesIO()

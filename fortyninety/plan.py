@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from fortyninety.cell import Membership
+from fortyninety.checkout import HOST_TOOLS_LOCK
 from fortyninety.command_line import (
     cell_environment,
     engine_entry,
@@ -32,8 +32,6 @@ from fortyninety.settings import Settings
 # (whose only one is 3.13) Debian 12's installs beside its own (measured), and elsewhere uv's build.
 PYTHON_SOURCES = {("debian", "12"): "distribution", ("debian", "13"): "debian-12"}
 PYTHON_SUITE = "bookworm"
-
-HOST_TOOLS_LOCK = Path(__file__).resolve().parent.parent / "host-tools" / "requirements.txt"
 
 SERVICE = "vllm.service"
 POWER_SERVICE = "fortyninety-power-limit.service"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-TEMPLATES_DIRECTORY = Path(__file__).resolve().parent.parent / "templates"
+from fortyninety.checkout import ROOT
+
+TEMPLATES_DIRECTORY = ROOT / "templates"
 
 
 @cache

@@ -2,9 +2,10 @@
 
 from pyinfra.api.deploy import deploy
 
+from fortyninety.checkout import HOST_TOOLS_LOCK
 from fortyninety.host_programs import SEAL_ENVIRONMENT, program
 from fortyninety.operations import apt, directories, environment, files
-from fortyninety.plan import HOST_TOOLS_LOCK, Plan
+from fortyninety.plan import Plan
 
 
 @deploy("Python")

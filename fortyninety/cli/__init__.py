@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from fortyninety.checkout import ROOT
 from fortyninety.cli.check import check
 from fortyninety.cli.drift import drift
 from fortyninety.cli.ending import EndingGroup
@@ -14,8 +13,6 @@ from fortyninety.cli.fit import fit
 from fortyninety.cli.rollback import rollback
 from fortyninety.cli.snapshot import snapshot
 from fortyninety.cli.unlock import unlock
-
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class Commands(EndingGroup):
@@ -35,7 +32,7 @@ class Commands(EndingGroup):
 
 
 def _has_lab() -> bool:
-    return (CHECKOUT / "deploy.py").is_file() and (CHECKOUT / "lab" / "cli.py").is_file()
+    return (ROOT / "deploy.py").is_file() and (ROOT / "lab" / "cli.py").is_file()
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -17,10 +17,10 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from fortyninety.checkout import ROOT
 from fortyninety.host_report import Result, exit_code, findings, summary, table
 
-PROJECT = Path(__file__).resolve().parents[2]
-SUITE = PROJECT / "tests" / "host"
+SUITE = ROOT / "tests" / "host"
 # What the suite is run with, by the name of the module.
 NEEDED = ("pytest", "testinfra", "xdist")
 # pytest's exit codes for a run to its end: everything passed, something failed.
@@ -120,7 +120,7 @@ def run_suite(arguments: list[str]) -> Iterator[Result]:
                 *(sys.executable, "-m", "pytest", str(SUITE), "-q", "-p", "no:cacheprovider"),
                 *(f"--results=/dev/fd/{writing}", *arguments),
             ],
-            cwd=PROJECT,
+            cwd=ROOT,
             pass_fds=(writing,),
             stdin=subprocess.DEVNULL,
             stdout=output,

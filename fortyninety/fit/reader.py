@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from fortyninety.checkout import ROOT
 from fortyninety.fit.architecture import Architecture, read_architecture
 from fortyninety.fit.errors import CheckpointError
 from fortyninety.fit.weights import Weights, computed_weights, read_weights
 from fortyninety.host.checkpoint_files import MOST_BYTES, FileListError, parse_path
 
-CHECKPOINTS_DIRECTORY = Path(__file__).resolve().parent.parent.parent / "checkpoints"
+CHECKPOINTS_DIRECTORY = ROOT / "checkpoints"
 
 # In bytes. The longest of a checkpoint that is known: DeepSeek-V3, whose index has 8.9 MB for
 # 91,000 tensors, which its 163 shards' headers name in 12 MB together. JSON takes up to 25 times as

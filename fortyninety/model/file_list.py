@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from fortyninety.checkout import ROOT
 from fortyninety.host.checkpoint_files import File, FileListError, manifest_text, parse_files
 from fortyninety.model.hub import ANSWER, Hub, HubError, shown_address
 
-SHIPPED = Path(__file__).resolve().parent.parent.parent / "checkpoints"
+SHIPPED = ROOT / "checkpoints"
 
 # The small files that a hub does not hash are fetched, to be held to their git name and hashed
 # here. The public hub takes none of more than 10 MB that it does not hash. Bytes and seconds.

@@ -23,9 +23,8 @@ from typing import Any
 
 from testinfra.host import Host
 
+from fortyninety.checkout import ROOT
 from tests.host.bounded_ssh import BoundedSshBackend
-
-ROOT = Path(__file__).resolve().parents[2]
 
 # How long a host may take to answer at all, in seconds; then once more for the question itself.
 CONNECT_TIMEOUT = 10

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fortyninety.checkout import ROOT
 from fortyninety.fit.allocator import MIB
 from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.estimate import Fit, Flags, estimate
 from fortyninety.fit.shape import CUBLAS_WORKSPACE_HOPPER, Box, Card, make_shape
 from fortyninety.fit.weights import computed_weights
 
-MEASURED = Path(__file__).resolve().parents[2] / "docs" / "measured"
+MEASURED = ROOT / "docs" / "measured"
 CONFIGURATIONS: dict[str, Any] = json.loads((MEASURED / "configurations.json").read_text())
 
 # nvidia-smi's totals less what it calls reserved.

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from fortyninety.checkout import ROOT
 from fortyninety.operations.environment import pip_install
 from fortyninety.plan import PackageSource
 
-ROOT = Path(__file__).resolve().parents[2]
 HOST = ROOT / "fortyninety" / "host"
 PROGRAM = HOST / "build_environment.py"
 SEAL = HOST / "seal_environment.py"

@@ -17,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).resolve().parents[2] / "fortyninety" / "host" / "cell_member.py"
+from fortyninety.checkout import ROOT
+
+PROGRAM = ROOT / "fortyninety" / "host" / "cell_member.py"
 # Which reads the metrics; completions are counted by a stand-in.
 COMPLETE = PROGRAM.with_name("complete.py")
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
@@ -25,6 +27,7 @@ STRANGER = "127.0.0.9"
 # The program itself, with other limits where a test asks for them.
 RUN = """
 import importlib.util, json, sys
+
 _, path, limits, *sys.argv[1:] = sys.argv
 specification = importlib.util.spec_from_file_location("cell_member", path)
 program = importlib.util.module_from_spec(specification)

@@ -12,10 +12,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from fortyninety.checkout import ROOT
 from fortyninety.cli import main
 from fortyninety.cli.ending import EndingGroup
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*arguments: str, **environment: str) -> Result:
@@ -108,7 +107,7 @@ def test_the_lab_is_loaded_by_its_own_commands_alone() -> None:
 
 def test_without_a_checkout_there_is_no_lab(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "lab" in run("--help").stdout
-    monkeypatch.setattr("fortyninety.cli.CHECKOUT", Path(os.sep))
+    monkeypatch.setattr("fortyninety.cli.ROOT", Path(os.sep))
     assert "lab" not in run("--help").stdout
     assert run("lab", "up").exit_code == 2
 

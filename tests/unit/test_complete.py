@@ -18,7 +18,9 @@ from typing import Any
 
 import pytest
 
-HOST = Path(__file__).resolve().parents[2] / "fortyninety" / "host"
+from fortyninety.checkout import ROOT
+
+HOST = ROOT / "fortyninety" / "host"
 PROGRAM = HOST / "complete.py"
 MODELS = {"data": [{"id": "m"}]}
 COMPLETION = {

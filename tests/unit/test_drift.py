@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from fortyninety.checkout import ROOT
 from fortyninety.group_data import default_setting
 from fortyninety.host.checkpoint_files import File
 from fortyninety.model.file_list import file_name, list_digest, list_text
 from tests.unit.readings import records
 
-ROOT = Path(__file__).resolve().parents[2]
 SURVEY = "read in one round trip"
 
 Answers = list[tuple[str, list[str], bool]]

@@ -22,9 +22,9 @@ from typing import Any
 
 import pytest
 
+from fortyninety.checkout import ROOT
 from fortyninety.host import roll_back
 
-ROOT = Path(__file__).resolve().parents[2]
 LOGS = Path(__file__).with_name("engine_logs")
 NOW = "2" * 32
 BEFORE = "1" * 32

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from fortyninety import engine_lock
+from fortyninety.checkout import ROOT
 from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
 from fortyninety.engine_lock import compile_lock, seal_problem
 from lab import python_index
 
-ROOT = Path(__file__).resolve().parents[2]
 LOCKS = [*sorted(ROOT.glob("engines/*/requirements.txt")), ROOT / "host-tools/requirements.txt"]
 LOCK_IDS = [lock.parent.name for lock in LOCKS]
 

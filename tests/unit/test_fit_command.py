@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from fortyninety.checkout import ROOT
 from fortyninety.cli import main
 from fortyninety.fit.report import PARTS
 from lab.tiny_model import AWQ, write_repository
@@ -120,7 +121,7 @@ def fleet(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own: pyinfra changes the standard library of the one it is in."""
     return subprocess.run(
         [sys.executable, "-m", "fortyninety", "fit", str(inventory), *arguments],
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from fortyninety.checkout import ROOT
 
 
 def test_no_generated_answer_of_a_host_gets_into_a_command_or_ends_in_a_traceback() -> None:

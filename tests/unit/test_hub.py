@@ -16,6 +16,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from fortyninety.checkout import ROOT
 from lab.hub.repository import head_commit
 from tests.unit.serving_hub import CONTENTS, REPOSITORY, SHARD, Hub, ServeHub
 
@@ -243,7 +244,7 @@ def test_the_command_serves_until_it_is_told_to_stop(root: Path, tmp_path: Path)
     arguments = ["--root", str(root), "--port", "0", "--access-log", str(log)]
     with subprocess.Popen(
         [sys.executable, "-m", "lab.hub", *arguments],
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from fortyninety.checkout import ROOT
 from tests.host.inventory_bridge import Box, boxes, ssh_options
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (["rollback"], ["fit"], ["drift"], ["snapshot", "verify"])
 
 FAULTS = {

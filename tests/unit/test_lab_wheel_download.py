@@ -17,13 +17,14 @@ from pathlib import Path
 
 import pytest
 
+from fortyninety.checkout import ROOT
 from lab import wheel_download
 from lab.errors import LabError
 from lab.python_index import TORCH_INDEX, torch_sources
 from lab.wheel_download import Pin, ensure_wheel, failure_reason, read_pin
 
 WHEEL = "torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl"
-LOCK = Path(__file__).resolve().parents[2] / "engines/0.32.0-cpu/requirements.txt"
+LOCK = ROOT / "engines/0.32.0-cpu/requirements.txt"
 Serve = Callable[[Path], str]
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from fortyninety.checkout import ROOT
 from fortyninety.host.snapshot.processes import fetching_account, started, without_rights
 from tests.unit.serving_tls import Stranger, Strangers, reply
 from tests.unit.snapshot_members import ACCOUNT, PROGRAM
@@ -464,7 +465,7 @@ def test_what_reads_from_a_peer_has_no_rights_and_the_secret_is_not_on_its_comma
     log = tmp_path / "seen"
     look = tmp_path / "look.py"
     look.write_text(
-        f"import json, sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        f"import json, sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "from tests.unit.test_snapshot_sources import processes\n"
         f"open({str(log)!r}, 'w').write(json.dumps(processes('--files-from=-')))\n"
     )

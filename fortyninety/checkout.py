@@ -1,0 +1,10 @@
+"""The repository that this package is read from: its files beside the package, by their paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The lock of the tools that every host gets.
+HOST_TOOLS_LOCK = ROOT / "host-tools" / "requirements.txt"
