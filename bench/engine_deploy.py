@@ -10,7 +10,7 @@ from fortyninety.engine_card import load_engine_card
 from fortyninety.plan import make_plan, survey_request
 from fortyninety.refused import Refused
 from fortyninety.run import host_data
-from fortyninety.settings import parse_settings
+from fortyninety.settings.model import parse_settings
 from tasks import engine, python, service
 
 _host = ctx_host.get()  # type: ignore[no-untyped-call]

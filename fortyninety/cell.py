@@ -13,8 +13,8 @@ from typing import Any
 
 from fortyninety.engine_card import known_releases, load_engine_card
 from fortyninety.facts.survey import HostState
-from fortyninety.problems import Problem
-from fortyninety.settings import Settings
+from fortyninety.problem import Problem
+from fortyninety.settings.model import Settings
 
 # What the members must have alike: all that shapes the engine, which is one on all of them.
 ALIKE = (

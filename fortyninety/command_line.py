@@ -5,7 +5,7 @@ from __future__ import annotations
 from fortyninety.cards import card_named
 from fortyninety.cell import Membership
 from fortyninety.engine_card import EngineCard, MultiNode
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 
 
 class FlagAbsent(ValueError):

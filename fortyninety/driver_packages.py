@@ -14,7 +14,7 @@ from fortyninety.facts.survey import HostState
 from fortyninety.nvidia_repository import Repository
 from fortyninety.operations.apt import Package
 from fortyninety.repository_pins import nvidia_pins
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 
 SUPPORTED_DISTRIBUTIONS = {
     ("debian", "12"): "Debian 12",

@@ -25,8 +25,8 @@ from fortyninety.inventory_hosts import ConnectedHosts, InventoryUnusable, conne
 from fortyninety.plan import survey_request
 from fortyninety.planned_fit import HostFit, host_box, settings_flags
 from fortyninety.preflight import settings_problems
-from fortyninety.profiles import PROFILES
-from fortyninety.settings import Settings, parse_settings
+from fortyninety.settings.model import Settings, parse_settings
+from fortyninety.settings.profiles import PROFILES
 
 FLAGS = (
     "max_model_len",

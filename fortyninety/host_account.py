@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fortyninety.facts.survey import HostState
-from fortyninety.problems import Problem
-from fortyninety.settings import Settings
+from fortyninety.problem import Problem
+from fortyninety.settings.model import Settings
 
 NO_LOGIN = ("nologin", "false")
 # Beside its own. The cards' device files are everybody's; some images make them these groups'.

@@ -17,7 +17,7 @@ from pyinfra.api.output import echo
 from pyinfra.connectors import util
 from pyinfra.connectors.util import OutputLine
 
-from fortyninety.printable import printable, printable_message
+from fortyninety.text.printable import printable, printable_message
 
 # Of one stream of one command, in characters; apt and dpkg print some 100 kB for a driver. What is
 # beyond it is read, so that the command can end, and dropped.

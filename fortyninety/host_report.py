@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 
 import click
 
-from fortyninety.printable import printable
+from fortyninety.text.printable import printable
 
 # The area whose failures mean that a host could not be looked at, and not that it is wrong.
 REACH = "reach"

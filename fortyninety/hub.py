@@ -15,8 +15,8 @@ from fortyninety.host.snapshot.present import FREE_MARGIN
 from fortyninety.model.file_list import FileListUnknown
 from fortyninety.model.hub import Hub, HubError, is_https, shown_address
 from fortyninety.model.token import NoToken, token_at
-from fortyninety.problems import Problem
-from fortyninety.settings import Settings
+from fortyninety.problem import Problem
+from fortyninety.settings.model import Settings
 
 # Seconds: an answer makes an error clearer, and is not worth a long wait.
 TIMEOUT = 5

@@ -22,8 +22,8 @@ from fortyninety.connection import bounded
 from fortyninety.host_keys import SETTING, STRICT, is_about_the_key, key_remedy
 from fortyninety.inventory_faults import inventory_fault
 from fortyninety.inventory_limit import MatchesNothing, limited
-from fortyninety.problems import Problem
-from fortyninety.settings import Settings, parse_settings
+from fortyninety.problem import Problem
+from fortyninety.settings.model import Settings, parse_settings
 
 
 class InventoryUnusable(Exception):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 
 # Where the repositories of all distributions are, each in a folder of its own (NVIDIA's
 # installation guide for Linux). `nvidia_repository` puts a mirror of this folder in its place.

@@ -26,7 +26,7 @@ from fortyninety.facts.survey import DRIVER_NAMES, HostState, SurveyRequest
 from fortyninety.host_programs import CELL_MEMBER, program
 from fortyninety.operations.apt import Package
 from fortyninety.repository_pins import suite_pins
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 
 # Where Python 3.11 comes from unless the settings say otherwise: Debian 12 has it, on Debian 13
 # (whose only one is 3.13) Debian 12's installs beside its own (measured), and elsewhere uv's build.

@@ -14,8 +14,8 @@ from fortyninety.fit.report import fit_text
 from fortyninety.fit.shape import Box, Card, make_shape
 from fortyninety.fit.weights import Weights
 from fortyninety.plan import tensor_parallel_size
-from fortyninety.problems import Problem
-from fortyninety.settings import Settings
+from fortyninety.problem import Problem
+from fortyninety.settings.model import Settings
 
 # Of the CPU build, whose KV cache is not what is left over but what its card's arguments say.
 FIXED_KV_CACHE = "--kv-cache-memory-bytes"

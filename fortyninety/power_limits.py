@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from fortyninety.cards import card_named
 from fortyninety.facts.survey import GpuState, HostState
-from fortyninety.problems import Problem
-from fortyninety.settings import Settings
+from fortyninety.problem import Problem
+from fortyninety.settings.model import Settings
 
 # In W: one cap for every card, or one for each by its UUID or PCI address. Both survive what an
 # index does not: cards are numbered anew when one is added, taken out or does not come up.

@@ -28,10 +28,10 @@ from fortyninety.plan import (
     tensor_parallel_size,
 )
 from fortyninety.power_limits import cap_problems, cap_settings_problems
-from fortyninety.printable import printable
-from fortyninety.problems import Problem
+from fortyninety.problem import Problem
 from fortyninety.secure_boot import boot_problem
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
+from fortyninety.text.printable import printable
 
 NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "9p"})
 

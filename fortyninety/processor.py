@@ -8,9 +8,9 @@ from fortyninety.engine_card import EngineCard, lacking
 from fortyninety.facts.survey import HostState
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
-from fortyninety.problems import Problem
+from fortyninety.problem import Problem
 from fortyninety.quantization import stored_method
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 
 
 def processor_problems(

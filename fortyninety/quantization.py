@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
-from fortyninety.problems import Problem
-from fortyninety.settings import Settings
+from fortyninety.problem import Problem
+from fortyninety.settings.model import Settings
 
 # How the weights are stored that each value of the setting computes with. Source: get_name and
 # override_quantization_method of the classes in vllm/model_executor/layers/quantization.

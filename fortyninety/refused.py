@@ -13,7 +13,7 @@ from pyinfra import logger
 from pyinfra.api.exceptions import DeployError
 from pyinfra_cli.exceptions import CliError
 
-from fortyninety.problems import Problem, problem_lines
+from fortyninety.problem import Problem, problem_lines
 
 
 class Refused(CliError, DeployError):  # type: ignore[misc]  # pyinfra_cli has no types

@@ -17,7 +17,6 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
-from fortyninety.addresses import is_host_name
 from fortyninety.advisories import advisory_line
 from fortyninety.cell import Membership, cell_problems, membership, named_cell
 from fortyninety.checkpoint_sizes import checkpoint_sizes, known_checkpoints
@@ -37,11 +36,12 @@ from fortyninety.model.file_list import FileListUnknown, file_list, list_digest
 from fortyninety.plan import Plan, make_plan, needed_archives, survey_request
 from fortyninety.planned_fit import Peer, fit_problems, predicted_kv_tokens
 from fortyninety.preflight import host_problems, lease_problems, settings_problems
-from fortyninety.problems import Problem
+from fortyninety.problem import Problem
 from fortyninety.processor import processor_problems
 from fortyninety.quantization import quantization_problems
 from fortyninety.refused import Refused
-from fortyninety.settings import Settings, parse_settings
+from fortyninety.settings.addresses import is_host_name
+from fortyninety.settings.model import Settings, parse_settings
 
 Answer = TypeVar("Answer")
 

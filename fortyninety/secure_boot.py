@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fortyninety.facts.survey import HostState
-from fortyninety.problems import Problem
+from fortyninety.problem import Problem
 
 # Where dkms puts the certificate of the key that it signs with (dkms 3 on Debian).
 DKMS_CERTIFICATE = "/var/lib/dkms/mok.pub"

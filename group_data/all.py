@@ -110,7 +110,8 @@ quantization = "awq_marlin"
 kv_cache_dtype = "fp8"
 
 # The longest sequence (prompt and answer together) times how many are decoded at once:
-# "long-context" 32768 x 1, "balanced" 16384 x 4, "burst" 8192 x 8 (fortyninety/profiles.py).
+# "long-context" 32768 x 1, "balanced" 16384 x 4, "burst" 8192 x 8
+# (fortyninety/settings/profiles.py).
 profile = "balanced"
 
 # Either of the two by itself, over the profile's; None is the profile's.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from fortyninety.problems import Problem, problem_lines
+from fortyninety.problem import Problem, problem_lines
 
 if TYPE_CHECKING:
     from fortyninety.drift import Drift, HostDrift

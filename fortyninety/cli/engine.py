@@ -13,7 +13,7 @@ from rich.table import Table
 from fortyninety import engine_lock, wheel_folder
 from fortyninety.advisories import fixed_by
 from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
-from fortyninety.group_data import default_setting
+from fortyninety.settings.defaults import default_setting
 
 FIND_LINKS = click.option(
     "--find-links",

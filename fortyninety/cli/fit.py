@@ -24,10 +24,10 @@ from fortyninety.fit.reader import folder_weights, known_weights
 from fortyninety.fit.report import WIDTH, fit_report, fit_values
 from fortyninety.fit.shape import make_shape, parse_cards
 from fortyninety.fit.weights import Weights
-from fortyninety.group_data import default_setting
 from fortyninety.model.checkpoint import hub_checkpoint
 from fortyninety.model.token import NoToken, token_at
-from fortyninety.profiles import PROFILE_NAMES, PROFILES
+from fortyninety.settings.defaults import default_setting
+from fortyninety.settings.profiles import PROFILE_NAMES, PROFILES
 
 DOES_NOT_FIT = 1
 BAD_INPUT = 2

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from fortyninety.inventory_hosts import ConnectedHosts
     from fortyninety.run_lease import RunLeases
-    from fortyninety.settings import Settings
+    from fortyninety.settings.model import Settings
 
 
 @click.command()

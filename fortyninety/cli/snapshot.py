@@ -15,7 +15,6 @@ from fortyninety import deadlines
 from fortyninety.engine_card import load_engine_card
 from fortyninety.facts.answers import number_of, read_object, texts_of
 from fortyninety.facts.records import Unreadable, quoted
-from fortyninety.group_data import default_setting
 from fortyninety.host.checkpoint_files import File, FileListError
 from fortyninety.host.snapshot.places import MANIFEST
 from fortyninety.host_programs import SNAPSHOT, run_from_input
@@ -29,11 +28,12 @@ from fortyninety.model.folder_list import folder_files, manifest_files
 from fortyninety.model.hub import PUBLIC_HUB, shown_address
 from fortyninety.model.token import NoToken, token_at
 from fortyninety.plan import plan_paths
+from fortyninety.settings.defaults import default_setting
 
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
 
-    from fortyninety.settings import Settings
+    from fortyninety.settings.model import Settings
 
 
 @dataclass

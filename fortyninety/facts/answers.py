@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from fortyninety.facts.records import Unreadable, quoted
-from fortyninety.printable import LONGEST, printable
+from fortyninety.text.printable import LONGEST, printable
 
 # Of an answer. The longest is the list of what is wrong with a snapshot of some hundred files.
 MOST_CHARACTERS = 1_000_000

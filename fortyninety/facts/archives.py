@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pyinfra.api.facts import FactBase
 
-from fortyninety.printable import printable
+from fortyninety.text.printable import printable
 
 # Seconds for an archive to answer one small file; a refusal comes at once.
 TIMEOUT = 15

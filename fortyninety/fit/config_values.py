@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fortyninety.fit.errors import CheckpointError
-from fortyninety.short_repr import short_repr
+from fortyninety.text.short_repr import short_repr
 
 
 def refused(key: str, value: Any, expected: str) -> CheckpointError:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fortyninety.fit.errors import CheckpointError
-from fortyninety.short_repr import short_repr
+from fortyninety.text.short_repr import short_repr
 
 # The longest public list names every layer of Llama 3.1 405B's FP8 checkpoint: some hundreds.
 MOST = 10_000

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from fortyninety.fit.config_values import choice, flag, mapping, pair, refused, size, texts
 from fortyninety.fit.errors import CheckpointError
 from fortyninety.fit.left_out import LONGEST, MOST, LeftOut
-from fortyninety.short_repr import short_repr
+from fortyninety.text.short_repr import short_repr
 
 # Weights to a scale, and a block's sides, at most: several times the 128 that checkpoints have.
 MOST_GROUP = 1 << 16

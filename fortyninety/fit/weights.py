@@ -12,7 +12,7 @@ from fortyninety.fit.allocator import allocated
 from fortyninety.fit.architecture import Architecture
 from fortyninety.fit.errors import CheckpointError, ShapeError
 from fortyninety.fit.quantization import BOTH, INPUT, OUTPUT, WHOLE, Axis, Part
-from fortyninety.short_repr import short_repr
+from fortyninety.text.short_repr import short_repr
 
 # Rows of the embedding and of the output head, on all cards together, are a multiple of this.
 # Source: DEFAULT_VOCAB_PADDING_SIZE in vllm/model_executor/layers/vocab_parallel_embedding.py.

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from fortyninety.host.checkpoint_files import LONGEST_TEXT, File
-from fortyninety.printable import printable
+from fortyninety.text.printable import printable
 
 LOCAL, CUT, WRONG_BYTES, REFUSED = 1, 3, 4, 5
 """How a step ends when it fails, by the exit codes of `fortyninety/host/snapshot`."""

@@ -17,8 +17,8 @@ from pyinfra.context import ctx_host
 from fortyninety.current_state import current_state, forget_state
 from fortyninety.facts.survey import HostState
 from fortyninety.operations.differences import would_fail
-from fortyninety.printable import printable
 from fortyninety.run_lease import obstacle
+from fortyninety.text.printable import printable
 
 Command: TypeAlias = str | StringCommand | FunctionCommand | PyinfraCommand
 P = ParamSpec("P")

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, ctx_state
 
-from fortyninety.printable import printable
+from fortyninety.text.printable import printable
 
 
 @dataclass

@@ -16,7 +16,7 @@ from fortyninety.operations.converging import Command, converging, failing, say_
 from fortyninety.operations.differences import differs
 from fortyninety.operations.systemd import unit_commands
 from fortyninety.power_limits import PowerLimit, cap_problems, caps_in_words, forgetful, uncapped
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 
 
 @converging

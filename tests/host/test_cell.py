@@ -9,7 +9,7 @@ from typing import Any
 
 from testinfra.host import Host
 
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 from tests.host.inventory_bridge import Box
 from tests.host.live_process import SERVICE
 

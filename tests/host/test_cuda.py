@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from testinfra.host import Host
 
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 from tests.host import packages
 from tests.host.packages import Package
 

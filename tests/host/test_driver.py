@@ -8,7 +8,7 @@ import pytest
 from testinfra.host import Host
 
 from fortyninety.engine_card import EngineCard
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 from tests.host import packages
 from tests.host.gpu_query import query
 from tests.host.live_process import LiveProcess

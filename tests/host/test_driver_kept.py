@@ -7,7 +7,7 @@ import re
 import pytest
 from testinfra.host import Host
 
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 from tests.host.gpu_query import query
 
 # Above it apt keeps to a version whatever else is newer (apt_preferences(5)).

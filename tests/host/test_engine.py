@@ -11,7 +11,7 @@ from testinfra.host import Host
 
 from fortyninety.engine_card import EngineCard
 from fortyninety.host_programs import archive
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 from tests.host.bounded_ssh import HASHING_SECONDS
 from tests.host.inventory_bridge import ROOT
 from tests.host.live_process import LiveProcess

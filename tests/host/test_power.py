@@ -7,7 +7,7 @@ from typing import Any
 
 from testinfra.host import Host
 
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 from tests.host.gpu_query import query
 
 POWER_UNIT = "fortyninety-power-limit.service"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from testinfra.host import Host
 
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 from tests.host.inventory_bridge import Box, run_with_input
 from tests.host.live_process import SERVICE
 from tests.host.on_host import read

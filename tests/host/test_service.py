@@ -10,7 +10,7 @@ import pytest
 from testinfra.host import Host
 
 from fortyninety.engine_card import EngineCard
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 from tests.host.live_process import SECRET, SERVICE, LiveProcess, without_secrets
 
 # systemd's own score of what a service could do after a break-in, from 0 (nothing) to 10: 3.5 for

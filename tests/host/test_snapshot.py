@@ -11,7 +11,7 @@ import requests
 from testinfra.host import Host
 
 from fortyninety.engine_card import EngineCard
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 from tests.host.bounded_ssh import HASHING_SECONDS
 from tests.host.live_process import LiveProcess
 from tests.host.on_host import read

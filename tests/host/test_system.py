@@ -7,7 +7,7 @@ import time
 
 from testinfra.host import Host
 
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 from tests.host.on_host import read
 
 # A filesystem is too full with less than a twentieth free, unless there are still so many bytes.

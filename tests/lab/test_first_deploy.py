@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from fortyninety.group_data import default_setting
+from fortyninety.settings.defaults import default_setting
 from lab import hosts, hub_process
 from lab.hosts import LabHost
 from lab.inventory import model_data

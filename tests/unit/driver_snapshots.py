@@ -29,7 +29,7 @@ from fortyninety.plan import (
     Plan,
     make_plan,
 )
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 from fortyninety.templates import render
 from tests.unit.readings import bare_host, settings
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fortyninety.facts.survey import AptArchive, GpuState, HostState, PackageState
-from fortyninety.group_data import default_settings
-from fortyninety.settings import Settings, parse_settings
+from fortyninety.settings.defaults import default_settings
+from fortyninety.settings.model import Settings, parse_settings
 
 RTX_4090 = "0x2684"
 

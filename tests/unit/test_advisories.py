@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from fortyninety.advisories import advisory_line, fixed_by
 from fortyninety.cli import main
 from fortyninety.engine_card import known_releases, load_engine_card
-from fortyninety.group_data import default_setting
+from fortyninety.settings.defaults import default_setting
 
 
 def test_the_release_that_fixes_most_is_named_with_the_driver_it_needs() -> None:

@@ -17,7 +17,7 @@ from fortyninety.cell_firewall import firewall_unit, rules, rules_digest
 from fortyninety.engine_card import load_engine_card
 from fortyninety.plan import Plan, make_plan
 from fortyninety.service_unit import configuration, service_unit
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 from tests.unit.readings import RTX_4090, bare_host, settings
 
 CELL = {"cell": "a", "engine": "0.32.0", "driver_branch": 580}

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from fortyninety.checkout import ROOT
-from fortyninety.group_data import default_setting
 from fortyninety.host.checkpoint_files import File
 from fortyninety.model.file_list import file_name, list_digest, list_text
+from fortyninety.settings.defaults import default_setting
 from tests.unit.readings import records
 
 SURVEY = "read in one round trip"

@@ -14,7 +14,7 @@ from fortyninety.fit.estimate import Fit, Flags, captured_sizes, estimate
 from fortyninety.fit.reader import known_weights
 from fortyninety.fit.shape import make_shape, parse_cards
 from fortyninety.fit.weights import Weights
-from fortyninety.profiles import PROFILES
+from fortyninety.settings.profiles import PROFILES
 
 NAME = "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"
 GIB = 1 << 30

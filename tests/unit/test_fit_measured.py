@@ -8,7 +8,7 @@ from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.estimate import UNKNOWN, Flags, estimate
 from fortyninety.fit.shape import Box, Card, make_shape
 from fortyninety.fit.weights import computed_weights
-from fortyninety.profiles import PROFILES
+from fortyninety.settings.profiles import PROFILES
 from tests.unit.measured_fits import CONFIGURATIONS, H200, USABLE, Case, Life, cases, lives
 
 CASES = cases()

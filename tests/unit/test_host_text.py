@@ -21,8 +21,8 @@ from fortyninety.cli.rollback import _line, read_result
 from fortyninety.cli.snapshot import read_verdict
 from fortyninety.facts.records import Unreadable
 from fortyninety.host_report import Result
-from fortyninety.printable import printable, printable_message
-from fortyninety.problems import Problem, problem_lines
+from fortyninety.problem import Problem, problem_lines
+from fortyninety.text.printable import printable, printable_message
 
 # Clears a screen, names a window, hides what stands before, and turns the direction of writing.
 HOSTILE = "a\x1b[2J\x1b]0;b\x07\r\x9bc\u202ed\u2028e\x00f\udc80\u200b"

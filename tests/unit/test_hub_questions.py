@@ -11,7 +11,7 @@ import pytest
 from fortyninety import hub as questions
 from fortyninety.host.checkpoint_files import File
 from fortyninety.model.file_list import FileListUnknown
-from fortyninety.problems import Problem
+from fortyninety.problem import Problem
 from tests.unit.readings import bare_host, settings
 from tests.unit.serving_hub import REPOSITORY, Hub
 from tests.unit.serving_tls import Strangers, reply

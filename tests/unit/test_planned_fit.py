@@ -22,7 +22,7 @@ from fortyninety.planned_fit import (
     planned_fit,
     predicted_kv_tokens,
 )
-from fortyninety.problems import Problem, problem_lines
+from fortyninety.problem import Problem, problem_lines
 from lab.tiny_model import AWQ, PLAIN, TinyModel
 from lab.tiny_model.configuration import model_config
 from tests.unit.readings import RTX_4090, bare_host, gpu, settings

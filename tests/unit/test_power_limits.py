@@ -16,8 +16,8 @@ from fortyninety.power_limits import (
     forgetful,
     uncapped,
 )
-from fortyninety.problems import Problem
-from fortyninety.settings import parse_settings
+from fortyninety.problem import Problem
+from fortyninety.settings.model import parse_settings
 from tests.unit.readings import bare_host, default_data, gpu, settings
 
 FIRST, SECOND = "0000:01:00.0", "0000:02:00.0"

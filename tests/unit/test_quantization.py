@@ -15,7 +15,7 @@ from fortyninety.fit.estimate import Flags, estimate
 from fortyninety.fit.shape import make_shape, parse_cards
 from fortyninety.fit.weights import Weights, computed_weights
 from fortyninety.quantization import METHODS, quantization_problems
-from fortyninety.settings import Settings
+from fortyninety.settings.model import Settings
 from tests.unit.measured_fits import CONFIGURATIONS
 from tests.unit.readings import settings
 

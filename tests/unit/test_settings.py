@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fortyninety.problems import Problem
-from fortyninety.settings import Settings, parse_settings
+from fortyninety.problem import Problem
+from fortyninety.settings.model import Settings, parse_settings
 from tests.unit.readings import default_data, settings
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from fortyninety.addresses import is_host_name, is_http_address
-from fortyninety.folders import SHARED, UNUSABLE
-from fortyninety.problems import Problem
-from fortyninety.settings import FOLDERS, Settings, parse_settings
+from fortyninety.problem import Problem
+from fortyninety.settings.addresses import is_host_name, is_http_address
+from fortyninety.settings.folders import SHARED, UNUSABLE
+from fortyninety.settings.model import FOLDERS, Settings, parse_settings
 from tests.unit.readings import default_data
 
 SECRET = "hunter2-and-more"

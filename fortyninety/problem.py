@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from fortyninety.printable import printable, printable_message
+from fortyninety.text.printable import printable, printable_message
 
 
 @dataclass(frozen=True)

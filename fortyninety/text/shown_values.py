@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fortyninety.short_repr import short_repr
+from fortyninety.text.short_repr import short_repr
 
 # Keys whose value is not shown when it is wrong, misspelt ones too: somebody may have put the
 # secret itself there.

@@ -24,13 +24,13 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pyinfra.api.arguments import all_global_arguments
 from pyinfra.connectors.ssh import ConnectorData
 
-from fortyninety.account_names import account_problem
-from fortyninety.addresses import is_file_address, is_host_name, is_http_address
 from fortyninety.engine_card import driver_floor, known_releases
-from fortyninety.folders import folder_problem, overlapping
-from fortyninety.problems import Problem
-from fortyninety.profiles import PROFILES, ProfileName
-from fortyninety.shown_values import shown
+from fortyninety.problem import Problem
+from fortyninety.settings.account_names import account_problem
+from fortyninety.settings.addresses import is_file_address, is_host_name, is_http_address
+from fortyninety.settings.folders import folder_problem, overlapping
+from fortyninety.settings.profiles import PROFILES, ProfileName
+from fortyninety.text.shown_values import shown
 
 # How long a text and a list may be at most: far above what anybody needs, and below what a command
 # line over SSH takes. Source: MAX_ARG_STRLEN of the kernel, 128 KiB for one word, which the whole
