@@ -5,12 +5,12 @@ Without preflight: 0.32.0 installs on a lab host whose driver it could not run w
 
 from pyinfra.context import ctx_host
 
-from fortyninety.current_state import read_state
 from fortyninety.engine_card import load_engine_card
 from fortyninety.plan import make_plan, survey_request
 from fortyninety.refused import Refused
 from fortyninety.run import host_data
 from fortyninety.settings.model import parse_settings
+from fortyninety.survey.latest import read_state
 from tasks import engine, python, service
 
 _host = ctx_host.get()  # type: ignore[no-untyped-call]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fortyninety.engine_card import known_releases, load_engine_card
-from fortyninety.facts.survey import HostState
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
+from fortyninety.survey.survey import HostState
 
 # What the members must have alike: all that shapes the engine, which is one on all of them.
 ALIKE = (

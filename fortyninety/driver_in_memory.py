@@ -5,8 +5,8 @@ Pure: what a reading of the host says, and what follows from it.
 
 from __future__ import annotations
 
-from fortyninety.facts.survey import GpuState, HostState
 from fortyninety.secure_boot import module_refused
+from fortyninety.survey.survey import GpuState, HostState
 
 
 def why_reboot(state: HostState, installed: str | None) -> str | None:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from fortyninety import nvidia_repository
 from fortyninety.driver_pins import MODULE_PACKAGE, DriverPins, Pin, is_driver_name
-from fortyninety.facts.survey import HostState
 from fortyninety.nvidia_repository import Repository
 from fortyninety.operations.apt import Package
 from fortyninety.repository_pins import nvidia_pins
 from fortyninety.settings.model import Settings
+from fortyninety.survey.survey import HostState
 
 SUPPORTED_DISTRIBUTIONS = {
     ("debian", "12"): "Debian 12",

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from fortyninety.facts.survey import DRIVER_NAMES, HostState
+from fortyninety.survey.survey import DRIVER_NAMES, HostState
 
 # What the kernel modules of any source and branch are built from.
 MODULE_PACKAGE = re.compile(

@@ -13,9 +13,7 @@ from pyinfra.api.host import Host
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
 from fortyninety.checkpoint_sizes import checkpoint_sizes, known_checkpoints
-from fortyninety.current_state import read_state
 from fortyninety.engine_card import load_engine_card
-from fortyninety.facts.survey import HostState
 from fortyninety.fit.alternatives import alternatives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import estimate
@@ -27,6 +25,8 @@ from fortyninety.planned_fit import HostFit, host_box, settings_flags
 from fortyninety.preflight import settings_problems
 from fortyninety.settings.model import Settings, parse_settings
 from fortyninety.settings.profiles import PROFILES
+from fortyninety.survey.latest import read_state
+from fortyninety.survey.survey import HostState
 
 FLAGS = (
     "max_model_len",

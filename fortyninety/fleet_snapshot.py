@@ -15,7 +15,6 @@ from pyinfra.api.host import Host
 from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 
-from fortyninety.current_state import forget_state
 from fortyninety.host_member import HostMember, bytes_here, peer_address
 from fortyninety.hub import token_of
 from fortyninety.made_once import made_once
@@ -25,6 +24,7 @@ from fortyninety.model.file_list import FileListUnknown
 from fortyninety.model.steps import Folders, StepFailed
 from fortyninety.plan import Plan
 from fortyninety.run import current_states, files_of, known_files, plans_of
+from fortyninety.survey.latest import forget_state
 
 # Seconds between two lines of progress for a host, on a terminal.
 PROGRESS_INTERVAL = 5.0

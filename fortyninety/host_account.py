@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fortyninety.facts.survey import HostState
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
+from fortyninety.survey.survey import HostState
 
 NO_LOGIN = ("nologin", "false")
 # Beside its own. The cards' device files are everybody's; some images make them these groups'.

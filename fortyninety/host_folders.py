@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fortyninety.facts.survey import HostState, Place
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
+from fortyninety.survey.survey import HostState, Place
 
 
 def folder_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:

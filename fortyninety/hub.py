@@ -9,7 +9,6 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote
 
-from fortyninety.facts.survey import HostState
 from fortyninety.host.checkpoint_files import File
 from fortyninety.host.snapshot.present import FREE_MARGIN
 from fortyninety.model.file_list import FileListUnknown
@@ -17,6 +16,7 @@ from fortyninety.model.hub import Hub, HubError, is_https, shown_address
 from fortyninety.model.token import NoToken, token_at
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
+from fortyninety.survey.survey import HostState
 
 # Seconds: an answer makes an error clearer, and is not worth a long wait.
 TIMEOUT = 5

@@ -22,11 +22,11 @@ from fortyninety.driver_packages import (
 )
 from fortyninety.driver_pins import Pin
 from fortyninety.engine_card import EngineCard, lock_hash
-from fortyninety.facts.survey import DRIVER_NAMES, HostState, SurveyRequest
 from fortyninety.host_programs import CELL_MEMBER, program
 from fortyninety.operations.apt import Package
 from fortyninety.repository_pins import suite_pins
 from fortyninety.settings.model import Settings
+from fortyninety.survey.survey import DRIVER_NAMES, HostState, SurveyRequest
 
 # Where Python 3.11 comes from unless the settings say otherwise: Debian 12 has it, on Debian 13
 # (whose only one is 3.13) Debian 12's installs beside its own (measured), and elsewhere uv's build.

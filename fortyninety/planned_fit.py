@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from fortyninety.cards import card_named
 from fortyninety.engine_card import EngineCard
-from fortyninety.facts.survey import HostState
 from fortyninety.fit.alternatives import Alternative, alternatives
 from fortyninety.fit.errors import FitError, ShapeError
 from fortyninety.fit.estimate import Fit, Flags, estimate, kv_bytes_per_token
@@ -16,6 +15,7 @@ from fortyninety.fit.weights import Weights
 from fortyninety.plan import tensor_parallel_size
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
+from fortyninety.survey.survey import HostState
 
 # Of the CPU build, whose KV cache is not what is left over but what its card's arguments say.
 FIXED_KV_CACHE = "--kv-cache-memory-bytes"

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from fortyninety.cards import card_named
-from fortyninety.facts.survey import GpuState, HostState
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
+from fortyninety.survey.survey import GpuState, HostState
 
 # In W: one cap for every card, or one for each by its UUID or PCI address. Both survive what an
 # index does not: cards are numbered anew when one is added, taken out or does not come up.

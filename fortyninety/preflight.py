@@ -17,7 +17,6 @@ from fortyninety.driver_packages import (
 from fortyninety.driver_pins import installed_module
 from fortyninety.engine_card import EngineCard, load_engine_card
 from fortyninety.engine_lock import seal_problem
-from fortyninety.facts.survey import HostState
 from fortyninety.host_account import account_problems
 from fortyninety.host_folders import folder_problems
 from fortyninety.nvidia_repository import OLDEST_BRANCHES, UBUNTU_NAMES_END
@@ -31,6 +30,7 @@ from fortyninety.power_limits import cap_problems, cap_settings_problems
 from fortyninety.problem import Problem
 from fortyninety.secure_boot import boot_problem
 from fortyninety.settings.model import Settings
+from fortyninety.survey.survey import HostState
 from fortyninety.text.printable import printable
 
 NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "9p"})

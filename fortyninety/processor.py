@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fortyninety.engine_card import EngineCard, lacking
-from fortyninety.facts.survey import HostState
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
 from fortyninety.problem import Problem
 from fortyninety.quantization import stored_method
 from fortyninety.settings.model import Settings
+from fortyninety.survey.survey import HostState
 
 
 def processor_problems(

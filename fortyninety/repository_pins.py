@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from fortyninety import nvidia_repository
 from fortyninety.driver_pins import Pin
-from fortyninety.facts.survey import DRIVER_NAMES, AptArchive
 from fortyninety.nvidia_repository import Repository
+from fortyninety.survey.survey import DRIVER_NAMES, AptArchive
 
 # apt never installs a version with a negative priority. What may be taken has the usual one.
 NEVER, USUAL = -1, 500

@@ -21,11 +21,9 @@ from fortyninety.advisories import advisory_line
 from fortyninety.cell import Membership, cell_problems, membership, named_cell
 from fortyninety.checkpoint_sizes import checkpoint_sizes, known_checkpoints
 from fortyninety.connection import bounded
-from fortyninety.current_state import current_state, read_state
 from fortyninety.deadlines import COMMAND
 from fortyninety.engine_card import load_engine_card
 from fortyninety.facts.archives import RETRIES, TIMEOUT, UnreachableArchives
-from fortyninety.facts.survey import HostState
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
 from fortyninety.host.checkpoint_files import File
@@ -42,6 +40,8 @@ from fortyninety.quantization import quantization_problems
 from fortyninety.refused import Refused
 from fortyninety.settings.addresses import is_host_name
 from fortyninety.settings.model import Settings, parse_settings
+from fortyninety.survey.latest import current_state, read_state
+from fortyninety.survey.survey import HostState
 
 Answer = TypeVar("Answer")
 

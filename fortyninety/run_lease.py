@@ -12,9 +12,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from fortyninety.connection import HostChannel, bounded
-from fortyninety.current_state import remembered_state
 from fortyninety.lease import Channel, Claim, Lease, Refused, new_claim, take_all
 from fortyninety.made_once import made_once
+from fortyninety.survey.latest import remembered_state
 
 
 class RunLeases:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fortyninety.facts.survey import HostState
 from fortyninety.problem import Problem
+from fortyninety.survey.survey import HostState
 
 # Where dkms puts the certificate of the key that it signs with (dkms 3 on Debian).
 DKMS_CERTIFICATE = "/var/lib/dkms/mok.pub"

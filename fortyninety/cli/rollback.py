@@ -14,9 +14,9 @@ from rich.console import Console
 from fortyninety.cell import named_cell
 from fortyninety.deadlines import DIAGNOSIS, UNIT
 from fortyninety.facts.answers import number_of, read_object, text_of, texts_of
-from fortyninety.facts.records import Unreadable, quoted
 from fortyninety.host_programs import ROLL_BACK, program
 from fortyninety.plan import SERVICE_UNIT
+from fortyninety.survey.records import Unreadable, quoted
 
 # In seconds since 1970: in the year 9999.
 LATEST = 253_000_000_000

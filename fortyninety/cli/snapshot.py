@@ -14,7 +14,6 @@ import click
 from fortyninety import deadlines
 from fortyninety.engine_card import load_engine_card
 from fortyninety.facts.answers import number_of, read_object, texts_of
-from fortyninety.facts.records import Unreadable, quoted
 from fortyninety.host.checkpoint_files import File, FileListError
 from fortyninety.host.snapshot.places import MANIFEST
 from fortyninety.host_programs import SNAPSHOT, run_from_input
@@ -29,6 +28,7 @@ from fortyninety.model.hub import PUBLIC_HUB, shown_address
 from fortyninety.model.token import NoToken, token_at
 from fortyninety.plan import plan_paths
 from fortyninety.settings.defaults import default_setting
+from fortyninety.survey.records import Unreadable, quoted
 
 if TYPE_CHECKING:
     from pyinfra.api.host import Host

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fortyninety.facts.records import Unreadable, quoted
+from fortyninety.survey.records import Unreadable, quoted
 from fortyninety.text.printable import LONGEST, printable
 
 # Of an answer. The longest is the list of what is wrong with a snapshot of some hundred files.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pyinfra.api.facts import FactBase
 
 from fortyninety.facts.answers import number_of, read_object, text_of
-from fortyninety.facts.records import Unreadable
+from fortyninety.survey.records import Unreadable
 
 
 @dataclass(frozen=True)

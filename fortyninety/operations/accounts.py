@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from pyinfra import host
 
-from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging
 from fortyninety.operations.differences import differs
+from fortyninety.survey.survey import HostState
 
 
 @converging

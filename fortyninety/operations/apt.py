@@ -17,11 +17,11 @@ from pyinfra.api.state import State
 
 from fortyninety.apt_messages import announced_room, lock_refused, reasons, remedy, warnings
 from fortyninety.deadlines import APT
-from fortyninety.facts.survey import HostState
 from fortyninety.host_shell import HostLost, attempt
 from fortyninety.operations.apt_lock import wait_for_lock
 from fortyninety.operations.converging import Command, converging, say_failed
 from fortyninety.operations.differences import differs
+from fortyninety.survey.survey import HostState
 
 # Seconds to wait for another process that uses apt, where no setting says otherwise.
 LOCK_TIMEOUT = 600

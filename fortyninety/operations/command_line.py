@@ -10,9 +10,9 @@ from pyinfra import host
 
 from fortyninety.deadlines import PARSER
 from fortyninety.engine_card import EngineCard
-from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import only_asks
+from fortyninety.survey.survey import HostState
 
 
 @converging

@@ -14,10 +14,10 @@ from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host
 
-from fortyninety.current_state import current_state, forget_state
-from fortyninety.facts.survey import HostState
 from fortyninety.operations.differences import would_fail
 from fortyninety.run_lease import obstacle
+from fortyninety.survey.latest import current_state, forget_state
+from fortyninety.survey.survey import HostState
 from fortyninety.text.printable import printable
 
 Command: TypeAlias = str | StringCommand | FunctionCommand | PyinfraCommand

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from pyinfra import host
 
-from fortyninety.facts.survey import HostState
 from fortyninety.operations.apt import (
     APT_GET,
     FETCH_LISTS,
@@ -19,6 +18,7 @@ from fortyninety.operations.apt import (
 )
 from fortyninety.operations.converging import Command, converging
 from fortyninety.operations.differences import only_asks
+from fortyninety.survey.survey import HostState
 
 # What of a driver a toolkit might drag in or take away: its library, its modules, its tools.
 DRIVER_PARTS = (

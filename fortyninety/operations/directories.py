@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pyinfra import host
 
 from fortyninety.directory import Directory
-from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging
 from fortyninety.operations.differences import differs
+from fortyninety.survey.survey import HostState
 
 
 @converging

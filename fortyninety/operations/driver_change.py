@@ -10,7 +10,6 @@ from pyinfra import host
 from fortyninety.deadlines import UNIT
 from fortyninety.driver_packages import held_headers
 from fortyninety.driver_pins import DriverPins
-from fortyninety.facts.survey import HostState
 from fortyninety.operations.apt import (
     APT_GET,
     LOCK_TIMEOUT,
@@ -21,6 +20,7 @@ from fortyninety.operations.apt import (
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
 from fortyninety.operations.files import file_commands
+from fortyninety.survey.survey import HostState
 from fortyninety.templates import render
 
 # Why the driver is pinned, as its preferences say.

@@ -10,13 +10,13 @@ from pyinfra import host
 
 from fortyninety.deadlines import ENVIRONMENT, REMOVAL, TOOLS
 from fortyninety.engine_card import EngineCard
-from fortyninety.facts import records
-from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
 from fortyninety.operations.files import Upload, linking
 from fortyninety.operations.removal import removal
 from fortyninety.plan import PackageSource
+from fortyninety.survey import records
+from fortyninety.survey.survey import HostState
 
 # How an environment is found that is not what its mark says.
 _FOUND = {

@@ -17,9 +17,9 @@ from pyinfra import host
 from pyinfra.api.command import StringCommand
 
 from fortyninety.deadlines import INITRAMFS
-from fortyninety.facts.survey import FileState, HostState
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
+from fortyninety.survey.survey import FileState, HostState
 
 
 @converging

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from pyinfra import host
 
-from fortyninety.facts.survey import HostState
 from fortyninety.operations.apt import LOCK_TIMEOUT, QUIETLY, apt_command
 from fortyninety.operations.converging import Command, converging
 from fortyninety.operations.differences import differs
 from fortyninety.plan import installed_driver
+from fortyninety.survey.survey import HostState
 
 
 @converging

@@ -16,15 +16,15 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from fortyninety.connection import bounded
-from fortyninety.current_state import current_state, forget_state
 from fortyninety.deadlines import UNIT
 from fortyninety.driver_in_memory import boot_obstacle, foreign_libraries, lost_cards, why_reboot
-from fortyninety.facts.survey import HostState
 from fortyninety.host_shell import HostLost, attempt
 from fortyninety.operations.converging import Command, converging, failing, say_failed, within
 from fortyninety.operations.differences import differs
 from fortyninety.plan import SERVICE, installed_driver
 from fortyninety.run_lease import take_again
+from fortyninety.survey.latest import current_state, forget_state
+from fortyninety.survey.survey import HostState
 
 # Seconds between attempts to reach a host that is on its way down or up.
 RETRY_INTERVAL = 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 
-from fortyninety.facts.records import Form
+from fortyninety.survey.records import Form
 
 
 def removal(folder: str, names: Iterable[str], form: Form, *endings: str) -> str | None:

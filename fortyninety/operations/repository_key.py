@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pyinfra import host
 
 from fortyninety.deadlines import TOOLS
-from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
 from fortyninety.operations.files import placing
+from fortyninety.survey.survey import HostState
 
 
 @converging

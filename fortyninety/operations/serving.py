@@ -12,10 +12,10 @@ from pyinfra import state as run
 from fortyninety.deadlines import COMPLETION, DIAGNOSIS
 from fortyninety.facts.completion import Completion
 from fortyninety.facts.kv_cache import EngineLog, KvCache, read_kv_cache
-from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
 from fortyninety.operations.files import placing
+from fortyninety.survey.survey import HostState
 
 
 @converging

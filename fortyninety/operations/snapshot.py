@@ -10,12 +10,12 @@ from pyinfra import host
 from pyinfra.api.command import FunctionCommand
 
 from fortyninety.deadlines import REMOVAL, SNAPSHOT
-from fortyninety.facts.records import COMMIT, LEFTOVER
-from fortyninety.facts.survey import HostState
 from fortyninety.fleet_snapshot import supply
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
 from fortyninety.operations.removal import removal
+from fortyninety.survey.records import COMMIT, LEFTOVER
+from fortyninety.survey.survey import HostState
 
 # How a snapshot that is not whole is found.
 _IN_WORDS = {

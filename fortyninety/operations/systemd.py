@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pyinfra import host
 
 from fortyninety.deadlines import UNIT
-from fortyninety.facts.survey import HostState
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
+from fortyninety.survey.survey import HostState
 
 
 @converging

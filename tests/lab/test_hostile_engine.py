@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from fortyninety.engine_card import load_engine_card
-from fortyninety.facts.survey import KINDS, Survey
 from fortyninety.plan import SERVICE_UNIT, survey_request
 from fortyninety.settings.defaults import default_settings
 from fortyninety.settings.model import Settings, parse_settings
+from fortyninety.survey.survey import KINDS, Survey
 from lab import stages
 from lab.hosts import LabHost
 from lab.inventory import inventory

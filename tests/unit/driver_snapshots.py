@@ -17,7 +17,6 @@ from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.context import ctx_host
 
 from fortyninety.engine_card import load_engine_card
-from fortyninety.facts.survey import AptArchive, HostState, PackageState
 from fortyninety.operations import apt, cuda, driver_change, files, repository_key
 from fortyninety.plan import (
     ARCHIVE_SOURCES,
@@ -30,6 +29,7 @@ from fortyninety.plan import (
     make_plan,
 )
 from fortyninety.settings.model import Settings
+from fortyninety.survey.survey import AptArchive, HostState, PackageState
 from fortyninety.templates import render
 from tests.unit.readings import bare_host, settings
 

@@ -27,9 +27,12 @@ from pyinfra.context import ctx_host, ctx_state
 
 import fortyninety.operations
 from fortyninety.engine_card import load_engine_card
-from fortyninety.facts import records as forms
 from fortyninety.facts.completion import CompletionResult
-from fortyninety.facts.survey import (
+from fortyninety.operations import converging as making
+from fortyninety.plan import SERVICE, Plan, make_plan
+from fortyninety.preflight import host_problems
+from fortyninety.survey import records as forms
+from fortyninety.survey.survey import (
     KINDS,
     FileState,
     HostState,
@@ -37,9 +40,6 @@ from fortyninety.facts.survey import (
     ServedUnit,
     Survey,
 )
-from fortyninety.operations import converging as making
-from fortyninety.plan import SERVICE, Plan, make_plan
-from fortyninety.preflight import host_problems
 from tests.unit import readings
 
 NUMBER = int(os.environ.get("FORTYNINETY_GENERATED_READINGS", "60"))

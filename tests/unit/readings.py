@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fortyninety.facts.survey import AptArchive, GpuState, HostState, PackageState
 from fortyninety.settings.defaults import default_settings
 from fortyninety.settings.model import Settings, parse_settings
+from fortyninety.survey.survey import AptArchive, GpuState, HostState, PackageState
 
 RTX_4090 = "0x2684"
 

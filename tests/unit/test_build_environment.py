@@ -151,7 +151,7 @@ def made(index: Index, tmp_path: Path) -> Path:
 
 def survey_of(directory: Path, whole: str = "") -> str:
     """What the survey's own lines say of an environment; `whole` names those compared before."""
-    script = (ROOT / "fortyninety" / "facts" / "survey.sh").read_text()
+    script = (ROOT / "fortyninety" / "survey" / "survey.sh").read_text()
     begin, end = script.index("\nsealed_as() {"), script.index("\n}\n", script.index("sealed_as"))
     function = script[begin : end + 3]
     return subprocess.run(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from fortyninety import current_state
-from fortyninety.facts.survey import HostState, SurveyRequest
+from fortyninety.survey import latest
+from fortyninety.survey.survey import HostState, SurveyRequest
 
 REQUEST = SurveyRequest(
     files=(),
@@ -37,7 +37,7 @@ class Box:
             self.asked.append(kwargs["request"].whole)
             return self._answers.pop(0)
 
-        monkeypatch.setattr(current_state, "get_fact", get_fact)
+        monkeypatch.setattr(latest, "get_fact", get_fact)
 
 
 def reading(boot: str = "one", sealed: dict[str, str] | None = None) -> HostState:
@@ -46,37 +46,37 @@ def reading(boot: str = "one", sealed: dict[str, str] | None = None) -> HostStat
 
 def test_environments_found_whole_are_not_compared_again(monkeypatch: pytest.MonkeyPatch) -> None:
     box: Any = Box(monkeypatch, reading(), reading(), reading())
-    current_state.read_state(box, REQUEST)
+    latest.read_state(box, REQUEST)
     for _ in range(2):
-        current_state.forget_state(box)
-        current_state.current_state(box)
+        latest.forget_state(box)
+        latest.current_state(box)
     assert box.asked == [(), ("tools", "engine"), ("tools", "engine")]
 
 
 def test_what_was_not_whole_is_compared_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = reading(sealed={"tools": "other", "engine": "cut"})
     box: Any = Box(monkeypatch, broken, reading(), reading())
-    current_state.read_state(box, REQUEST)
+    latest.read_state(box, REQUEST)
     for _ in range(2):
-        current_state.forget_state(box)
-        current_state.current_state(box)
+        latest.forget_state(box)
+        latest.current_state(box)
     assert box.asked == [(), (), ("tools", "engine")]
 
 
 def test_all_of_it_is_compared_after_a_boot(monkeypatch: pytest.MonkeyPatch) -> None:
     damaged = reading("two", {"tools": "whole", "engine": "other"})
     box: Any = Box(monkeypatch, reading(), reading("two"), damaged)
-    current_state.read_state(box, REQUEST)
-    current_state.forget_state(box)
-    assert current_state.current_state(box) is damaged
+    latest.read_state(box, REQUEST)
+    latest.forget_state(box)
+    assert latest.current_state(box) is damaged
     assert box.asked == [(), ("tools", "engine"), ()]
-    assert current_state.current_state(box) is damaged
+    assert latest.current_state(box) is damaged
 
 
 def test_a_reading_is_believed_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     box: Any = Box(monkeypatch, reading(), reading())
-    first = current_state.read_state(box, REQUEST)
-    assert current_state.current_state(box) is first
-    later = time.monotonic() + current_state.MAXIMUM_AGE + 1
+    first = latest.read_state(box, REQUEST)
+    assert latest.current_state(box) is first
+    later = time.monotonic() + latest.MAXIMUM_AGE + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    assert current_state.current_state(box) is not first
+    assert latest.current_state(box) is not first

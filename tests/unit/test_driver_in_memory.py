@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fortyninety.driver_in_memory import boot_obstacle, foreign_libraries, lost_cards, why_reboot
-from fortyninety.facts.survey import DkmsState, HostState
 from fortyninety.preflight import host_problems
+from fortyninety.survey.survey import DkmsState, HostState
 from tests.unit.readings import bare_host, gpu, settings
 
 INSTALLED = "550.163.01"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from fortyninety.driver_pins import DriverPins, is_driver_name
-from fortyninety.facts.survey import HostState, PackageState
+from fortyninety.survey.survey import HostState, PackageState
 from tests.unit.readings import bare_host
 
 PINS = DriverPins("nvidia-kernel-dkms", "550.", companions=("nvidia-persistenced",))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.facts.survey import Place
 from fortyninety.host_folders import folder_problems
+from fortyninety.survey.survey import Place
 from tests.unit.readings import bare_host, settings
 from tests.unit.test_survey import survey
 

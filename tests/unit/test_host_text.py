@@ -19,9 +19,9 @@ from fortyninety import host_output
 from fortyninety.checkout import ROOT
 from fortyninety.cli.rollback import _line, read_result
 from fortyninety.cli.snapshot import read_verdict
-from fortyninety.facts.records import Unreadable
 from fortyninety.host_report import Result
 from fortyninety.problem import Problem, problem_lines
+from fortyninety.survey.records import Unreadable
 from fortyninety.text.printable import printable, printable_message
 
 # Clears a screen, names a window, hides what stands before, and turns the direction of writing.

@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 from fortyninety import lease, run_lease
-from fortyninety.facts.survey import HostState, Survey, SurveyRequest, read_survey
 from fortyninety.lease import (
     ChannelLost,
     Claim,
@@ -31,6 +30,7 @@ from fortyninety.lease import (
 )
 from fortyninety.preflight import lease_problems
 from fortyninety.run_lease import RunLeases
+from fortyninety.survey.survey import HostState, Survey, SurveyRequest, read_survey
 from tests.unit.readings import bare_host, records
 
 

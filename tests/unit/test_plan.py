@@ -8,7 +8,6 @@ import pytest
 
 from fortyninety.driver_packages import plan_driver
 from fortyninety.engine_card import load_engine_card
-from fortyninety.facts.survey import AptArchive, HostState, PackageState
 from fortyninety.operations.apt import Package
 from fortyninety.operations.systemd import unit_commands
 from fortyninety.plan import (
@@ -22,6 +21,7 @@ from fortyninety.plan import (
     python_source,
     survey_request,
 )
+from fortyninety.survey.survey import AptArchive, HostState, PackageState
 from tests.unit.readings import bare_host, settings
 
 ADDRESS = "http://archive.example/debian"

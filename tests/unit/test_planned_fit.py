@@ -9,7 +9,6 @@ import pytest
 from fortyninety.command_line import engine_environment, serve_arguments
 from fortyninety.engine_card import load_engine_card
 from fortyninety.facts.kv_cache import KvCache, read_kv_cache
-from fortyninety.facts.survey import HostState
 from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.reader import known_weights
@@ -23,6 +22,7 @@ from fortyninety.planned_fit import (
     predicted_kv_tokens,
 )
 from fortyninety.problem import Problem, problem_lines
+from fortyninety.survey.survey import HostState
 from lab.tiny_model import AWQ, PLAIN, TinyModel
 from lab.tiny_model.configuration import model_config
 from tests.unit.readings import RTX_4090, bare_host, gpu, settings

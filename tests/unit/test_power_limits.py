@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from fortyninety.facts.survey import HostState
 from fortyninety.power_limits import (
     PowerLimit,
     cap_arguments,
@@ -18,6 +17,7 @@ from fortyninety.power_limits import (
 )
 from fortyninety.problem import Problem
 from fortyninety.settings.model import parse_settings
+from fortyninety.survey.survey import HostState
 from tests.unit.readings import bare_host, default_data, gpu, settings
 
 FIRST, SECOND = "0000:01:00.0", "0000:02:00.0"

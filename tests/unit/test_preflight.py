@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fortyninety.facts.survey import HostState, PackageState
 from fortyninety.preflight import host_problems, settings_problems
+from fortyninety.survey.survey import HostState, PackageState
 from tests.unit.readings import bare_host, gpu, settings
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from fortyninety.facts.archives import UnreachableArchives
-from fortyninety.facts.boot_kernel import boot_entry_kernel
 from fortyninety.facts.completion import Completion
 from fortyninety.facts.kv_cache import KvCache, read_kv_cache
-from fortyninety.facts.survey import HostState, Survey, SurveyRequest
 from fortyninety.preflight import host_problems
+from fortyninety.survey.boot_kernel import boot_entry_kernel
+from fortyninety.survey.survey import HostState, Survey, SurveyRequest
 from tests.unit.readings import records, settings
 
 

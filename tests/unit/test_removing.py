@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.facts.records import COMMIT, ENVIRONMENT, LEFTOVER
 from fortyninety.host.build_environment import MARK, clear_unfinished
 from fortyninety.operations.removal import removal
+from fortyninety.survey.records import COMMIT, ENVIRONMENT, LEFTOVER
 
 A = "a" * 40
 

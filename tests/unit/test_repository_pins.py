@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from fortyninety.engine_card import load_engine_card
-from fortyninety.facts.survey import AptArchive
 from fortyninety.plan import Plan, make_plan
 from fortyninety.repository_pins import nvidia_pins
+from fortyninety.survey.survey import AptArchive
 from fortyninety.templates import render
 from tests.unit.readings import bare_host, settings
 from tests.unit.real_apt import Archive, RealApt

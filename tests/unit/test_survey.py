@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.facts.survey import KINDS, HostState, Survey, SurveyRequest
+from fortyninety.survey.survey import KINDS, HostState, Survey, SurveyRequest
 from tests.unit.readings import records
 
 

@@ -15,9 +15,10 @@ from typing import Literal
 
 from pyinfra.api.facts import FactBase
 
-from fortyninety.facts import records as forms
-from fortyninety.facts.boot_kernel import boot_entry_kernel, grub_kernel
-from fortyninety.facts.records import (
+from fortyninety.lease import Holder, read_holder
+from fortyninety.survey import records as forms
+from fortyninety.survey.boot_kernel import boot_entry_kernel, grub_kernel
+from fortyninety.survey.records import (
     Unreadable,
     one,
     parse_records,
@@ -26,8 +27,7 @@ from fortyninety.facts.records import (
     several,
     word_of,
 )
-from fortyninety.facts.throttling import throttle_reasons
-from fortyninety.lease import Holder, read_holder
+from fortyninety.survey.throttling import throttle_reasons
 
 SCRIPT = (Path(__file__).parent / "survey.sh").read_text()
 

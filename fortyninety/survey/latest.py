@@ -14,7 +14,7 @@ from pyinfra.api.facts import get_fact
 from pyinfra.api.host import Host
 
 from fortyninety.deadlines import SURVEY
-from fortyninety.facts.survey import HostState, Survey, SurveyRequest
+from fortyninety.survey.survey import HostState, Survey, SurveyRequest
 
 # Seconds for which an unchanged host's reading is believed.
 MAXIMUM_AGE = 60.0
