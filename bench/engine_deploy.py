@@ -5,9 +5,9 @@ Without preflight: 0.32.0 installs on a lab host whose driver it could not run w
 
 from pyinfra.context import ctx_host
 
-from fortyninety.engine_card import load_engine_card
 from fortyninety.plan import make_plan, survey_request
 from fortyninety.refused import Refused
+from fortyninety.releases.release import load_engine_card
 from fortyninety.run import host_data
 from fortyninety.settings.model import parse_settings
 from fortyninety.survey.latest import read_state

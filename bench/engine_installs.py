@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bench.alone import refuse_a_lab_that_is_up
 from bench.converged_deploy import SAVED, save_converged_host
-from fortyninety.engine_card import known_releases, load_engine_card
+from fortyninety.releases.release import known_releases, load_engine_card
 from lab import hosts
 from lab.errors import LabError
 from lab.hosts import LabHost

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fortyninety.engine_card import known_releases, load_engine_card
 from fortyninety.problem import Problem
+from fortyninety.releases.release import known_releases, load_engine_card
 from fortyninety.settings.model import Settings
 from fortyninety.survey.survey import HostState
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fortyninety.cards import card_named
+from fortyninety.cards.known import card_named
 from fortyninety.cell import Membership
-from fortyninety.engine_card import EngineCard, MultiNode
+from fortyninety.releases.release import EngineCard, MultiNode
 from fortyninety.settings.model import Settings
 
 

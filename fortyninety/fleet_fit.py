@@ -13,7 +13,6 @@ from pyinfra.api.host import Host
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
 from fortyninety.checkpoint_sizes import checkpoint_sizes, known_checkpoints
-from fortyninety.engine_card import load_engine_card
 from fortyninety.fit.alternatives import alternatives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import estimate
@@ -23,6 +22,7 @@ from fortyninety.inventory_hosts import ConnectedHosts, InventoryUnusable, conne
 from fortyninety.plan import survey_request
 from fortyninety.planned_fit import HostFit, host_box, settings_flags
 from fortyninety.preflight import settings_problems
+from fortyninety.releases.release import load_engine_card
 from fortyninety.settings.model import Settings, parse_settings
 from fortyninety.settings.profiles import PROFILES
 from fortyninety.survey.latest import read_state

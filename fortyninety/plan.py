@@ -21,9 +21,9 @@ from fortyninety.driver_packages import (
     plan_driver,
 )
 from fortyninety.driver_pins import Pin
-from fortyninety.engine_card import EngineCard, lock_hash
 from fortyninety.host_programs import CELL_MEMBER, program
 from fortyninety.operations.apt import Package
+from fortyninety.releases.release import EngineCard, lock_hash
 from fortyninety.repository_pins import suite_pins
 from fortyninety.settings.model import Settings
 from fortyninety.survey.survey import DRIVER_NAMES, HostState, SurveyRequest

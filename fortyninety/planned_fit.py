@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fortyninety.cards import card_named
-from fortyninety.engine_card import EngineCard
+from fortyninety.cards.known import card_named
 from fortyninety.fit.alternatives import Alternative, alternatives
 from fortyninety.fit.errors import FitError, ShapeError
 from fortyninety.fit.estimate import Fit, Flags, estimate, kv_bytes_per_token
@@ -14,6 +13,7 @@ from fortyninety.fit.shape import Box, Card, make_shape
 from fortyninety.fit.weights import Weights
 from fortyninety.plan import tensor_parallel_size
 from fortyninety.problem import Problem
+from fortyninety.releases.release import EngineCard
 from fortyninety.settings.model import Settings
 from fortyninety.survey.survey import HostState
 

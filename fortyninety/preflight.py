@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fortyninety.cards import CARDS_BY_PCI_DEVICE, card_named
+from fortyninety.cards.known import CARDS_BY_PCI_DEVICE, card_named
+from fortyninety.cards.power import cap_problems, cap_settings_problems
 from fortyninety.cell import Membership, member_problems
 from fortyninety.command_line import FlagAbsent
 from fortyninety.driver_packages import (
@@ -15,8 +16,6 @@ from fortyninety.driver_packages import (
     wanted_version,
 )
 from fortyninety.driver_pins import installed_module
-from fortyninety.engine_card import EngineCard, load_engine_card
-from fortyninety.engine_lock import seal_problem
 from fortyninety.host_account import account_problems
 from fortyninety.host_folders import folder_problems
 from fortyninety.nvidia_repository import OLDEST_BRANCHES, UBUNTU_NAMES_END
@@ -26,8 +25,9 @@ from fortyninety.plan import (
     make_plan,
     tensor_parallel_size,
 )
-from fortyninety.power_limits import cap_problems, cap_settings_problems
 from fortyninety.problem import Problem
+from fortyninety.releases.lock import seal_problem
+from fortyninety.releases.release import EngineCard, load_engine_card
 from fortyninety.secure_boot import boot_problem
 from fortyninety.settings.model import Settings
 from fortyninety.survey.survey import HostState

@@ -17,12 +17,10 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
-from fortyninety.advisories import advisory_line
 from fortyninety.cell import Membership, cell_problems, membership, named_cell
 from fortyninety.checkpoint_sizes import checkpoint_sizes, known_checkpoints
 from fortyninety.connection import bounded
 from fortyninety.deadlines import COMMAND
-from fortyninety.engine_card import load_engine_card
 from fortyninety.facts.archives import RETRIES, TIMEOUT, UnreachableArchives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
@@ -38,6 +36,8 @@ from fortyninety.problem import Problem
 from fortyninety.processor import processor_problems
 from fortyninety.quantization import quantization_problems
 from fortyninety.refused import Refused
+from fortyninety.releases.advisories import advisory_line
+from fortyninety.releases.release import load_engine_card
 from fortyninety.settings.addresses import is_host_name
 from fortyninety.settings.model import Settings, parse_settings
 from fortyninety.survey.latest import current_state, read_state

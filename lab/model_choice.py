@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from fortyninety.engine_card import ProcessorNeeds, lacking, load_engine_card
+from fortyninety.releases.release import ProcessorNeeds, lacking, load_engine_card
 from lab.errors import LabError
 from lab.tiny_model import AWQ, MODELS, PLAIN, TinyModel
 

@@ -2,9 +2,9 @@
 
 from pyinfra.api.deploy import deploy
 
+from fortyninety.cards.power import cap_arguments, caps_in_words
 from fortyninety.operations import files, power, systemd
 from fortyninety.plan import PERSISTENCE_SERVICE, POWER_SERVICE, POWER_UNIT, Plan
-from fortyninety.power_limits import cap_arguments, caps_in_words
 from fortyninety.templates import render
 
 

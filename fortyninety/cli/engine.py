@@ -10,9 +10,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from fortyninety import engine_lock, wheel_folder
-from fortyninety.advisories import fixed_by
-from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
+from fortyninety.releases import lock as engine_lock
+from fortyninety.releases import wheels
+from fortyninety.releases.advisories import fixed_by
+from fortyninety.releases.release import EngineCard, known_releases, load_engine_card
 from fortyninety.settings.defaults import default_setting
 
 FIND_LINKS = click.option(
@@ -124,10 +125,8 @@ def download(release: str, folder: Path, host_python: str, find_links: tuple[str
     _require_known(release)
     with Console(stderr=True).status(f"fetching the wheels of {release}"):
         try:
-            count = wheel_folder.download(
-                release, folder, host_python=host_python, find_links=find_links
-            )
-        except wheel_folder.DownloadError as error:
+            count = wheels.download(release, folder, host_python=host_python, find_links=find_links)
+        except wheels.DownloadError as error:
             raise click.ClickException(str(error)) from error
     click.echo(f"{folder}: {count} wheels")
 

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.padding import Padding
 
 from fortyninety.checkpoint_sizes import known_checkpoints
-from fortyninety.engine_card import known_releases, load_engine_card
 from fortyninety.fit.alternatives import Alternative, alternatives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import KV_DTYPE_BYTES, Fit, Flags, estimate
@@ -26,6 +25,7 @@ from fortyninety.fit.shape import make_shape, parse_cards
 from fortyninety.fit.weights import Weights
 from fortyninety.model.checkpoint import hub_checkpoint
 from fortyninety.model.token import NoToken, token_at
+from fortyninety.releases.release import known_releases, load_engine_card
 from fortyninety.settings.defaults import default_setting
 from fortyninety.settings.profiles import PROFILE_NAMES, PROFILES
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import click
 
 from fortyninety import deadlines
-from fortyninety.engine_card import load_engine_card
 from fortyninety.facts.answers import number_of, read_object, texts_of
 from fortyninety.host.checkpoint_files import File, FileListError
 from fortyninety.host.snapshot.places import MANIFEST
@@ -27,6 +26,7 @@ from fortyninety.model.folder_list import folder_files, manifest_files
 from fortyninety.model.hub import PUBLIC_HUB, shown_address
 from fortyninety.model.token import NoToken, token_at
 from fortyninety.plan import plan_paths
+from fortyninety.releases.release import load_engine_card
 from fortyninety.settings.defaults import default_setting
 from fortyninety.survey.records import Unreadable, quoted
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pyinfra import host
 
 from fortyninety.deadlines import PARSER
-from fortyninety.engine_card import EngineCard
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import only_asks
+from fortyninety.releases.release import EngineCard
 from fortyninety.survey.survey import HostState
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from pyinfra import host
 
 from fortyninety.deadlines import ENVIRONMENT, REMOVAL, TOOLS
-from fortyninety.engine_card import EngineCard
 from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
 from fortyninety.operations.files import Upload, linking
 from fortyninety.operations.removal import removal
 from fortyninety.plan import PackageSource
+from fortyninety.releases.release import EngineCard
 from fortyninety.survey import records
 from fortyninety.survey.survey import HostState
 

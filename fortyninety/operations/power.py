@@ -10,10 +10,10 @@ from pyinfra.api.command import FunctionCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from fortyninety.cards.power import PowerLimit, cap_problems, caps_in_words, forgetful, uncapped
 from fortyninety.operations.converging import Command, converging, failing, say_failed
 from fortyninety.operations.differences import differs
 from fortyninety.operations.systemd import unit_commands
-from fortyninety.power_limits import PowerLimit, cap_problems, caps_in_words, forgetful, uncapped
 from fortyninety.settings.model import Settings
 from fortyninety.survey.latest import current_state
 from fortyninety.survey.survey import HostState

@@ -24,8 +24,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pyinfra.api.arguments import all_global_arguments
 from pyinfra.connectors.ssh import ConnectorData
 
-from fortyninety.engine_card import driver_floor, known_releases
 from fortyninety.problem import Problem
+from fortyninety.releases.release import driver_floor, known_releases
 from fortyninety.settings.account_names import account_problem
 from fortyninety.settings.addresses import is_file_address, is_host_name, is_http_address
 from fortyninety.settings.folders import folder_problem, overlapping

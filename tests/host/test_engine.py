@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from fortyninety.engine_card import EngineCard
 from fortyninety.host_programs import archive
+from fortyninety.releases.release import EngineCard
 from fortyninety.settings.model import Settings
 from tests.host.bounded_ssh import HASHING_SECONDS
 from tests.host.inventory_bridge import ROOT

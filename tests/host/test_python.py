@@ -7,7 +7,7 @@ import shlex
 import pytest
 from testinfra.host import Host
 
-from fortyninety.engine_card import EngineCard
+from fortyninety.releases.release import EngineCard
 from fortyninety.settings.model import Settings
 from tests.host import packages
 from tests.host.live_process import LiveProcess

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from fortyninety.engine_card import EngineCard
+from fortyninety.releases.release import EngineCard
 from fortyninety.settings.model import Settings
 from tests.host.live_process import SECRET, SERVICE, LiveProcess, without_secrets
 

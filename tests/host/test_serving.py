@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from fortyninety.engine_card import EngineCard
+from fortyninety.releases.release import EngineCard
 from fortyninety.settings.model import Settings
 from tests.host.live_process import SERVICE, LiveProcess
 from tests.host.on_host import FOLDER

@@ -10,7 +10,7 @@ import pytest
 import requests
 from testinfra.host import Host
 
-from fortyninety.engine_card import EngineCard
+from fortyninety.releases.release import EngineCard
 from fortyninety.settings.model import Settings
 from tests.host.bounded_ssh import HASHING_SECONDS
 from tests.host.live_process import LiveProcess

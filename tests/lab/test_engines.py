@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.engine_card import load_engine_card
-from fortyninety.engine_lock import sealed
 from fortyninety.model.file_list import keep_file_list
 from fortyninety.model.folder_list import folder_files
+from fortyninety.releases.lock import sealed
+from fortyninety.releases.release import load_engine_card
 from lab import python_index, python_mirror, ssh, stages
 from lab.hosts import LabHost
 from lab.inventory import inventory

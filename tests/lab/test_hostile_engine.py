@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fortyninety.engine_card import load_engine_card
 from fortyninety.plan import SERVICE_UNIT, survey_request
+from fortyninety.releases.release import load_engine_card
 from fortyninety.settings.defaults import default_settings
 from fortyninety.settings.model import Settings, parse_settings
 from fortyninety.survey.survey import KINDS, Survey

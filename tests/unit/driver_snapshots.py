@@ -16,7 +16,6 @@ from typing import Any
 from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.context import ctx_host
 
-from fortyninety.engine_card import load_engine_card
 from fortyninety.operations import apt, cuda, driver_change, files, repository_key
 from fortyninety.plan import (
     ARCHIVE_SOURCES,
@@ -28,6 +27,7 @@ from fortyninety.plan import (
     Plan,
     make_plan,
 )
+from fortyninety.releases.release import load_engine_card
 from fortyninety.settings.model import Settings
 from fortyninety.survey.survey import AptArchive, HostState, PackageState
 from fortyninety.templates import render

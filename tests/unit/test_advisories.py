@@ -7,9 +7,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from fortyninety.advisories import advisory_line, fixed_by
 from fortyninety.cli import main
-from fortyninety.engine_card import known_releases, load_engine_card
+from fortyninety.releases.advisories import advisory_line, fixed_by
+from fortyninety.releases.release import known_releases, load_engine_card
 from fortyninety.settings.defaults import default_setting
 
 

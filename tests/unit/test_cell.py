@@ -14,8 +14,8 @@ import pytest
 
 from fortyninety.cell import Membership, cell_problems, member_problems, membership, named_cell
 from fortyninety.cell_firewall import firewall_unit, rules, rules_digest
-from fortyninety.engine_card import load_engine_card
 from fortyninety.plan import Plan, make_plan
+from fortyninety.releases.release import load_engine_card
 from fortyninety.service_unit import configuration, service_unit
 from fortyninety.settings.model import Settings
 from tests.unit.readings import RTX_4090, bare_host, settings

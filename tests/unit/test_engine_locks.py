@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety import engine_lock
 from fortyninety.checkout import ROOT
-from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
-from fortyninety.engine_lock import compile_lock, seal_problem
+from fortyninety.releases import lock as engine_lock
+from fortyninety.releases.lock import compile_lock, seal_problem
+from fortyninety.releases.release import EngineCard, known_releases, load_engine_card
 from lab import python_index
 
 LOCKS = [*sorted(ROOT.glob("engines/*/requirements.txt")), ROOT / "host-tools/requirements.txt"]

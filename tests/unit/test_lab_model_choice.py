@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.engine_card import lacking, load_engine_card
+from fortyninety.releases.release import lacking, load_engine_card
 from fortyninety.settings.defaults import ALL
 from lab.errors import LabError
 from lab.model_choice import ENGINE, choose, processor_flags, suiting

@@ -7,7 +7,6 @@ from fnmatch import fnmatchcase
 import pytest
 
 from fortyninety.driver_packages import plan_driver
-from fortyninety.engine_card import load_engine_card
 from fortyninety.operations.apt import Package
 from fortyninety.operations.systemd import unit_commands
 from fortyninety.plan import (
@@ -21,6 +20,7 @@ from fortyninety.plan import (
     python_source,
     survey_request,
 )
+from fortyninety.releases.release import load_engine_card
 from fortyninety.survey.survey import AptArchive, HostState, PackageState
 from tests.unit.readings import bare_host, settings
 

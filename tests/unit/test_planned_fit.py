@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from fortyninety.command_line import engine_environment, serve_arguments
-from fortyninety.engine_card import load_engine_card
 from fortyninety.facts.kv_cache import KvCache, read_kv_cache
 from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.errors import FitError
@@ -22,6 +21,7 @@ from fortyninety.planned_fit import (
     predicted_kv_tokens,
 )
 from fortyninety.problem import Problem, problem_lines
+from fortyninety.releases.release import load_engine_card
 from fortyninety.survey.survey import HostState
 from lab.tiny_model import AWQ, PLAIN, TinyModel
 from lab.tiny_model.configuration import model_config

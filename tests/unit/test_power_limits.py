@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fortyninety.power_limits import (
+from fortyninety.cards.power import (
     PowerLimit,
     cap_arguments,
     cap_problems,

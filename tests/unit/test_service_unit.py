@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from fortyninety.command_line import FlagAbsent
-from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
 from fortyninety.plan import Plan, make_plan
+from fortyninety.releases.release import EngineCard, known_releases, load_engine_card
 from fortyninety.service_unit import configuration, service_unit
 from tests.unit.readings import RTX_4090, bare_host, settings
 

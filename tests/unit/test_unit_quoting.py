@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from fortyninety.cell import Membership
-from fortyninety.engine_card import known_releases, load_engine_card
 from fortyninety.plan import Plan, make_plan
+from fortyninety.releases.release import known_releases, load_engine_card
 from fortyninety.service_unit import service_unit
 from fortyninety.units import unit_assignment, unit_command, unit_text
 from tests.unit import systemd_reader

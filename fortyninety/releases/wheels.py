@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fortyninety.checkout import HOST_TOOLS_LOCK
-from fortyninety.engine_card import load_engine_card
+from fortyninety.releases.release import load_engine_card
 
 # Ubuntu 22.04's C library, the oldest of the hosts, is 2.35; what is built for older ones runs.
 _GLIBC = 35

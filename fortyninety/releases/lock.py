@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fortyninety.engine_card import ENGINES_DIRECTORY, load_engine_card
+from fortyninety.releases.release import ENGINES_DIRECTORY, load_engine_card
 
 _SEAL = re.compile(
     r"\A# Written by `fortyninety engine lock (?P<release>\S+)`.*\n"

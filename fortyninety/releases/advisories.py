@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fortyninety.engine_card import EngineCard, known_releases, load_engine_card
+from fortyninety.releases.release import EngineCard, known_releases, load_engine_card
 
 
 @dataclass(frozen=True)

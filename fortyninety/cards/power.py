@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-from fortyninety.cards import card_named
+from fortyninety.cards.known import card_named
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
 from fortyninety.survey.survey import GpuState, HostState
