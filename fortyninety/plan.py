@@ -15,16 +15,16 @@ from fortyninety.command_line import (
     serve_arguments,
 )
 from fortyninety.directory import Directory
-from fortyninety.driver_packages import (
+from fortyninety.driver.pins import Pin
+from fortyninety.driver.plan import (
     REPOSITORY_TOOLS,
     DriverPlan,
     plan_driver,
 )
-from fortyninety.driver_pins import Pin
+from fortyninety.driver.repository_pins import suite_pins
 from fortyninety.host_programs import CELL_MEMBER, program
 from fortyninety.operations.apt import Package
 from fortyninety.releases.release import EngineCard, lock_hash
-from fortyninety.repository_pins import suite_pins
 from fortyninety.settings.model import Settings
 from fortyninety.survey.survey import DRIVER_NAMES, HostState, SurveyRequest
 

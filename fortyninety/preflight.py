@@ -8,17 +8,18 @@ from fortyninety.cards.known import CARDS_BY_PCI_DEVICE, card_named
 from fortyninety.cards.power import cap_problems, cap_settings_problems
 from fortyninety.cell import Membership, member_problems
 from fortyninety.command_line import FlagAbsent
-from fortyninety.driver_packages import (
+from fortyninety.driver.nvidia_repository import OLDEST_BRANCHES, UBUNTU_NAMES_END
+from fortyninety.driver.pins import installed_module
+from fortyninety.driver.plan import (
     DISTRIBUTION_DRIVERS,
     SUPPORTED_DISTRIBUTIONS,
     changes_driver,
     driver_source,
     wanted_version,
 )
-from fortyninety.driver_pins import installed_module
+from fortyninety.driver.secure_boot import boot_problem
 from fortyninety.host_account import account_problems
 from fortyninety.host_folders import folder_problems
-from fortyninety.nvidia_repository import OLDEST_BRANCHES, UBUNTU_NAMES_END
 from fortyninety.plan import (
     PYTHON_SOURCES,
     RUN_FILE_UNINSTALLER,
@@ -28,7 +29,6 @@ from fortyninety.plan import (
 from fortyninety.problem import Problem
 from fortyninety.releases.lock import seal_problem
 from fortyninety.releases.release import EngineCard, load_engine_card
-from fortyninety.secure_boot import boot_problem
 from fortyninety.settings.model import Settings
 from fortyninety.survey.survey import HostState
 from fortyninety.text.printable import printable

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pyinfra import host
 
 from fortyninety.deadlines import UNIT
-from fortyninety.driver_packages import held_headers
-from fortyninety.driver_pins import DriverPins
+from fortyninety.driver.pins import DriverPins
+from fortyninety.driver.plan import held_headers
 from fortyninety.operations.apt import (
     APT_GET,
     LOCK_TIMEOUT,

@@ -17,7 +17,7 @@ from pyinfra.api.state import State
 
 from fortyninety.connection import bounded
 from fortyninety.deadlines import UNIT
-from fortyninety.driver_in_memory import boot_obstacle, foreign_libraries, lost_cards, why_reboot
+from fortyninety.driver.loaded import boot_obstacle, foreign_libraries, lost_cards, why_reboot
 from fortyninety.host_shell import HostLost, attempt
 from fortyninety.operations.converging import Command, converging, failing, say_failed, within
 from fortyninety.operations.differences import differs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fortyninety.driver_pins import DriverPins, is_driver_name
+from fortyninety.driver.pins import DriverPins, is_driver_name
 from fortyninety.survey.survey import HostState, PackageState
 from tests.unit.readings import bare_host
 

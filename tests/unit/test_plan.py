@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from fortyninety.driver_packages import plan_driver
+from fortyninety.driver.plan import plan_driver
 from fortyninety.operations.apt import Package
 from fortyninety.operations.systemd import unit_commands
 from fortyninety.plan import (

@@ -5,7 +5,7 @@ Pure: what a reading of the host says, and what follows from it.
 
 from __future__ import annotations
 
-from fortyninety.secure_boot import module_refused
+from fortyninety.driver.secure_boot import module_refused
 from fortyninety.survey.survey import GpuState, HostState
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
-from fortyninety import nvidia_repository
-from fortyninety.driver_pins import Pin
-from fortyninety.nvidia_repository import Repository
+from fortyninety.driver import nvidia_repository
+from fortyninety.driver.nvidia_repository import Repository
+from fortyninety.driver.pins import Pin
 from fortyninety.survey.survey import DRIVER_NAMES, AptArchive
 
 # apt never installs a version with a negative priority. What may be taken has the usual one.

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from fortyninety import nvidia_repository
-from fortyninety.driver_pins import MODULE_PACKAGE, DriverPins, Pin, is_driver_name
-from fortyninety.nvidia_repository import Repository
+from fortyninety.driver import nvidia_repository
+from fortyninety.driver.nvidia_repository import Repository
+from fortyninety.driver.pins import MODULE_PACKAGE, DriverPins, Pin, is_driver_name
+from fortyninety.driver.repository_pins import nvidia_pins
 from fortyninety.operations.apt import Package
-from fortyninety.repository_pins import nvidia_pins
 from fortyninety.settings.model import Settings
 from fortyninety.survey.survey import HostState
 
