@@ -12,13 +12,13 @@ from typing import Any
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
-from fortyninety.checkpoint_sizes import checkpoint_sizes, known_checkpoints
 from fortyninety.fit.alternatives import alternatives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import estimate
 from fortyninety.fit.shape import make_shape
-from fortyninety.hub import token_of, token_problems
 from fortyninety.inventory_hosts import ConnectedHosts, InventoryUnusable, connect_hosts
+from fortyninety.model.questions import token_of, token_problems
+from fortyninety.model.sizes import checkpoint_sizes, known_checkpoints
 from fortyninety.plan import survey_request
 from fortyninety.planned_fit import HostFit, host_box, settings_flags
 from fortyninety.preflight import settings_problems

@@ -16,11 +16,11 @@ from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 
 from fortyninety.host_member import HostMember, bytes_here, peer_address
-from fortyninety.hub import token_of
 from fortyninety.made_once import made_once
 from fortyninety.model.distribution import Exhausted
 from fortyninety.model.exchange import Exchange, Source
 from fortyninety.model.file_list import FileListUnknown
+from fortyninety.model.questions import token_of
 from fortyninety.model.steps import Folders, StepFailed
 from fortyninety.plan import Plan
 from fortyninety.run import current_states, files_of, known_files, plans_of

@@ -6,14 +6,8 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 
-from fortyninety.cell import Membership
+from fortyninety.cell.membership import Membership
 from fortyninety.checkout import HOST_TOOLS_LOCK
-from fortyninety.command_line import (
-    cell_environment,
-    engine_entry,
-    engine_environment,
-    serve_arguments,
-)
 from fortyninety.directory import Directory
 from fortyninety.driver.pins import Pin
 from fortyninety.driver.plan import (
@@ -22,6 +16,12 @@ from fortyninety.driver.plan import (
     plan_driver,
 )
 from fortyninety.driver.repository_pins import suite_pins
+from fortyninety.engine.command_line import (
+    cell_environment,
+    engine_entry,
+    engine_environment,
+    serve_arguments,
+)
 from fortyninety.host_programs import CELL_MEMBER, program
 from fortyninety.operations.apt import Package
 from fortyninety.releases.release import EngineCard, lock_hash

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from fortyninety.cards.known import CARDS_BY_PCI_DEVICE, card_named
 from fortyninety.cards.power import cap_problems, cap_settings_problems
-from fortyninety.cell import Membership, member_problems
-from fortyninety.command_line import FlagAbsent
+from fortyninety.cell.membership import Membership, member_problems
 from fortyninety.driver.nvidia_repository import OLDEST_BRANCHES, UBUNTU_NAMES_END
 from fortyninety.driver.pins import installed_module
 from fortyninety.driver.plan import (
@@ -18,6 +17,7 @@ from fortyninety.driver.plan import (
     wanted_version,
 )
 from fortyninety.driver.secure_boot import boot_problem
+from fortyninety.engine.command_line import FlagAbsent
 from fortyninety.host_account import account_problems
 from fortyninety.host_folders import folder_problems
 from fortyninety.plan import (

@@ -17,24 +17,30 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
-from fortyninety.cell import Membership, cell_problems, membership, named_cell
-from fortyninety.checkpoint_sizes import checkpoint_sizes, known_checkpoints
+from fortyninety.cell.membership import Membership, cell_problems, membership, named_cell
 from fortyninety.connection import bounded
 from fortyninety.deadlines import COMMAND
+from fortyninety.engine.processor import processor_problems
+from fortyninety.engine.quantization import quantization_problems
 from fortyninety.facts.archives import RETRIES, TIMEOUT, UnreachableArchives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
 from fortyninety.host.checkpoint_files import File
 from fortyninety.host_keys import is_known, key_remedy
-from fortyninety.hub import list_problems, room_problems, token_of, token_problems, with_commit
 from fortyninety.made_once import made_once
 from fortyninety.model.file_list import FileListUnknown, file_list, list_digest
+from fortyninety.model.questions import (
+    list_problems,
+    room_problems,
+    token_of,
+    token_problems,
+    with_commit,
+)
+from fortyninety.model.sizes import checkpoint_sizes, known_checkpoints
 from fortyninety.plan import Plan, make_plan, needed_archives, survey_request
 from fortyninety.planned_fit import Peer, fit_problems, predicted_kv_tokens
 from fortyninety.preflight import host_problems, lease_problems, settings_problems
 from fortyninety.problem import Problem
-from fortyninety.processor import processor_problems
-from fortyninety.quantization import quantization_problems
 from fortyninety.refused import Refused
 from fortyninety.releases.advisories import advisory_line
 from fortyninety.releases.release import load_engine_card

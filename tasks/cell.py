@@ -2,7 +2,7 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.cell_firewall import firewall_unit, rules, rules_digest
+from fortyninety.cell.firewall import firewall_unit, rules, rules_digest
 from fortyninety.host_programs import CELL_MEMBER, COMPLETE, program
 from fortyninety.operations import apt, cell, files
 from fortyninety.plan import (

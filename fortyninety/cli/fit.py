@@ -15,15 +15,15 @@ import click
 from rich.console import Console
 from rich.padding import Padding
 
-from fortyninety.checkpoint_sizes import known_checkpoints
 from fortyninety.fit.alternatives import Alternative, alternatives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import KV_DTYPE_BYTES, Fit, Flags, estimate
-from fortyninety.fit.reader import folder_weights, known_weights
 from fortyninety.fit.report import WIDTH, fit_report, fit_values
 from fortyninety.fit.shape import make_shape, parse_cards
 from fortyninety.fit.weights import Weights
 from fortyninety.model.checkpoint import hub_checkpoint
+from fortyninety.model.reader import folder_weights, known_weights
+from fortyninety.model.sizes import known_checkpoints
 from fortyninety.model.token import NoToken, token_at
 from fortyninety.releases.release import known_releases, load_engine_card
 from fortyninety.settings.defaults import default_setting

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from fortyninety.cell import named_cell
+from fortyninety.cell.membership import named_cell
 from fortyninety.deadlines import DIAGNOSIS, UNIT
 from fortyninety.facts.answers import number_of, read_object, text_of, texts_of
 from fortyninety.host_programs import ROLL_BACK, program

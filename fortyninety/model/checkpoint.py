@@ -10,7 +10,10 @@ from urllib.parse import quote
 
 from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.errors import CheckpointError
-from fortyninety.fit.reader import (
+from fortyninety.fit.weights import Weights, computed_weights, read_weights
+from fortyninety.host.checkpoint_files import File
+from fortyninety.model.hub import Hub, HubError, is_https
+from fortyninety.model.reader import (
     LONGEST_CONFIG,
     LONGEST_HEADER,
     LONGEST_INDEX,
@@ -18,9 +21,6 @@ from fortyninety.fit.reader import (
     parse_object,
     shard_tensors,
 )
-from fortyninety.fit.weights import Weights, computed_weights, read_weights
-from fortyninety.host.checkpoint_files import File
-from fortyninety.model.hub import Hub, HubError, is_https
 
 INDEX = "model.safetensors.index.json"
 # Asked for at once, in bytes: nearly every header is shorter, so that a shard takes one request.

@@ -12,8 +12,14 @@ from typing import Any
 
 import pytest
 
-from fortyninety.cell import Membership, cell_problems, member_problems, membership, named_cell
-from fortyninety.cell_firewall import firewall_unit, rules, rules_digest
+from fortyninety.cell.firewall import firewall_unit, rules, rules_digest
+from fortyninety.cell.membership import (
+    Membership,
+    cell_problems,
+    member_problems,
+    membership,
+    named_cell,
+)
 from fortyninety.plan import Plan, make_plan
 from fortyninety.releases.release import load_engine_card
 from fortyninety.service_unit import configuration, service_unit

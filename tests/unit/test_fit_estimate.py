@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from fortyninety.checkpoint_sizes import known_checkpoints
 from fortyninety.fit.alternatives import alternatives
 from fortyninety.fit.engine_memory import engine_memory
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import Fit, Flags, captured_sizes, estimate
-from fortyninety.fit.reader import known_weights
 from fortyninety.fit.shape import make_shape, parse_cards
 from fortyninety.fit.weights import Weights
+from fortyninety.model.reader import known_weights
+from fortyninety.model.sizes import known_checkpoints
 from fortyninety.settings.profiles import PROFILES
 
 NAME = "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety import checkpoint_sizes
 from fortyninety.fit.errors import CheckpointError
-from fortyninety.fit.reader import (
+from fortyninety.fit.weights import computed_weights
+from fortyninety.model import sizes as checkpoint_sizes
+from fortyninety.model.checkpoint import hub_checkpoint
+from fortyninety.model.file_list import keep_file_list
+from fortyninety.model.folder_list import folder_files
+from fortyninety.model.reader import (
     LONGEST_HEADER,
     folder_weights,
     index_shards,
     parse_object,
     shard_tensors,
 )
-from fortyninety.fit.weights import computed_weights
-from fortyninety.model.checkpoint import hub_checkpoint
-from fortyninety.model.file_list import keep_file_list
-from fortyninety.model.folder_list import folder_files
 from lab.hub.repository import head_commit
 from lab.tiny_model import AWQ, PLAIN, write_repository
 from tests.unit.serving_hub import Hub, ServeHub

@@ -10,9 +10,9 @@ from fortyninety.fit.allocator import MIB, allocated
 from fortyninety.fit.architecture import Architecture, read_architecture
 from fortyninety.fit.errors import CheckpointError, ShapeError
 from fortyninety.fit.estimate import kv_bytes_per_token
-from fortyninety.fit.reader import known_repositories, known_weights
 from fortyninety.fit.shape import stage_layers
 from fortyninety.fit.weights import Weights, computed_weights, read_weights
+from fortyninety.model.reader import known_repositories, known_weights
 from tests.unit.measured_fits import CONFIGURATIONS
 
 AWQ_70B = "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"

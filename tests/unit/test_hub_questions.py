@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety import hub as questions
 from fortyninety.host.checkpoint_files import File
+from fortyninety.model import questions
 from fortyninety.model.file_list import FileListUnknown
 from fortyninety.problem import Problem
 from tests.unit.readings import bare_host, settings

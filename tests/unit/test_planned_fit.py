@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from fortyninety.command_line import engine_environment, serve_arguments
+from fortyninety.engine.command_line import engine_environment, serve_arguments
 from fortyninety.facts.kv_cache import KvCache, read_kv_cache
 from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.errors import FitError
-from fortyninety.fit.reader import known_weights
 from fortyninety.fit.weights import Weights, computed_weights
+from fortyninety.model.reader import known_weights
 from fortyninety.operations.serving import kv_cache_line
 from fortyninety.planned_fit import (
     Peer,

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from fortyninety.engine.processor import processor_problems
 from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights, computed_weights
-from fortyninety.processor import processor_problems
 from fortyninety.releases.release import known_releases, load_engine_card
 from fortyninety.survey.survey import HostState
 from lab.tiny_model import AWQ, PLAIN, TinyModel

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from fortyninety.command_line import serve_arguments
+from fortyninety.engine.command_line import serve_arguments
+from fortyninety.engine.quantization import METHODS, quantization_problems
 from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import Flags, estimate
 from fortyninety.fit.shape import make_shape, parse_cards
 from fortyninety.fit.weights import Weights, computed_weights
-from fortyninety.quantization import METHODS, quantization_problems
 from fortyninety.releases.release import EngineCard, known_releases, load_engine_card
 from fortyninety.settings.model import Settings
 from tests.unit.measured_fits import CONFIGURATIONS

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fortyninety.command_line import FlagAbsent
+from fortyninety.engine.command_line import FlagAbsent
 from fortyninety.plan import Plan, make_plan
 from fortyninety.releases.release import EngineCard, known_releases, load_engine_card
 from fortyninety.service_unit import configuration, service_unit

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fortyninety.cell import Membership
+from fortyninety.cell.membership import Membership
 from fortyninety.plan import Plan, make_plan
 from fortyninety.releases.release import known_releases, load_engine_card
 from fortyninety.service_unit import service_unit

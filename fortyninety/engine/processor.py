@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fortyninety.engine.quantization import stored_method
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
 from fortyninety.problem import Problem
-from fortyninety.quantization import stored_method
 from fortyninety.releases.release import EngineCard, lacking
 from fortyninety.settings.model import Settings
 from fortyninety.survey.survey import HostState

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fortyninety.cards.known import card_named
-from fortyninety.cell import Membership
+from fortyninety.cell.membership import Membership
 from fortyninety.releases.release import EngineCard, MultiNode
 from fortyninety.settings.model import Settings
 

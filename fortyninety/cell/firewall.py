@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from fortyninety.cell import Membership
+from fortyninety.cell.membership import Membership
 from fortyninety.plan import CELL_FIREWALL_RULES, SERVICE, Plan
 from fortyninety.templates import render
 

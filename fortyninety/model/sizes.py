@@ -12,10 +12,10 @@ from pathlib import Path
 
 from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.errors import CheckpointError, FitError
-from fortyninety.fit.reader import known_repositories, known_weights
 from fortyninety.fit.weights import Weights, read_weights
 from fortyninety.model.checkpoint import hub_checkpoint
 from fortyninety.model.file_list import FileListUnknown, cache_directory, known_file_list
+from fortyninety.model.reader import known_repositories, known_weights
 
 
 def checkpoint_sizes(
