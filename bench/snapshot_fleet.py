@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.alone import refuse_a_lab_that_is_up
-from fortyninety.host_programs import SNAPSHOT, run_from_input
+from fortyninety.plan.programs import SNAPSHOT, run_from_input
 from lab import hosts, links, synthetic_model
 from lab.errors import LabError
 from lab.hosts import LabHost

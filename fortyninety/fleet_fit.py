@@ -19,9 +19,9 @@ from fortyninety.fit.shape import make_shape
 from fortyninety.inventory_hosts import ConnectedHosts, InventoryUnusable, connect_hosts
 from fortyninety.model.questions import token_of, token_problems
 from fortyninety.model.sizes import checkpoint_sizes, known_checkpoints
-from fortyninety.plan import survey_request
-from fortyninety.planned_fit import HostFit, host_box, settings_flags
-from fortyninety.preflight import settings_problems
+from fortyninety.plan.fit import HostFit, host_box, settings_flags
+from fortyninety.plan.plan import survey_request
+from fortyninety.plan.preflight import settings_problems
 from fortyninety.releases.release import load_engine_card
 from fortyninety.settings.model import Settings, parse_settings
 from fortyninety.settings.profiles import PROFILES

@@ -22,7 +22,7 @@ from fortyninety.model.exchange import Exchange, Source
 from fortyninety.model.file_list import FileListUnknown
 from fortyninety.model.questions import token_of
 from fortyninety.model.steps import Folders, StepFailed
-from fortyninety.plan import Plan
+from fortyninety.plan.plan import Plan
 from fortyninety.run import current_states, files_of, known_files, plans_of
 from fortyninety.survey.latest import forget_state
 

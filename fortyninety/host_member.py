@@ -12,7 +12,7 @@ from pyinfra.api.host import Host
 
 from fortyninety.host_shell import HostLost, shell
 from fortyninety.model.steps import Silent, read_answer
-from fortyninety.plan import Plan
+from fortyninety.plan.plan import Plan
 
 # Seconds that a program has to end by itself when its time is over, and after which a host that has
 # not said so is silent.

@@ -37,9 +37,9 @@ from fortyninety.model.questions import (
     with_commit,
 )
 from fortyninety.model.sizes import checkpoint_sizes, known_checkpoints
-from fortyninety.plan import Plan, make_plan, needed_archives, survey_request
-from fortyninety.planned_fit import Peer, fit_problems, predicted_kv_tokens
-from fortyninety.preflight import host_problems, lease_problems, settings_problems
+from fortyninety.plan.fit import Peer, fit_problems, predicted_kv_tokens
+from fortyninety.plan.plan import Plan, make_plan, needed_archives, survey_request
+from fortyninety.plan.preflight import host_problems, lease_problems, settings_problems
 from fortyninety.problem import Problem
 from fortyninety.refused import Refused
 from fortyninety.releases.advisories import advisory_line

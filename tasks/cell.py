@@ -3,14 +3,14 @@
 from pyinfra.api.deploy import deploy
 
 from fortyninety.cell.firewall import firewall_unit, rules, rules_digest
-from fortyninety.host_programs import CELL_MEMBER, COMPLETE, program
 from fortyninety.operations import apt, cell, files
-from fortyninety.plan import (
+from fortyninety.plan.plan import (
     CELL_FIREWALL_RULES,
     CELL_FIREWALL_SERVICE,
     CELL_FIREWALL_UNIT,
     Plan,
 )
+from fortyninety.plan.programs import CELL_MEMBER, COMPLETE, program
 
 
 @deploy("Cell")

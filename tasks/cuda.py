@@ -3,7 +3,7 @@
 from pyinfra.api.deploy import deploy
 
 from fortyninety.operations import apt, cuda, files
-from fortyninety.plan import NVCC, Plan
+from fortyninety.plan.plan import NVCC, Plan
 from fortyninety.templates import render
 
 

@@ -10,7 +10,7 @@ from fortyninety.operations import (
     reboot,
     repository_key,
 )
-from fortyninety.plan import (
+from fortyninety.plan.plan import (
     ARCHIVE_SOURCES,
     DRIVER_PREFERENCES,
     NOUVEAU_CONFIGURATION,

@@ -2,9 +2,9 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.host_programs import BUILD_ENVIRONMENT, TRY_ENGINE, program
 from fortyninety.operations import environment, files
-from fortyninety.plan import Plan
+from fortyninety.plan.plan import Plan
+from fortyninety.plan.programs import BUILD_ENVIRONMENT, TRY_ENGINE, program
 
 
 @deploy("Engine")

@@ -2,10 +2,10 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.host_programs import COMPLETE, program
 from fortyninety.operations import environment, files, serving
-from fortyninety.plan import SERVICE, SERVICE_UNIT, Plan
-from fortyninety.service_unit import configuration
+from fortyninety.plan.plan import SERVICE, SERVICE_UNIT, Plan
+from fortyninety.plan.programs import COMPLETE, program
+from fortyninety.plan.unit import configuration
 
 
 @deploy("Gate")

@@ -4,7 +4,7 @@ from pyinfra.api.deploy import deploy
 
 from fortyninety.cards.power import cap_arguments, caps_in_words
 from fortyninety.operations import files, power, systemd
-from fortyninety.plan import PERSISTENCE_SERVICE, POWER_SERVICE, POWER_UNIT, Plan
+from fortyninety.plan.plan import PERSISTENCE_SERVICE, POWER_SERVICE, POWER_UNIT, Plan
 from fortyninety.templates import render
 
 

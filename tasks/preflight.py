@@ -1,6 +1,6 @@
 """Refuse before the first change, with every reason at once."""
 
-from fortyninety.plan import Plan
+from fortyninety.plan.plan import Plan
 from fortyninety.run import current_plan
 
 

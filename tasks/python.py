@@ -3,9 +3,9 @@
 from pyinfra.api.deploy import deploy
 
 from fortyninety.checkout import HOST_TOOLS_LOCK
-from fortyninety.host_programs import SEAL_ENVIRONMENT, program
 from fortyninety.operations import apt, directories, environment, files
-from fortyninety.plan import Plan
+from fortyninety.plan.plan import Plan
+from fortyninety.plan.programs import SEAL_ENVIRONMENT, program
 
 
 @deploy("Python")

@@ -2,10 +2,10 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.host_programs import CHECK_COMMAND_LINE, ENGINE_FAILURE, program
 from fortyninety.operations import accounts, command_line, files, systemd
-from fortyninety.plan import SERVICE, SERVICE_UNIT, Plan
-from fortyninety.service_unit import configuration, service_unit
+from fortyninety.plan.plan import SERVICE, SERVICE_UNIT, Plan
+from fortyninety.plan.programs import CHECK_COMMAND_LINE, ENGINE_FAILURE, program
+from fortyninety.plan.unit import configuration, service_unit
 from tasks import cell
 
 

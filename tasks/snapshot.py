@@ -2,9 +2,9 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.host_programs import SNAPSHOT, archive
 from fortyninety.operations import apt, files, snapshot
-from fortyninety.plan import Plan
+from fortyninety.plan.plan import Plan
+from fortyninety.plan.programs import SNAPSHOT, archive
 
 
 @deploy("Snapshot")

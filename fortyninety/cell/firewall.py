@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from fortyninety.cell.membership import Membership
-from fortyninety.plan import CELL_FIREWALL_RULES, SERVICE, Plan
+from fortyninety.plan.plan import CELL_FIREWALL_RULES, SERVICE, Plan
 from fortyninety.templates import render
 
 

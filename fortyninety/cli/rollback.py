@@ -14,8 +14,8 @@ from rich.console import Console
 from fortyninety.cell.membership import named_cell
 from fortyninety.deadlines import DIAGNOSIS, UNIT
 from fortyninety.facts.answers import number_of, read_object, text_of, texts_of
-from fortyninety.host_programs import ROLL_BACK, program
-from fortyninety.plan import SERVICE_UNIT
+from fortyninety.plan.plan import SERVICE_UNIT
+from fortyninety.plan.programs import ROLL_BACK, program
 from fortyninety.survey.records import Unreadable, quoted
 
 # In seconds since 1970: in the year 9999.

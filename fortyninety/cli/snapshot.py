@@ -15,7 +15,6 @@ from fortyninety import deadlines
 from fortyninety.facts.answers import number_of, read_object, texts_of
 from fortyninety.host.checkpoint_files import File, FileListError
 from fortyninety.host.snapshot.places import MANIFEST
-from fortyninety.host_programs import SNAPSHOT, run_from_input
 from fortyninety.model.file_list import (
     FileListUnknown,
     hub_file_list,
@@ -25,7 +24,8 @@ from fortyninety.model.file_list import (
 from fortyninety.model.folder_list import folder_files, manifest_files
 from fortyninety.model.hub import PUBLIC_HUB, shown_address
 from fortyninety.model.token import NoToken, token_at
-from fortyninety.plan import plan_paths
+from fortyninety.plan.plan import plan_paths
+from fortyninety.plan.programs import SNAPSHOT, run_from_input
 from fortyninety.releases.release import load_engine_card
 from fortyninety.settings.defaults import default_setting
 from fortyninety.survey.records import Unreadable, quoted

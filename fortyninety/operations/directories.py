@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from pyinfra import host
 
-from fortyninety.directory import Directory
 from fortyninety.operations.converging import Command, converging
 from fortyninety.operations.differences import differs
+from fortyninety.plan.directory import Directory
 from fortyninety.survey.survey import HostState
 
 

@@ -13,7 +13,7 @@ from fortyninety.operations.converging import Command, converging, within
 from fortyninety.operations.differences import differs
 from fortyninety.operations.files import Upload, linking
 from fortyninety.operations.removal import removal
-from fortyninety.plan import PackageSource
+from fortyninety.plan.plan import PackageSource
 from fortyninety.releases.release import EngineCard
 from fortyninety.survey import records
 from fortyninety.survey.survey import HostState

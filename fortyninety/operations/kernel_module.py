@@ -10,7 +10,7 @@ from pyinfra import host
 from fortyninety.operations.apt import LOCK_TIMEOUT, QUIETLY, apt_command
 from fortyninety.operations.converging import Command, converging
 from fortyninety.operations.differences import differs
-from fortyninety.plan import installed_driver
+from fortyninety.plan.plan import installed_driver
 from fortyninety.survey.survey import HostState
 
 

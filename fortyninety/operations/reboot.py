@@ -21,7 +21,7 @@ from fortyninety.driver.loaded import boot_obstacle, foreign_libraries, lost_car
 from fortyninety.host_shell import HostLost, attempt
 from fortyninety.operations.converging import Command, converging, failing, say_failed, within
 from fortyninety.operations.differences import differs
-from fortyninety.plan import SERVICE, installed_driver
+from fortyninety.plan.plan import SERVICE, installed_driver
 from fortyninety.run_lease import take_again
 from fortyninety.survey.latest import current_state, forget_state
 from fortyninety.survey.survey import HostState

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from fortyninety.host_programs import archive
+from fortyninety.plan.programs import archive
 from fortyninety.releases.release import EngineCard
 from fortyninety.settings.model import Settings
 from tests.host.bounded_ssh import HASHING_SECONDS

@@ -1,9 +1,9 @@
 """The deploy of `test_snapshot_fleet.py`: a bare host gets the host's tools and the snapshot."""
 
 from fortyninety.checkout import HOST_TOOLS_LOCK
-from fortyninety.host_programs import SEAL_ENVIRONMENT, program
 from fortyninety.operations import apt, directories, environment, files
 from fortyninety.operations.apt import Package
+from fortyninety.plan.programs import SEAL_ENVIRONMENT, program
 from tasks import preflight, snapshot
 
 plan = preflight.plan_or_refuse()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fortyninety.plan import SERVICE_UNIT, survey_request
+from fortyninety.plan.plan import SERVICE_UNIT, survey_request
 from fortyninety.releases.release import load_engine_card
 from fortyninety.settings.defaults import default_settings
 from fortyninety.settings.model import Settings, parse_settings

@@ -17,7 +17,7 @@ from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.context import ctx_host
 
 from fortyninety.operations import apt, cuda, driver_change, files, repository_key
-from fortyninety.plan import (
+from fortyninety.plan.plan import (
     ARCHIVE_SOURCES,
     DRIVER_PREFERENCES,
     NVIDIA_KEYRING,

@@ -28,8 +28,8 @@ from pyinfra.context import ctx_host, ctx_state
 import fortyninety.operations
 from fortyninety.facts.completion import CompletionResult
 from fortyninety.operations import converging as making
-from fortyninety.plan import SERVICE, Plan, make_plan
-from fortyninety.preflight import host_problems
+from fortyninety.plan.plan import SERVICE, Plan, make_plan
+from fortyninety.plan.preflight import host_problems
 from fortyninety.releases.release import load_engine_card
 from fortyninety.survey import records as forms
 from fortyninety.survey.survey import (

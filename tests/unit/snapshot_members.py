@@ -26,9 +26,9 @@ import pytest
 
 from fortyninety.host.checkpoint_files import File
 from fortyninety.host.snapshot.serve import daemon_configuration
-from fortyninety.host_programs import SNAPSHOT, archive
 from fortyninety.model.exchange import Exchange, Source
 from fortyninety.model.steps import Folders, StepFailed
+from fortyninety.plan.programs import SNAPSHOT, archive
 from tests.unit.serving_hub import REPOSITORY, Hub
 
 # As a deploy puts it onto a host.

@@ -16,7 +16,7 @@ import pytest
 
 from fortyninety.checkout import ROOT
 from fortyninety.operations.environment import pip_install
-from fortyninety.plan import PackageSource
+from fortyninety.plan.plan import PackageSource
 
 HOST = ROOT / "fortyninety" / "host"
 PROGRAM = HOST / "build_environment.py"

@@ -20,9 +20,9 @@ from fortyninety.cell.membership import (
     membership,
     named_cell,
 )
-from fortyninety.plan import Plan, make_plan
+from fortyninety.plan.plan import Plan, make_plan
+from fortyninety.plan.unit import configuration, service_unit
 from fortyninety.releases.release import load_engine_card
-from fortyninety.service_unit import configuration, service_unit
 from fortyninety.settings.model import Settings
 from tests.unit.readings import RTX_4090, bare_host, settings
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fortyninety.driver.loaded import boot_obstacle, foreign_libraries, lost_cards, why_reboot
-from fortyninety.preflight import host_problems
+from fortyninety.plan.preflight import host_problems
 from fortyninety.survey.survey import DkmsState, HostState
 from tests.unit.readings import bare_host, gpu, settings
 

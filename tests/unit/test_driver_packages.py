@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fortyninety.driver.plan import driver_source, held_headers, plan_driver
-from fortyninety.preflight import host_problems, settings_problems
+from fortyninety.plan.preflight import host_problems, settings_problems
 from fortyninety.survey.survey import FileState, HostState, PackageState
 from tests.unit.readings import bare_host, gpu, settings
 

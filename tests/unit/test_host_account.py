@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fortyninety.preflight import host_problems
+from fortyninety.plan.preflight import host_problems
 from tests.unit.readings import bare_host, settings
 
 RIGHT = "vllm:x:998:998::/home/vllm:/usr/sbin/nologin"

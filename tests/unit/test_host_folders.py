@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.host_folders import folder_problems
+from fortyninety.plan.host_folders import folder_problems
 from fortyninety.survey.survey import Place
 from tests.unit.readings import bare_host, settings
 from tests.unit.test_survey import survey

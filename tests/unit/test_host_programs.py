@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.host_programs import SNAPSHOT, archive, run_from_input
+from fortyninety.plan.programs import SNAPSHOT, archive, run_from_input
 
 
 def test_an_archive_has_the_same_bytes_wherever_and_whenever_it_is_made(tmp_path: Path) -> None:
     made = subprocess.run(
         [
             *(sys.executable, "-c"),
-            "import sys; from fortyninety.host_programs import *; "
+            "import sys; from fortyninety.plan.programs import *; "
             "sys.stdout.buffer.write(archive(SNAPSHOT))",
         ],
         env={**os.environ, "TZ": "Asia/Tokyo", "SOURCE_DATE_EPOCH": "1", "PYTHONHASHSEED": "7"},

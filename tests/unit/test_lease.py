@@ -28,7 +28,7 @@ from fortyninety.lease import (
     read_holder,
     take_all,
 )
-from fortyninety.preflight import lease_problems
+from fortyninety.plan.preflight import lease_problems
 from fortyninety.run_lease import RunLeases
 from fortyninety.survey.survey import HostState, Survey, SurveyRequest, read_survey
 from tests.unit.readings import bare_host, records

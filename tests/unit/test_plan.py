@@ -9,7 +9,7 @@ import pytest
 from fortyninety.driver.plan import plan_driver
 from fortyninety.operations.apt import Package
 from fortyninety.operations.systemd import unit_commands
-from fortyninety.plan import (
+from fortyninety.plan.plan import (
     ARCHIVE_SOURCES,
     AptSource,
     apt_sources,

@@ -13,7 +13,7 @@ from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights, computed_weights
 from fortyninety.model.reader import known_weights
 from fortyninety.operations.serving import kv_cache_line
-from fortyninety.planned_fit import (
+from fortyninety.plan.fit import (
     Peer,
     fit_problems,
     host_box,

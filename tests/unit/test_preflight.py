@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fortyninety.preflight import host_problems, settings_problems
+from fortyninety.plan.preflight import host_problems, settings_problems
 from fortyninety.survey.survey import HostState, PackageState
 from tests.unit.readings import bare_host, gpu, settings
 

@@ -7,7 +7,7 @@ import pytest
 from fortyninety.facts.archives import UnreachableArchives
 from fortyninety.facts.completion import Completion
 from fortyninety.facts.kv_cache import KvCache, read_kv_cache
-from fortyninety.preflight import host_problems
+from fortyninety.plan.preflight import host_problems
 from fortyninety.survey.boot_kernel import boot_entry_kernel
 from fortyninety.survey.survey import HostState, Survey, SurveyRequest
 from tests.unit.readings import records, settings

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fortyninety.driver.repository_pins import nvidia_pins
-from fortyninety.plan import Plan, make_plan
+from fortyninety.plan.plan import Plan, make_plan
 from fortyninety.releases.release import load_engine_card
 from fortyninety.survey.survey import AptArchive
 from fortyninety.templates import render

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from fortyninety.engine.command_line import FlagAbsent
-from fortyninety.plan import Plan, make_plan
+from fortyninety.plan.plan import Plan, make_plan
+from fortyninety.plan.unit import configuration, service_unit
 from fortyninety.releases.release import EngineCard, known_releases, load_engine_card
-from fortyninety.service_unit import configuration, service_unit
 from tests.unit.readings import RTX_4090, bare_host, settings
 
 MODEL = "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"

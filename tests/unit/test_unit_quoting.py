@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from fortyninety.cell.membership import Membership
-from fortyninety.plan import Plan, make_plan
+from fortyninety.plan.plan import Plan, make_plan
+from fortyninety.plan.unit import service_unit
+from fortyninety.plan.unit_quoting import unit_assignment, unit_command, unit_text
 from fortyninety.releases.release import known_releases, load_engine_card
-from fortyninety.service_unit import service_unit
-from fortyninety.units import unit_assignment, unit_command, unit_text
 from tests.unit import systemd_reader
 from tests.unit.readings import RTX_4090, bare_host, settings
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from fortyninety.cell.membership import Membership
 from fortyninety.checkout import HOST_TOOLS_LOCK
-from fortyninety.directory import Directory
 from fortyninety.driver.pins import Pin
 from fortyninety.driver.plan import (
     REPOSITORY_TOOLS,
@@ -22,8 +21,9 @@ from fortyninety.engine.command_line import (
     engine_environment,
     serve_arguments,
 )
-from fortyninety.host_programs import CELL_MEMBER, program
 from fortyninety.operations.apt import Package
+from fortyninety.plan.directory import Directory
+from fortyninety.plan.programs import CELL_MEMBER, program
 from fortyninety.releases.release import EngineCard, lock_hash
 from fortyninety.settings.model import Settings
 from fortyninety.survey.survey import DRIVER_NAMES, HostState, SurveyRequest

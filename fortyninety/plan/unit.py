@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-from fortyninety.plan import CELL_FIREWALL_SERVICE, POWER_SERVICE, SERVICE, Plan
+from fortyninety.plan.plan import CELL_FIREWALL_SERVICE, POWER_SERVICE, SERVICE, Plan
+from fortyninety.plan.unit_quoting import unit_assignment, unit_command, unit_text
 from fortyninety.templates import render
-from fortyninety.units import unit_assignment, unit_command, unit_text
 
 
 def service_unit(plan: Plan) -> str:

@@ -18,9 +18,9 @@ from fortyninety.driver.plan import (
 )
 from fortyninety.driver.secure_boot import boot_problem
 from fortyninety.engine.command_line import FlagAbsent
-from fortyninety.host_account import account_problems
-from fortyninety.host_folders import folder_problems
-from fortyninety.plan import (
+from fortyninety.plan.host_account import account_problems
+from fortyninety.plan.host_folders import folder_problems
+from fortyninety.plan.plan import (
     PYTHON_SOURCES,
     RUN_FILE_UNINSTALLER,
     make_plan,

@@ -11,7 +11,7 @@ from fortyninety.fit.estimate import Fit, Flags, estimate, kv_bytes_per_token
 from fortyninety.fit.report import fit_text
 from fortyninety.fit.shape import Box, Card, make_shape
 from fortyninety.fit.weights import Weights
-from fortyninety.plan import tensor_parallel_size
+from fortyninety.plan.plan import tensor_parallel_size
 from fortyninety.problem import Problem
 from fortyninety.releases.release import EngineCard
 from fortyninety.settings.model import Settings
