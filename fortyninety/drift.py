@@ -29,7 +29,7 @@ from pyinfra_cli.util import load_deploy_file
 
 from fortyninety.connection import HostLost, bounded
 from fortyninety.inventory_hosts import ConnectedHosts, InventoryUnusable, connect_hosts
-from fortyninety.operations.differences import reasons_of
+from fortyninety.operations.reasons import reasons_of
 from fortyninety.problem import Problem
 from fortyninety.refused import Refused
 from fortyninety.run import current_plan, forget_refusal

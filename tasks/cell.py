@@ -3,7 +3,8 @@
 from pyinfra.api.deploy import deploy
 
 from fortyninety.cell.firewall import firewall_unit, rules, rules_digest
-from fortyninety.operations import apt, cell, files
+from fortyninety.operations import cell, files
+from fortyninety.operations.apt import packages as apt
 from fortyninety.plan.plan import (
     CELL_FIREWALL_RULES,
     CELL_FIREWALL_SERVICE,

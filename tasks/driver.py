@@ -2,14 +2,9 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.operations import (
-    apt,
-    driver_change,
-    files,
-    kernel_module,
-    reboot,
-    repository_key,
-)
+from fortyninety.operations import dkms, driver, files, reboot
+from fortyninety.operations.apt import packages as apt
+from fortyninety.operations.apt import repository_key
 from fortyninety.plan.plan import (
     ARCHIVE_SOURCES,
     DRIVER_PREFERENCES,
@@ -97,7 +92,7 @@ def change(plan: Plan) -> None:
         name="Keep nouveau from the cards",
     )
     keep(plan, "Have apt take no other driver")
-    driver_change.prepared(
+    driver.prepared(
         plan.driver.pins,
         plan.driver.packages,
         without=plan.driver.obsolete,
@@ -111,18 +106,18 @@ def change(plan: Plan) -> None:
         lock_timeout=plan.settings.apt_lock_timeout,
         name=f"Install driver {plan.settings.driver_branch} and build its module",
     )
-    kernel_module.built(
+    dkms.built(
         plan.driver.packages[0].name,
         lock_timeout=plan.settings.apt_lock_timeout,
         name="Build its module for the kernel that boots next",
     )
-    driver_change.cleared(
+    driver.cleared(
         plan.driver.pins,
         lock_timeout=plan.settings.apt_lock_timeout,
         name="Remove what another driver left behind",
     )
     keep(plan, "Pin the driver that was installed")
-    driver_change.held(
+    driver.held(
         plan.driver.pins,
         lock_timeout=plan.settings.apt_lock_timeout,
         name="Hold every package of the driver",
@@ -137,7 +132,7 @@ def change(plan: Plan) -> None:
 
 def keep(plan: Plan, name: str) -> None:
     """apt's preferences and unattended upgrades' exceptions for the driver as it is by now."""
-    driver_change.pinned(
+    driver.pinned(
         plan.driver.pins,
         preferences=DRIVER_PREFERENCES,
         unattended=UNATTENDED_UPGRADES,

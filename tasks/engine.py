@@ -2,7 +2,7 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.operations import environment, files
+from fortyninety.operations import environments, files
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import BUILD_ENVIRONMENT, TRY_ENGINE, program
 
@@ -22,7 +22,7 @@ def install(plan: Plan) -> None:
         mode="755",
         name="Put the trying program in place",
     )
-    environment.engine(
+    environments.engine(
         plan.paths.engine,
         plan.paths.engine_lock,
         plan.card,

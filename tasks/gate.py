@@ -2,7 +2,7 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.operations import environment, files, serving
+from fortyninety.operations import environments, files, gate
 from fortyninety.plan.plan import SERVICE, SERVICE_UNIT, Plan
 from fortyninety.plan.programs import COMPLETE, program
 from fortyninety.plan.unit import configuration
@@ -17,7 +17,7 @@ def wait(plan: Plan) -> None:
         mode="755",
         name="Put the asking program in place",
     )
-    serving.answers(
+    gate.answers(
         program=plan.paths.complete,
         port=plan.settings.port,
         model=plan.settings.model_name,
@@ -31,13 +31,13 @@ def wait(plan: Plan) -> None:
         max_model_len=plan.settings.max_model_len,
         name="Wait for a completion",
     )
-    serving.remembered(
+    gate.remembered(
         SERVICE_UNIT,
         directory=plan.paths.served,
         configuration=configuration(plan),
         name="Remember what served, for a rollback",
     )
-    environment.pruned(
+    environments.pruned(
         plan.paths.engine,
         kept=plan.settings.engines_kept,
         name="Remove environments that are neither live nor kept",

@@ -3,7 +3,7 @@
 from pyinfra.api.deploy import deploy
 
 from fortyninety.cards.power import cap_arguments, caps_in_words
-from fortyninety.operations import files, power, systemd
+from fortyninety.operations import files, power, units
 from fortyninety.plan.plan import PERSISTENCE_SERVICE, POWER_SERVICE, POWER_UNIT, Plan
 from fortyninety.templates import render
 
@@ -23,7 +23,7 @@ def cap(plan: Plan) -> None:
         ),
         name="Write the unit that caps the cards",
     )
-    systemd.unit(PERSISTENCE_SERVICE, name="Keep the driver loaded between uses")
+    units.unit(PERSISTENCE_SERVICE, name="Keep the driver loaded between uses")
     power.capped(
         POWER_SERVICE,
         plan.settings,

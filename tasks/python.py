@@ -3,7 +3,8 @@
 from pyinfra.api.deploy import deploy
 
 from fortyninety.checkout import HOST_TOOLS_LOCK
-from fortyninety.operations import apt, directories, environment, files
+from fortyninety.operations import directories, environments, files
+from fortyninety.operations.apt import packages as apt
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import SEAL_ENVIRONMENT, program
 
@@ -23,7 +24,7 @@ def install(plan: Plan) -> None:
         mode="755",
         name="Put the program that marks environments in place",
     )
-    environment.host_tools(
+    environments.host_tools(
         plan.paths.tools,
         HOST_TOOLS_LOCK,
         plan.paths.tools_lock,
@@ -33,7 +34,7 @@ def install(plan: Plan) -> None:
         name="Install uv and the hub's client from their lock",
     )
     if plan.python_source == "uv":
-        environment.interpreter(
+        environments.interpreter(
             plan.paths.managed_interpreter,
             directory=plan.paths.pythons,
             tools=plan.paths.tools,

@@ -2,7 +2,7 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.operations import accounts, command_line, files, systemd
+from fortyninety.operations import accounts, engine_command_line, files, units
 from fortyninety.plan.plan import SERVICE, SERVICE_UNIT, Plan
 from fortyninety.plan.programs import CHECK_COMMAND_LINE, ENGINE_FAILURE, program
 from fortyninety.plan.unit import configuration, service_unit
@@ -25,7 +25,7 @@ def start(plan: Plan) -> None:
     files.file(SERVICE_UNIT, service_unit(plan), name="Write the unit")
     files.link(plan.paths.current_engine, plan.paths.engine, name="Point to the live engine")
     files.link(plan.paths.current_snapshot, plan.paths.snapshot, name="Point to the live snapshot")
-    systemd.unit(SERVICE, configuration=configuration(plan), name="Run what the unit on disk says")
+    units.unit(SERVICE, configuration=configuration(plan), name="Run what the unit on disk says")
     cell.leave(plan)
 
 
@@ -37,7 +37,7 @@ def check(plan: Plan) -> None:
         mode="755",
         name="Put the checking program in place",
     )
-    command_line.accepted(
+    engine_command_line.accepted(
         SERVICE_UNIT,
         service_unit(plan),
         program=plan.paths.check_command_line,

@@ -2,7 +2,8 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.operations import apt, files, snapshot
+from fortyninety.operations import files, snapshot
+from fortyninety.operations.apt import packages as apt
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import SNAPSHOT, archive
 

@@ -12,7 +12,7 @@ from fortyninety.driver import nvidia_repository
 from fortyninety.driver.nvidia_repository import Repository
 from fortyninety.driver.pins import MODULE_PACKAGE, DriverPins, Pin, is_driver_name
 from fortyninety.driver.repository_pins import nvidia_pins
-from fortyninety.operations.apt import Package
+from fortyninety.operations.apt.packages import Package
 from fortyninety.settings.model import Settings
 from fortyninety.survey.survey import HostState
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from pyinfra import host
 
-from fortyninety.operations.converging import Command, converging
-from fortyninety.operations.differences import differs
+from fortyninety.operations.converge import Command, converging
+from fortyninety.operations.reasons import differs
 from fortyninety.survey.survey import HostState
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pyinfra import host
 
 from fortyninety.deadlines import UNIT
-from fortyninety.operations.converging import Command, converging, within
-from fortyninety.operations.differences import differs
+from fortyninety.operations.converge import Command, converging, within
+from fortyninety.operations.reasons import differs
 from fortyninety.survey.survey import HostState
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from pyinfra import host
 
-from fortyninety.operations.apt import (
+from fortyninety.operations.apt.packages import (
     APT_GET,
     FETCH_LISTS,
     FETCHING_LISTS,
@@ -16,8 +16,8 @@ from fortyninety.operations.apt import (
     apt_command,
     transaction,
 )
-from fortyninety.operations.converging import Command, converging
-from fortyninety.operations.differences import only_asks
+from fortyninety.operations.converge import Command, converging
+from fortyninety.operations.reasons import only_asks
 from fortyninety.survey.survey import HostState
 
 # What of a driver a toolkit might drag in or take away: its library, its modules, its tools.

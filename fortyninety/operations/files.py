@@ -17,8 +17,8 @@ from pyinfra import host
 from pyinfra.api.command import StringCommand
 
 from fortyninety.deadlines import INITRAMFS
-from fortyninety.operations.converging import Command, converging, within
-from fortyninety.operations.differences import differs
+from fortyninety.operations.converge import Command, converging, within
+from fortyninety.operations.reasons import differs
 from fortyninety.survey.survey import FileState, HostState
 
 

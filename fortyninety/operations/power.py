@@ -11,9 +11,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from fortyninety.cards.power import PowerLimit, cap_problems, caps_in_words, forgetful, uncapped
-from fortyninety.operations.converging import Command, converging, failing, say_failed
-from fortyninety.operations.differences import differs
-from fortyninety.operations.systemd import unit_commands
+from fortyninety.operations.converge import Command, converging, failing, say_failed
+from fortyninety.operations.reasons import differs
+from fortyninety.operations.units import unit_commands
 from fortyninety.settings.model import Settings
 from fortyninety.survey.latest import current_state
 from fortyninety.survey.survey import HostState

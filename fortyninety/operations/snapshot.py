@@ -11,8 +11,8 @@ from pyinfra.api.command import FunctionCommand
 
 from fortyninety.deadlines import REMOVAL, SNAPSHOT
 from fortyninety.fleet_snapshot import supply
-from fortyninety.operations.converging import Command, converging, within
-from fortyninety.operations.differences import differs
+from fortyninety.operations.converge import Command, converging, within
+from fortyninety.operations.reasons import differs
 from fortyninety.operations.removal import removal
 from fortyninety.survey.records import COMMIT, LEFTOVER
 from fortyninety.survey.survey import HostState

@@ -21,7 +21,7 @@ from fortyninety.engine.command_line import (
     engine_environment,
     serve_arguments,
 )
-from fortyninety.operations.apt import Package
+from fortyninety.operations.apt.packages import Package
 from fortyninety.plan.directory import Directory
 from fortyninety.plan.programs import CELL_MEMBER, program
 from fortyninety.releases.release import EngineCard, lock_hash

@@ -1,8 +1,9 @@
 """The deploy of `test_snapshot_fleet.py`: a bare host gets the host's tools and the snapshot."""
 
 from fortyninety.checkout import HOST_TOOLS_LOCK
-from fortyninety.operations import apt, directories, environment, files
-from fortyninety.operations.apt import Package
+from fortyninety.operations import directories, environments, files
+from fortyninety.operations.apt import packages as apt
+from fortyninety.operations.apt.packages import Package
 from fortyninety.plan.programs import SEAL_ENVIRONMENT, program
 from tasks import preflight, snapshot
 
@@ -15,7 +16,7 @@ files.file(
     mode="755",
     name="Put the program that marks environments in place",
 )
-environment.host_tools(
+environments.host_tools(
     plan.paths.tools,
     HOST_TOOLS_LOCK,
     plan.paths.tools_lock,

@@ -16,7 +16,10 @@ from typing import Any
 from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.context import ctx_host
 
-from fortyninety.operations import apt, cuda, driver_change, files, repository_key
+from fortyninety.operations import cuda, files
+from fortyninety.operations import driver as driver_change
+from fortyninety.operations.apt import packages as apt
+from fortyninety.operations.apt import repository_key
 from fortyninety.plan.plan import (
     ARCHIVE_SOURCES,
     DRIVER_PREFERENCES,

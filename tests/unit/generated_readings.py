@@ -27,7 +27,7 @@ from pyinfra.context import ctx_host, ctx_state
 
 import fortyninety.operations
 from fortyninety.facts.completion import CompletionResult
-from fortyninety.operations import converging as making
+from fortyninety.operations import converge as making
 from fortyninety.plan.plan import SERVICE, Plan, make_plan
 from fortyninety.plan.preflight import host_problems
 from fortyninety.releases.release import load_engine_card
@@ -262,11 +262,12 @@ def function_of(operation: Any) -> Callable[..., Any]:
 def operations() -> dict[str, Any]:
     """Every operation of the project that compares with a reading."""
     found = {}
-    for module in pkgutil.iter_modules(fortyninety.operations.__path__):
-        loaded = importlib.import_module(f"fortyninety.operations.{module.name}")
+    package = fortyninety.operations
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        loaded = importlib.import_module(module.name)
         for name, each in vars(loaded).items():
             if getattr(each, "_inner", None) is not None and each.__module__ == loaded.__name__:
-                found[f"{module.name}.{name}"] = each
+                found[f"{module.name.removeprefix(f'{package.__name__}.')}.{name}"] = each
     return found
 
 

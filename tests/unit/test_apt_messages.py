@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.apt_messages import announced_room, lock_refused, reasons, remedy
-from fortyninety.operations.apt import RESERVE, free_by_folder, room_problem
-from fortyninety.operations.apt_lock import _HOLDERS, Holder, read_holders
+from fortyninety.operations.apt.lock import _HOLDERS, Holder, read_holders
+from fortyninety.operations.apt.messages import announced_room, lock_refused, reasons, remedy
+from fortyninety.operations.apt.packages import RESERVE, free_by_folder, room_problem
 
 DISK_FULL = """\
 Unpacking nvidia-modprobe (570.133.07-1) ...

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from fortyninety.checkout import ROOT
-from fortyninety.operations.environment import pip_install
+from fortyninety.operations.environments import pip_install
 from fortyninety.plan.plan import PackageSource
 
 HOST = ROOT / "fortyninety" / "host"

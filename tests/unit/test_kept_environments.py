@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fortyninety.host import roll_back
-from fortyninety.operations.environment import too_many
+from fortyninety.operations.environments import too_many
 from fortyninety.survey.survey import HostState, ServedUnit
 
 LIVE, OLD, OLDER, CUT = (f"0.32.0-{digit * 12}" for digit in "dcba")

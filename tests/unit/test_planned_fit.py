@@ -12,7 +12,7 @@ from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights, computed_weights
 from fortyninety.model.reader import known_weights
-from fortyninety.operations.serving import kv_cache_line
+from fortyninety.operations.gate import kv_cache_line
 from fortyninety.plan.fit import (
     Peer,
     fit_problems,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.operations.repository_key import fetching
+from fortyninety.operations.apt.repository_key import fetching
 
 
 class Keys:

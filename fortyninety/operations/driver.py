@@ -10,16 +10,16 @@ from pyinfra import host
 from fortyninety.deadlines import UNIT
 from fortyninety.driver.pins import DriverPins
 from fortyninety.driver.plan import held_headers
-from fortyninety.operations.apt import (
+from fortyninety.operations.apt.packages import (
     APT_GET,
     LOCK_TIMEOUT,
     Package,
     apt_command,
     transaction,
 )
-from fortyninety.operations.converging import Command, converging, within
-from fortyninety.operations.differences import differs
+from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.files import file_commands
+from fortyninety.operations.reasons import differs
 from fortyninety.survey.survey import HostState
 from fortyninety.templates import render
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pyinfra import host
 
 from fortyninety.deadlines import TOOLS
-from fortyninety.operations.converging import Command, converging, within
-from fortyninety.operations.differences import differs
+from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.files import placing
+from fortyninety.operations.reasons import differs
 from fortyninety.survey.survey import HostState
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from pyinfra import host
 
 from fortyninety.deadlines import ENVIRONMENT, REMOVAL, TOOLS
-from fortyninety.operations.converging import Command, converging, within
-from fortyninety.operations.differences import differs
+from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.files import Upload, linking
+from fortyninety.operations.reasons import differs
 from fortyninety.operations.removal import removal
 from fortyninety.plan.plan import PackageSource
 from fortyninety.releases.release import EngineCard

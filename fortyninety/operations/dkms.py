@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from pyinfra import host
 
-from fortyninety.operations.apt import LOCK_TIMEOUT, QUIETLY, apt_command
-from fortyninety.operations.converging import Command, converging
-from fortyninety.operations.differences import differs
+from fortyninety.operations.apt.packages import LOCK_TIMEOUT, QUIETLY, apt_command
+from fortyninety.operations.converge import Command, converging
+from fortyninety.operations.reasons import differs
 from fortyninety.plan.plan import installed_driver
 from fortyninety.survey.survey import HostState
 

@@ -12,9 +12,9 @@ from pyinfra import state as run
 from fortyninety.deadlines import COMPLETION, DIAGNOSIS
 from fortyninety.facts.completion import Completion
 from fortyninety.facts.kv_cache import EngineLog, KvCache, read_kv_cache
-from fortyninety.operations.converging import Command, converging, within
-from fortyninety.operations.differences import differs
+from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.files import placing
+from fortyninety.operations.reasons import differs
 from fortyninety.survey.survey import HostState
 
 

@@ -15,12 +15,18 @@ from pyinfra.api.command import FunctionCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from fortyninety.apt_messages import announced_room, lock_refused, reasons, remedy, warnings
 from fortyninety.deadlines import APT
 from fortyninety.host_shell import HostLost, attempt
-from fortyninety.operations.apt_lock import wait_for_lock
-from fortyninety.operations.converging import Command, converging, say_failed
-from fortyninety.operations.differences import differs
+from fortyninety.operations.apt.lock import wait_for_lock
+from fortyninety.operations.apt.messages import (
+    announced_room,
+    lock_refused,
+    reasons,
+    remedy,
+    warnings,
+)
+from fortyninety.operations.converge import Command, converging, say_failed
+from fortyninety.operations.reasons import differs
 from fortyninety.survey.survey import HostState
 
 # Seconds to wait for another process that uses apt, where no setting says otherwise.

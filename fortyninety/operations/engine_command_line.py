@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pyinfra import host
 
 from fortyninety.deadlines import PARSER
-from fortyninety.operations.converging import Command, converging, within
-from fortyninety.operations.differences import only_asks
+from fortyninety.operations.converge import Command, converging, within
+from fortyninety.operations.reasons import only_asks
 from fortyninety.releases.release import EngineCard
 from fortyninety.survey.survey import HostState
 

@@ -14,7 +14,7 @@ from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host
 
-from fortyninety.operations.differences import would_fail
+from fortyninety.operations.reasons import would_fail
 from fortyninety.run_lease import obstacle
 from fortyninety.survey.latest import current_state, forget_state
 from fortyninety.survey.survey import HostState
