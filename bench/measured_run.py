@@ -21,7 +21,7 @@ import pyinfra_cli.main as pyinfra_main
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 from pyinfra.connectors.ssh import SSHConnector
 
-from fortyninety.connection import Connection
+from fortyninety.connection.bounded import Connection
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 A bound is for a command that hangs on a host that answers (a disk that stalls, a prompt nobody
 sees): far above what the slowest right host needs. A host that is silent is noticed long before by
-its connection (`fortyninety.connection`).
+its connection (`fortyninety.connection.bounded`).
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 from pyinfra_cli.exceptions import CliError
 from pyinfra_cli.util import load_deploy_file
 
-from fortyninety.connection import HostLost, bounded
+from fortyninety.connection.bounded import HostLost, bounded
 from fortyninety.inventory_hosts import ConnectedHosts, InventoryUnusable, connect_hosts
 from fortyninety.operations.reasons import reasons_of
 from fortyninety.problem import Problem

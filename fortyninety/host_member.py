@@ -10,7 +10,7 @@ from typing import Any
 
 from pyinfra.api.host import Host
 
-from fortyninety.host_shell import HostLost, shell
+from fortyninety.connection.shell import HostLost, shell
 from fortyninety.model.steps import Silent, read_answer
 from fortyninety.plan.plan import Plan
 

@@ -18,8 +18,8 @@ from pyinfra.api.state import BaseStateCallback, State
 from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory
 
-from fortyninety.connection import bounded
-from fortyninety.host_keys import SETTING, STRICT, is_about_the_key, key_remedy
+from fortyninety.connection.bounded import bounded
+from fortyninety.connection.host_keys import SETTING, STRICT, is_about_the_key, key_remedy
 from fortyninety.inventory_faults import inventory_fault
 from fortyninety.inventory_limit import MatchesNothing, limited
 from fortyninety.problem import Problem

@@ -18,7 +18,8 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
 from fortyninety.cell.membership import Membership, cell_problems, membership, named_cell
-from fortyninety.connection import bounded
+from fortyninety.connection.bounded import bounded
+from fortyninety.connection.host_keys import is_known, key_remedy
 from fortyninety.deadlines import COMMAND
 from fortyninety.engine.processor import processor_problems
 from fortyninety.engine.quantization import quantization_problems
@@ -26,8 +27,6 @@ from fortyninety.facts.archives import RETRIES, TIMEOUT, UnreachableArchives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
 from fortyninety.host.checkpoint_files import File
-from fortyninety.host_keys import is_known, key_remedy
-from fortyninety.made_once import made_once
 from fortyninety.model.file_list import FileListUnknown, file_list, list_digest
 from fortyninety.model.questions import (
     list_problems,
@@ -37,6 +36,7 @@ from fortyninety.model.questions import (
     with_commit,
 )
 from fortyninety.model.sizes import checkpoint_sizes, known_checkpoints
+from fortyninety.once import made_once
 from fortyninety.plan.fit import Peer, fit_problems, predicted_kv_tokens
 from fortyninety.plan.plan import Plan, make_plan, needed_archives, survey_request
 from fortyninety.plan.preflight import host_problems, lease_problems, settings_problems

@@ -24,8 +24,8 @@ LATEST = 253_000_000_000
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
 
+    from fortyninety.connection.lease import RunLeases
     from fortyninety.inventory_hosts import ConnectedHosts
-    from fortyninety.run_lease import RunLeases
     from fortyninety.settings.model import Settings
 
 
@@ -52,9 +52,9 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
       fortyninety rollback inventory/prod.py --json
     """
     # Here, and not above: pyinfra changes the standard library as it is imported.
+    from fortyninety.connection.lease import RunLeases  # noqa: PLC0415
     from fortyninety.inventory_hosts import InventoryUnusable, connect_hosts  # noqa: PLC0415
     from fortyninety.lease import new_claim  # noqa: PLC0415
-    from fortyninety.run_lease import RunLeases  # noqa: PLC0415
 
     try:
         connected = connect_hosts(inventory, limit)
@@ -103,7 +103,7 @@ def _partial_cells(connected: ConnectedHosts) -> str | None:
 def _roll_back(
     host: Host, settings: Settings, engine: str | None, leases: RunLeases
 ) -> dict[str, Any]:
-    from fortyninety.host_shell import HostLost, shell  # noqa: PLC0415
+    from fortyninety.connection.shell import HostLost, shell  # noqa: PLC0415
 
     if (obstacle := leases.obstacle(host)) is not None:
         return {"error": obstacle, "changed": False}

@@ -190,7 +190,7 @@ def _expected_manifest(settings: Settings) -> str | FileListUnknown:
 
 
 def _verify(host: Host, settings: Settings, expected: str | FileListUnknown) -> Verdict:
-    from fortyninety.host_shell import HostLost, shell  # noqa: PLC0415
+    from fortyninety.connection.shell import HostLost, shell  # noqa: PLC0415
 
     folder = plan_paths(settings, load_engine_card(settings.engine)).snapshot
     manifest = shlex.quote(f"{folder}/{MANIFEST}")

@@ -80,7 +80,7 @@ def unlock(inventory: str, limit: tuple[str, ...], reason: str, as_json: bool) -
 
 
 def _unlock(host: Host, reason: str) -> Unlocked:
-    from fortyninety.host_shell import HostLost, shell  # noqa: PLC0415
+    from fortyninety.connection.shell import HostLost, shell  # noqa: PLC0415
 
     try:
         output = shell(host, ending(reason))

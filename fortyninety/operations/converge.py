@@ -14,8 +14,8 @@ from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host
 
+from fortyninety.connection.lease import obstacle
 from fortyninety.operations.reasons import would_fail
-from fortyninety.run_lease import obstacle
 from fortyninety.survey.latest import current_state, forget_state
 from fortyninety.survey.survey import HostState
 from fortyninety.text.printable import printable

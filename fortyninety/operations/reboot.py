@@ -15,14 +15,14 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from fortyninety.connection import bounded
+from fortyninety.connection.bounded import bounded
+from fortyninety.connection.lease import take_again
+from fortyninety.connection.shell import HostLost, attempt
 from fortyninety.deadlines import UNIT
 from fortyninety.driver.loaded import boot_obstacle, foreign_libraries, lost_cards, why_reboot
-from fortyninety.host_shell import HostLost, attempt
 from fortyninety.operations.converge import Command, converging, failing, say_failed, within
 from fortyninety.operations.reasons import differs
 from fortyninety.plan.plan import SERVICE, installed_driver
-from fortyninety.run_lease import take_again
 from fortyninety.survey.latest import current_state, forget_state
 from fortyninety.survey.survey import HostState
 

@@ -25,9 +25,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
-from fortyninety import connection
-from fortyninety.connection import HostLost, bounded
-from fortyninety.host_shell import shell
+from fortyninety.connection import bounded as connection
+from fortyninety.connection.bounded import HostLost, bounded
+from fortyninety.connection.shell import shell
 
 
 @dataclass

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from fortyninety import host_member
+from fortyninety.connection.shell import HostLost
 from fortyninety.host_member import HostMember, bytes_here
-from fortyninety.host_shell import HostLost
 from fortyninety.model.steps import LOCAL, WRONG_BYTES, Late, Silent, StepFailed, read_answer
 
 

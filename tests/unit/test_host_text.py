@@ -15,10 +15,10 @@ import pytest
 from pyinfra import logger
 from pyinfra.connectors import util
 
-from fortyninety import host_output
 from fortyninety.checkout import ROOT
 from fortyninety.cli.rollback import _line, read_result
 from fortyninety.cli.snapshot import read_verdict
+from fortyninety.connection import output
 from fortyninety.host_report import Result
 from fortyninety.problem import Problem, problem_lines
 from fortyninety.survey.records import Unreadable
@@ -46,18 +46,18 @@ def test_what_a_terminal_would_obey_is_escaped_and_the_rest_is_left() -> None:
 @pytest.mark.parametrize("printed", [HOSTILE.encode("utf-8", "surrogateescape"), bytes(range(256))])
 def test_any_bytes_of_a_host_are_lines_without_what_a_terminal_obeys(printed: bytes) -> None:
     queue: Queue[util.OutputLine] = Queue()
-    host_output._read_buffer("stdout", BytesIO(printed + b"\nlast\n"), queue)
+    output._read_buffer("stdout", BytesIO(printed + b"\nlast\n"), queue)
     lines = [line.line for line in queue.queue]
     assert lines[-1] == "last"
     assert all(is_harmless(line.replace("\t", "")) for line in lines)
 
 
 def test_output_without_end_is_cut_and_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_output, "MOST_CHARACTERS", 1000)
-    monkeypatch.setattr(host_output, "LONGEST_LINE", 100)
+    monkeypatch.setattr(output, "MOST_CHARACTERS", 1000)
+    monkeypatch.setattr(output, "LONGEST_LINE", 100)
     stream = BytesIO(b"x" * 1_000_000)
     queue: Queue[util.OutputLine] = Queue()
-    host_output._read_buffer("stdout", stream, queue)
+    output._read_buffer("stdout", stream, queue)
     assert sum(len(line.line) for line in queue.queue) < 1100
     assert stream.read() == b""
 
@@ -68,7 +68,7 @@ def test_a_command_over_pyinfra_survives_bytes_that_are_no_text(tmp_path: Path) 
     program.write_text(
         "import pyinfra_cli.main\n"
         "from pyinfra.connectors.util import run_local_process\n"
-        "from fortyninety import host_output\n"
+        "from fortyninety.connection import output\n"
         "host_output.install()\n"
         "code, output = run_local_process(r'printf \"a\\377\\033[2J\\nb\\n\"', print_output=True)\n"
         "print(output.stdout_lines)\n"
@@ -82,7 +82,7 @@ def test_a_command_over_pyinfra_survives_bytes_that_are_no_text(tmp_path: Path) 
 
 
 def test_whatever_is_logged_of_a_host_is_harmless(caplog: pytest.LogCaptureFixture) -> None:
-    host_output.install()
+    output.install()
     logger.addHandler(caplog.handler)
     try:
         logger.log(logging.CRITICAL, "[box1] said %s", HOSTILE)

@@ -17,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety import lease, run_lease
+from fortyninety import lease
+from fortyninety.connection import lease as run_lease
+from fortyninety.connection.lease import RunLeases
 from fortyninety.lease import (
     ChannelLost,
     Claim,
@@ -29,7 +31,6 @@ from fortyninety.lease import (
     take_all,
 )
 from fortyninety.plan.preflight import lease_problems
-from fortyninety.run_lease import RunLeases
 from fortyninety.survey.survey import HostState, Survey, SurveyRequest, read_survey
 from tests.unit.readings import bare_host, records
 

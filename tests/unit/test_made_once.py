@@ -6,7 +6,7 @@ import gevent
 import pytest
 from gevent.event import AsyncResult, Event
 
-from fortyninety.made_once import made_once
+from fortyninety.once import made_once
 
 
 def test_who_comes_in_the_middle_waits_for_all_of_it() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pyinfra import logger
 from pyinfra.api.host import Host
 
-from fortyninety.host_shell import shell
+from fortyninety.connection.shell import shell
 
 # Seconds between two looks, and between two lines that say what is waited for.
 INTERVAL = 1.0

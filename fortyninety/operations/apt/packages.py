@@ -15,8 +15,8 @@ from pyinfra.api.command import FunctionCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from fortyninety.connection.shell import HostLost, attempt
 from fortyninety.deadlines import APT
-from fortyninety.host_shell import HostLost, attempt
 from fortyninety.operations.apt.lock import wait_for_lock
 from fortyninety.operations.apt.messages import (
     announced_room,

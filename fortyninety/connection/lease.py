@@ -11,9 +11,9 @@ from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from fortyninety.connection import HostChannel, bounded
+from fortyninety.connection.bounded import HostChannel, bounded
 from fortyninety.lease import Channel, Claim, Lease, Refused, new_claim, take_all
-from fortyninety.made_once import made_once
+from fortyninety.once import made_once
 from fortyninety.survey.latest import remembered_state
 
 

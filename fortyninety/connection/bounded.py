@@ -25,7 +25,7 @@ from pyinfra.connectors.util import (
     make_unix_command_for_host,
 )
 
-from fortyninety import host_output
+from fortyninety.connection import output
 from fortyninety.deadlines import COMMAND
 from fortyninety.lease import ChannelLost
 
@@ -323,7 +323,7 @@ class _Watch:
 
 def bounded(host: Host) -> Connection:
     """The host's connection, with deadlines from now on, and its output fit for a terminal."""
-    host_output.install()
+    output.install()
     if not isinstance(host.connector, Connection):
         host.connector = Connection(host)  # type: ignore[assignment]
     connection: Connection = host.connector  # type: ignore[assignment]

@@ -7,7 +7,7 @@ from typing import Any
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.host import Host
 
-from fortyninety.connection import HostLost, bounded
+from fortyninety.connection.bounded import HostLost, bounded
 
 __all__ = ["HostLost", "attempt", "shell"]
 
