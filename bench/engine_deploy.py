@@ -5,10 +5,10 @@ Without preflight: 0.32.0 installs on a lab host whose driver it could not run w
 
 from pyinfra.context import ctx_host
 
+from fortyninety.fleet.refusal import Refused
+from fortyninety.fleet.run import host_data
 from fortyninety.plan.plan import make_plan, survey_request
-from fortyninety.refused import Refused
 from fortyninety.releases.release import load_engine_card
-from fortyninety.run import host_data
 from fortyninety.settings.model import parse_settings
 from fortyninety.survey.latest import read_state
 from tasks import engine, python, service

@@ -1,7 +1,7 @@
 """Refuse before the first change, with every reason at once."""
 
+from fortyninety.fleet.run import current_plan
 from fortyninety.plan.plan import Plan
-from fortyninety.run import current_plan
 
 
 def plan_or_refuse() -> Plan:

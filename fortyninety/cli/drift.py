@@ -13,7 +13,7 @@ from rich.console import Console
 from fortyninety.problem import Problem, problem_lines
 
 if TYPE_CHECKING:
-    from fortyninety.drift import Drift, HostDrift
+    from fortyninety.fleet.drift import Drift, HostDrift
 
 
 @click.command()
@@ -36,8 +36,8 @@ def drift(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
       fortyninety drift inventory/prod.py --json | jq -r '.hosts[] | select(.changes != []).name'
     """
     # Here, and not above: pyinfra changes the standard library as it is imported.
-    from fortyninety.drift import look  # noqa: PLC0415
-    from fortyninety.inventory_hosts import InventoryUnusable  # noqa: PLC0415
+    from fortyninety.fleet.drift import look  # noqa: PLC0415
+    from fortyninety.fleet.inventory import InventoryUnusable  # noqa: PLC0415
 
     try:
         with Console(stderr=True).status(f"looking at the hosts of {inventory}"):

@@ -102,7 +102,7 @@ def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options:
             answers = [_question(options)]
         else:
             # pyinfra changes the standard library as it is imported.
-            from fortyninety.fleet_fit import fleet_fit  # noqa: PLC0415
+            from fortyninety.fleet.fit import fleet_fit  # noqa: PLC0415
 
             answers = [
                 Answer(host.name, host.fit, host.alternatives, host.remarks)

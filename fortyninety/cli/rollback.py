@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyinfra.api.host import Host
 
     from fortyninety.connection.lease import RunLeases
-    from fortyninety.inventory_hosts import ConnectedHosts
+    from fortyninety.fleet.inventory import ConnectedHosts
     from fortyninety.settings.model import Settings
 
 
@@ -53,7 +53,7 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
     """
     # Here, and not above: pyinfra changes the standard library as it is imported.
     from fortyninety.connection.lease import RunLeases  # noqa: PLC0415
-    from fortyninety.inventory_hosts import InventoryUnusable, connect_hosts  # noqa: PLC0415
+    from fortyninety.fleet.inventory import InventoryUnusable, connect_hosts  # noqa: PLC0415
     from fortyninety.lease import new_claim  # noqa: PLC0415
 
     try:

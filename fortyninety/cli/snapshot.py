@@ -73,7 +73,7 @@ def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
       fortyninety snapshot verify inventory/prod.py --json | jq '.hosts[] | select(.whole | not)'
     """
     # Here, and not above: pyinfra changes the standard library as it is imported.
-    from fortyninety.inventory_hosts import InventoryUnusable, connect_hosts  # noqa: PLC0415
+    from fortyninety.fleet.inventory import InventoryUnusable, connect_hosts  # noqa: PLC0415
 
     try:
         connected = connect_hosts(inventory, limit)
@@ -180,7 +180,7 @@ def _trusted_files(
 
 def _expected_manifest(settings: Settings) -> str | FileListUnknown:
     """The SHA-256 that the manifest must have, or why this machine does not know it."""
-    from fortyninety.run import files_of  # noqa: PLC0415
+    from fortyninety.fleet.run import files_of  # noqa: PLC0415
 
     try:
         files = files_of(settings)

@@ -51,7 +51,7 @@ def unlock(inventory: str, limit: tuple[str, ...], reason: str, as_json: bool) -
       fortyninety unlock inventory/prod.py --limit two_cards --reason "CI hangs" --json
     """
     # Here, and not above: pyinfra changes the standard library as it is imported.
-    from fortyninety.inventory_hosts import InventoryUnusable, connect_hosts  # noqa: PLC0415
+    from fortyninety.fleet.inventory import InventoryUnusable, connect_hosts  # noqa: PLC0415
 
     # In one line of a log.
     said = " ".join("".join(each if each.isprintable() else " " for each in reason).split())[:300]

@@ -10,7 +10,7 @@ from pyinfra import host
 from pyinfra.api.command import FunctionCommand
 
 from fortyninety.deadlines import REMOVAL, SNAPSHOT
-from fortyninety.fleet_snapshot import supply
+from fortyninety.fleet.snapshot import supply
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.reasons import differs
 from fortyninety.operations.removal import removal

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from fortyninety import host_member
 from fortyninety.connection.shell import HostLost
-from fortyninety.host_member import HostMember, bytes_here
+from fortyninety.fleet import member as host_member
+from fortyninety.fleet.member import HostMember, bytes_here
 from fortyninety.model.steps import LOCAL, WRONG_BYTES, Late, Silent, StepFailed, read_answer
 
 

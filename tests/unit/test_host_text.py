@@ -69,7 +69,7 @@ def test_a_command_over_pyinfra_survives_bytes_that_are_no_text(tmp_path: Path) 
         "import pyinfra_cli.main\n"
         "from pyinfra.connectors.util import run_local_process\n"
         "from fortyninety.connection import output\n"
-        "host_output.install()\n"
+        "output.install()\n"
         "code, output = run_local_process(r'printf \"a\\377\\033[2J\\nb\\n\"', print_output=True)\n"
         "print(output.stdout_lines)\n"
     )

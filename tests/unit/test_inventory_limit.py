@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from fortyninety.inventory_limit import MatchesNothing, limited
+from fortyninety.fleet.limit import MatchesNothing, limited
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,11 @@ from pyinfra_cli.exceptions import CliError
 from pyinfra_cli.util import load_deploy_file
 
 from fortyninety.connection.bounded import HostLost, bounded
-from fortyninety.inventory_hosts import ConnectedHosts, InventoryUnusable, connect_hosts
+from fortyninety.fleet.inventory import ConnectedHosts, InventoryUnusable, connect_hosts
+from fortyninety.fleet.refusal import Refused
+from fortyninety.fleet.run import current_plan, forget_refusal
 from fortyninety.operations.reasons import reasons_of
 from fortyninety.problem import Problem
-from fortyninety.refused import Refused
-from fortyninety.run import current_plan, forget_refusal
 
 DEPLOY_FILE = "deploy.py"
 

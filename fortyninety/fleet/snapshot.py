@@ -15,7 +15,8 @@ from pyinfra.api.host import Host
 from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 
-from fortyninety.host_member import HostMember, bytes_here, peer_address
+from fortyninety.fleet.member import HostMember, bytes_here, peer_address
+from fortyninety.fleet.run import current_states, files_of, known_files, plans_of
 from fortyninety.model.distribution import Exhausted
 from fortyninety.model.exchange import Exchange, Source
 from fortyninety.model.file_list import FileListUnknown
@@ -23,7 +24,6 @@ from fortyninety.model.questions import token_of
 from fortyninety.model.steps import Folders, StepFailed
 from fortyninety.once import made_once
 from fortyninety.plan.plan import Plan
-from fortyninety.run import current_states, files_of, known_files, plans_of
 from fortyninety.survey.latest import forget_state
 
 # Seconds between two lines of progress for a host, on a terminal.

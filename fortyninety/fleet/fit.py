@@ -16,7 +16,7 @@ from fortyninety.fit.alternatives import alternatives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import estimate
 from fortyninety.fit.shape import make_shape
-from fortyninety.inventory_hosts import ConnectedHosts, InventoryUnusable, connect_hosts
+from fortyninety.fleet.inventory import ConnectedHosts, InventoryUnusable, connect_hosts
 from fortyninety.model.questions import token_of, token_problems
 from fortyninety.model.sizes import checkpoint_sizes, known_checkpoints
 from fortyninety.plan.fit import HostFit, host_box, settings_flags

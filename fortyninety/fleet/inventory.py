@@ -20,8 +20,8 @@ from pyinfra_cli.inventory import make_inventory
 
 from fortyninety.connection.bounded import bounded
 from fortyninety.connection.host_keys import SETTING, STRICT, is_about_the_key, key_remedy
-from fortyninety.inventory_faults import inventory_fault
-from fortyninety.inventory_limit import MatchesNothing, limited
+from fortyninety.fleet.faults import inventory_fault
+from fortyninety.fleet.limit import MatchesNothing, limited
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings, parse_settings
 

@@ -26,6 +26,7 @@ from fortyninety.engine.quantization import quantization_problems
 from fortyninety.facts.archives import RETRIES, TIMEOUT, UnreachableArchives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
+from fortyninety.fleet.refusal import Refused
 from fortyninety.host.checkpoint_files import File
 from fortyninety.model.file_list import FileListUnknown, file_list, list_digest
 from fortyninety.model.questions import (
@@ -41,7 +42,6 @@ from fortyninety.plan.fit import Peer, fit_problems, predicted_kv_tokens
 from fortyninety.plan.plan import Plan, make_plan, needed_archives, survey_request
 from fortyninety.plan.preflight import host_problems, lease_problems, settings_problems
 from fortyninety.problem import Problem
-from fortyninety.refused import Refused
 from fortyninety.releases.advisories import advisory_line
 from fortyninety.releases.release import load_engine_card
 from fortyninety.settings.addresses import is_host_name
