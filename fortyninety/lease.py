@@ -1,7 +1,8 @@
 """The lease of a host: whoever changes it has it, and nobody else meanwhile.
 
-A program on the host holds it (fortyninety/host/hold_lease.sh) for as long as its connection lives
-and is used. A controller that is killed loses it at once, one that is cut off within PATIENCE.
+A program on the host (fortyninety/on_host/hold_lease.sh) holds it for as long as its connection
+lives and is used. A controller that is killed loses it at once, one that is cut off within
+PATIENCE.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ ANSWER = 15
 INSISTENCE = 10
 _RETRY = 0.1
 
-_HOLD, _END = (ROOT / "fortyninety/host" / f"{name}_lease.sh" for name in ("hold", "end"))
+_HOLD, _END = (ROOT / "fortyninety/on_host" / f"{name}_lease.sh" for name in ("hold", "end"))
 _RECORD = re.compile(
     r"(?P<process>\d{1,10}) (?P<since>\d{1,11}) (?P<run>[0-9a-f]{16}) (?P<stage>taking|held) "
     r"(?P<who>[\w.@+-]{1,100}) (?P<what>[a-z-]{1,30})",

@@ -17,8 +17,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from fortyninety.check.report import Result, exit_code, findings, summary, table
 from fortyninety.checkout import ROOT
-from fortyninety.host_report import Result, exit_code, findings, summary, table
 
 SUITE = ROOT / "tests" / "host"
 # What the suite is run with, by the name of the module.

@@ -13,8 +13,6 @@ import click
 
 from fortyninety import deadlines
 from fortyninety.facts.answers import number_of, read_object, texts_of
-from fortyninety.host.checkpoint_files import File, FileListError
-from fortyninety.host.snapshot.places import MANIFEST
 from fortyninety.model.file_list import (
     FileListUnknown,
     hub_file_list,
@@ -24,6 +22,8 @@ from fortyninety.model.file_list import (
 from fortyninety.model.folder_list import folder_files, manifest_files
 from fortyninety.model.hub import PUBLIC_HUB, shown_address
 from fortyninety.model.token import NoToken, token_at
+from fortyninety.on_host.checkpoint_files import File, FileListError
+from fortyninety.on_host.snapshot.places import MANIFEST
 from fortyninety.plan.plan import plan_paths
 from fortyninety.plan.programs import SNAPSHOT, run_from_input
 from fortyninety.releases.release import load_engine_card

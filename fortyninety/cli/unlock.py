@@ -14,7 +14,7 @@ from fortyninety.lease import ending, read_holder
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
 
-# What the program on the host answers (fortyninety/host/end_lease.sh).
+# What the program on the host answers (fortyninety/on_host/end_lease.sh).
 _ANSWERS = ("free", "ended", "stuck")
 
 

@@ -27,7 +27,6 @@ from fortyninety.facts.archives import RETRIES, TIMEOUT, UnreachableArchives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
 from fortyninety.fleet.refusal import Refused
-from fortyninety.host.checkpoint_files import File
 from fortyninety.model.file_list import FileListUnknown, file_list, list_digest
 from fortyninety.model.questions import (
     list_problems,
@@ -37,6 +36,7 @@ from fortyninety.model.questions import (
     with_commit,
 )
 from fortyninety.model.sizes import checkpoint_sizes, known_checkpoints
+from fortyninety.on_host.checkpoint_files import File
 from fortyninety.once import made_once
 from fortyninety.plan.fit import Peer, fit_problems, predicted_kv_tokens
 from fortyninety.plan.plan import Plan, make_plan, needed_archives, survey_request

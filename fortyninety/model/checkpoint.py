@@ -11,7 +11,6 @@ from urllib.parse import quote
 from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.errors import CheckpointError
 from fortyninety.fit.weights import Weights, computed_weights, read_weights
-from fortyninety.host.checkpoint_files import File
 from fortyninety.model.hub import Hub, HubError, is_https
 from fortyninety.model.reader import (
     LONGEST_CONFIG,
@@ -21,6 +20,7 @@ from fortyninety.model.reader import (
     parse_object,
     shard_tensors,
 )
+from fortyninety.on_host.checkpoint_files import File
 
 INDEX = "model.safetensors.index.json"
 # Asked for at once, in bytes: nearly every header is shorter, so that a shard takes one request.

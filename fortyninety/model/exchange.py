@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fortyninety.host.checkpoint_files import File
 from fortyninety.model.distribution import HUB, Distribution, Exhausted, Transfer
 from fortyninety.model.peers import Peers
 from fortyninety.model.steps import (
@@ -29,6 +28,7 @@ from fortyninety.model.steps import (
     StepFailed,
     Steps,
 )
+from fortyninety.on_host.checkpoint_files import File
 
 # Files below this size travel together, up to it: a part is what one transfer moves. Bytes.
 SMALL = 64 * 10**6

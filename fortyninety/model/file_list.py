@@ -24,8 +24,8 @@ from typing import Any
 from urllib.parse import quote
 
 from fortyninety.checkout import ROOT
-from fortyninety.host.checkpoint_files import File, FileListError, manifest_text, parse_files
 from fortyninety.model.hub import ANSWER, Hub, HubError, shown_address
+from fortyninety.on_host.checkpoint_files import File, FileListError, manifest_text, parse_files
 
 SHIPPED = ROOT / "checkpoints"
 

@@ -7,7 +7,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from fortyninety.host.checkpoint_files import (
+from fortyninety.on_host.checkpoint_files import (
     LONGEST_TEXT,
     MOST_FILES,
     File,

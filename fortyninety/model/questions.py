@@ -9,11 +9,11 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote
 
-from fortyninety.host.checkpoint_files import File
-from fortyninety.host.snapshot.present import FREE_MARGIN
 from fortyninety.model.file_list import FileListUnknown
 from fortyninety.model.hub import Hub, HubError, is_https, shown_address
 from fortyninety.model.token import NoToken, token_at
+from fortyninety.on_host.checkpoint_files import File
+from fortyninety.on_host.snapshot.present import FREE_MARGIN
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
 from fortyninety.survey.survey import HostState

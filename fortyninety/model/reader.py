@@ -16,7 +16,7 @@ from fortyninety.checkout import ROOT
 from fortyninety.fit.architecture import Architecture, read_architecture
 from fortyninety.fit.errors import CheckpointError
 from fortyninety.fit.weights import Weights, computed_weights, read_weights
-from fortyninety.host.checkpoint_files import MOST_BYTES, FileListError, parse_path
+from fortyninety.on_host.checkpoint_files import MOST_BYTES, FileListError, parse_path
 
 CHECKPOINTS_DIRECTORY = ROOT / "checkpoints"
 

@@ -1,6 +1,6 @@
 """Ask one host for the steps that bring a checkpoint to it, and take its answers for hearsay.
 
-The steps are those of `fortyninety/host/snapshot`. Each has a deadline that fits the bytes it
+The steps are those of `fortyninety/on_host/snapshot`. Each has a deadline that fits the bytes it
 moves. What a host answers is parsed and held to the trusted list: a host that says anything else
 fails by itself, and named.
 """
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from fortyninety.host.checkpoint_files import LONGEST_TEXT, File
+from fortyninety.on_host.checkpoint_files import LONGEST_TEXT, File
 from fortyninety.text.printable import printable
 
 LOCAL, CUT, WRONG_BYTES, REFUSED = 1, 3, 4, 5
-"""How a step ends when it fails, by the exit codes of `fortyninety/host/snapshot`."""
+"""How a step ends when it fails, by the exit codes of `fortyninety/on_host/snapshot`."""
 # What coreutils' `timeout` ends with where it ended the program, by a signal or by SIGKILL.
 ENDED_LATE = (124, 137)
 

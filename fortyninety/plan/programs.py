@@ -1,4 +1,4 @@
-"""Read the programs that run on hosts: files of `fortyninety/host/`, archives of its packages."""
+"""Read the programs that run on hosts: files of fortyninety/on_host/, archives of its packages."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ COMPLETE = "complete.py"
 ENGINE_FAILURE = "engine_failure.py"
 CELL_MEMBER = "cell_member.py"
 
-# What packages of `fortyninety/host/` import from outside of themselves.
-_SHARED = ("fortyninety/__init__.py", "fortyninety/host/checkpoint_files.py")
+# What packages of `fortyninety/on_host/` import from outside of themselves.
+_SHARED = ("fortyninety/__init__.py", "fortyninety/on_host/checkpoint_files.py")
 # Run an archive that comes in base64 on standard input, and leave nothing: it is a file without a
 # name in memory, so that it also runs where no folder can be written to or executed from.
 _FROM_INPUT = (
@@ -33,17 +33,17 @@ _FROM_INPUT = (
 
 
 def program(file_name: str) -> str:
-    """Return the text of a program of `fortyninety/host/` that is one file."""
-    return (ROOT / "fortyninety" / "host" / file_name).read_text()
+    """Return the text of a program of `fortyninety/on_host/` that is one file."""
+    return (ROOT / "fortyninety" / "on_host" / file_name).read_text()
 
 
 @cache
 def archive(package: str) -> bytes:
-    """Return a package of `fortyninety/host/` as one file that python3 runs.
+    """Return a package of `fortyninety/on_host/` as one file that python3 runs.
 
     The same bytes on every machine: without times, owners and compression.
     """
-    folder = f"fortyninety/host/{package}"
+    folder = f"fortyninety/on_host/{package}"
     sources = sorted(path.name for path in (ROOT / folder).glob("*.py"))
     names = [*_SHARED, *(f"{folder}/{name}" for name in sources)]
     start = (
@@ -51,7 +51,7 @@ def archive(package: str) -> bytes:
     )
     members = {name: (ROOT / name).read_bytes() for name in names}
     # It has none in the checkout; in an archive a folder is a package only with one.
-    members["fortyninety/host/__init__.py"] = b""
+    members["fortyninety/on_host/__init__.py"] = b""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as packed:
         for name, content in {"__main__.py": start.encode(), **members}.items():

@@ -33,9 +33,9 @@ rows() { sed "s/^/$1$tab/"; }
 # Whether a text is made of what names of versions and kernels are made of.
 plain() { case $1 in '' | [!A-Za-z0-9]* | *[!A-Za-z0-9._+~:-]*) return 1 ;; esac; }
 
-# Whether a Python environment is what the list in its mark says (host/seal_environment.py): a line
-# of the list that nothing found is like stands for a file that is missing, or has another size, mode
-# or owner. No content is read, and no file looked at where it was found whole before ($whole).
+# Whether a Python environment is what the list in its mark says (on_host/seal_environment.py): a
+# line of the list that nothing found is like stands for a file that is missing, or has another size,
+# mode or owner. No content is read, and no file looked at where it was found whole before ($whole).
 sealed_as() {
   mark=$2/.fortyninety-complete
   [ -e "$mark" ] || { echo cut; return; }
@@ -319,7 +319,7 @@ ip -o -4 address show scope global |
 nft list table inet fortyninety_cell |
   sed -n 's/^[[:space:]]*comment "\([0-9a-f]*\)"$/\1/p' | lines cell-firewall
 
-# Who has the lease of the host, or had it last (fortyninety/host/hold_lease.sh).
+# Who has the lease of the host, or had it last (fortyninety/on_host/hold_lease.sh).
 if read -r holder </run/fortyninety/holder; then
   process=${holder%% *}
   mark=free

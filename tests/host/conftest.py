@@ -16,8 +16,8 @@ import pytest
 from click import unstyle
 from testinfra.host import Host
 
+from fortyninety.check.report import REACH, Result, table
 from fortyninety.fleet.limit import MatchesNothing, limited
-from fortyninety.host_report import REACH, Result, table
 from fortyninety.releases.release import EngineCard, known_releases, load_engine_card
 from fortyninety.settings.model import Settings, parse_settings
 from tests.host.inventory_bridge import (

@@ -177,7 +177,7 @@ def test_the_engine_loads_nothing_from_elsewhere(process: LiveProcess, settings:
 def test_the_programs_that_a_deploy_left_are_this_projects(host: Host, settings: Settings) -> None:
     """They run as root at every deploy, so a changed one is everybody's way in."""
     found = read(host, "digests", f"{settings.install_directory}/bin")["files"]
-    programs = ROOT / "fortyninety/host"
+    programs = ROOT / "fortyninety/on_host"
     own = {path.stem.replace("_", "-"): path.read_bytes() for path in programs.glob("*.py")}
     # A part of every package, and no program by itself.
     del own["checkpoint-files"]

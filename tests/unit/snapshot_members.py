@@ -24,10 +24,10 @@ from typing import Any
 
 import pytest
 
-from fortyninety.host.checkpoint_files import File
-from fortyninety.host.snapshot.serve import daemon_configuration
 from fortyninety.model.exchange import Exchange, Source
 from fortyninety.model.steps import Folders, StepFailed
+from fortyninety.on_host.checkpoint_files import File
+from fortyninety.on_host.snapshot.serve import daemon_configuration
 from fortyninety.plan.programs import SNAPSHOT, archive
 from tests.unit.serving_hub import REPOSITORY, Hub
 

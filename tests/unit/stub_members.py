@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fortyninety.host.checkpoint_files import File
 from fortyninety.model.exchange import Exchange, Source
 from fortyninety.model.steps import Folders
+from fortyninety.on_host.checkpoint_files import File
 
 REVISION = "1" * 40
 Answer = Callable[[dict[str, Any]], object]

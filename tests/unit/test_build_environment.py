@@ -18,7 +18,7 @@ from fortyninety.checkout import ROOT
 from fortyninety.operations.environments import pip_install
 from fortyninety.plan.plan import PackageSource
 
-HOST = ROOT / "fortyninety" / "host"
+HOST = ROOT / "fortyninety" / "on_host"
 PROGRAM = HOST / "build_environment.py"
 SEAL = HOST / "seal_environment.py"
 UV = Path(sys.executable).parent / "uv"

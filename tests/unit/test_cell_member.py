@@ -19,7 +19,7 @@ import pytest
 
 from fortyninety.checkout import ROOT
 
-PROGRAM = ROOT / "fortyninety" / "host" / "cell_member.py"
+PROGRAM = ROOT / "fortyninety" / "on_host" / "cell_member.py"
 # Which reads the metrics; completions are counted by a stand-in.
 COMPLETE = PROGRAM.with_name("complete.py")
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")

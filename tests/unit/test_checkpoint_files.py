@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fortyninety.host.checkpoint_files import (
+from fortyninety.on_host.checkpoint_files import (
     LONGEST_TEXT,
     MOST_BYTES,
     MOST_FILES,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.host import check_command_line
+from fortyninety.on_host import check_command_line
 
 PROGRAM = check_command_line.__file__
 

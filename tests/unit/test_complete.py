@@ -20,7 +20,7 @@ import pytest
 
 from fortyninety.checkout import ROOT
 
-HOST = ROOT / "fortyninety" / "host"
+HOST = ROOT / "fortyninety" / "on_host"
 PROGRAM = HOST / "complete.py"
 MODELS = {"data": [{"id": "m"}]}
 COMPLETION = {

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from fortyninety.checkout import ROOT
-from fortyninety.host.checkpoint_files import File
 from fortyninety.model.file_list import file_name, list_digest, list_text
+from fortyninety.on_host.checkpoint_files import File
 from fortyninety.settings.defaults import default_setting
 from tests.unit.readings import records
 

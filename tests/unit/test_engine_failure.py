@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from fortyninety.checkout import ROOT
-from fortyninety.host import roll_back
+from fortyninety.on_host import roll_back
 
 LOGS = Path(__file__).with_name("engine_logs")
 NOW = "2" * 32
@@ -106,7 +106,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     programs.mkdir()
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     for source, installed in (("complete", "complete"), ("engine_failure", "engine-failure")):
-        shutil.copy(ROOT / "fortyninety" / "host" / f"{source}.py", programs / installed)
+        shutil.copy(ROOT / "fortyninety" / "on_host" / f"{source}.py", programs / installed)
     for name, text in (("systemctl", SYSTEMCTL), ("journalctl", JOURNALCTL)):
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from fortyninety.host.checkpoint_files import File, FileListError, manifest_text
 from fortyninety.model import file_list as lists
 from fortyninety.model.file_list import FileListUnknown, file_list, files_of_page
+from fortyninety.on_host.checkpoint_files import File, FileListError, manifest_text
 from tests.unit.serving_hub import CONTENTS, REPOSITORY, Hub
 from tests.unit.serving_tls import Strangers, reply
 

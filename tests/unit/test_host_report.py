@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from fortyninety.host_report import Result, exit_code, findings, summary, table
+from fortyninety.check.report import Result, exit_code, findings, summary, table
 
 
 def result(

@@ -15,11 +15,11 @@ import pytest
 from pyinfra import logger
 from pyinfra.connectors import util
 
+from fortyninety.check.report import Result
 from fortyninety.checkout import ROOT
 from fortyninety.cli.rollback import _line, read_result
 from fortyninety.cli.snapshot import read_verdict
 from fortyninety.connection import output
-from fortyninety.host_report import Result
 from fortyninety.problem import Problem, problem_lines
 from fortyninety.survey.records import Unreadable
 from fortyninety.text.printable import printable, printable_message

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.host.checkpoint_files import File
 from fortyninety.model import questions
 from fortyninety.model.file_list import FileListUnknown
+from fortyninety.on_host.checkpoint_files import File
 from fortyninety.problem import Problem
 from tests.unit.readings import bare_host, settings
 from tests.unit.serving_hub import REPOSITORY, Hub

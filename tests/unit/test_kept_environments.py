@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.host import roll_back
+from fortyninety.on_host import roll_back
 from fortyninety.operations.environments import too_many
 from fortyninety.survey.survey import HostState, ServedUnit
 

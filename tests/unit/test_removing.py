@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.host.build_environment import MARK, clear_unfinished
+from fortyninety.on_host.build_environment import MARK, clear_unfinished
 from fortyninety.operations.removal import removal
 from fortyninety.survey.records import COMMIT, ENVIRONMENT, LEFTOVER
 

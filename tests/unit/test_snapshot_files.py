@@ -17,15 +17,15 @@ from typing import Any
 
 import pytest
 
-from fortyninety.host.checkpoint_files import File, FileListError, manifest_text
-from fortyninety.host.snapshot import lock, publish
-from fortyninety.host.snapshot.__main__ import step
-from fortyninety.host.snapshot.failures import Failure
-from fortyninety.host.snapshot.folder import Folder
-from fortyninety.host.snapshot.lock import alone
-from fortyninety.host.snapshot.places import opened
-from fortyninety.host.snapshot.verified import note_verified, noted
-from fortyninety.host.snapshot.verify import verify
+from fortyninety.on_host.checkpoint_files import File, FileListError, manifest_text
+from fortyninety.on_host.snapshot import lock, publish
+from fortyninety.on_host.snapshot.__main__ import step
+from fortyninety.on_host.snapshot.failures import Failure
+from fortyninety.on_host.snapshot.folder import Folder
+from fortyninety.on_host.snapshot.lock import alone
+from fortyninety.on_host.snapshot.places import opened
+from fortyninety.on_host.snapshot.verified import note_verified, noted
+from fortyninety.on_host.snapshot.verify import verify
 from tests.unit.test_checkpoint_files import HOSTILE_LISTS, HOSTILE_NAMES
 
 REVISION, OTHER = "a" * 40, "b" * 40

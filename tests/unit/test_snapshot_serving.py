@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from fortyninety.host.snapshot import serve
-from fortyninety.host.snapshot.failures import Failure
-from fortyninety.host.snapshot.serve import (
+from fortyninety.on_host.snapshot import serve
+from fortyninety.on_host.snapshot.failures import Failure
+from fortyninety.on_host.snapshot.serve import (
     addresses_of,
     daemon_configuration,
     listening_address,

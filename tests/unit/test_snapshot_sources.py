@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from fortyninety.checkout import ROOT
-from fortyninety.host.snapshot.processes import fetching_account, started, without_rights
+from fortyninety.on_host.snapshot.processes import fetching_account, started, without_rights
 from tests.unit.serving_tls import Stranger, Strangers, reply
 from tests.unit.snapshot_members import ACCOUNT, PROGRAM
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.host import build_environment, try_engine
+from fortyninety.on_host import build_environment, try_engine
 
 PLATFORMS = """
 import ctypes

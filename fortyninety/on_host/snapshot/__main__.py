@@ -9,18 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fortyninety.host import snapshot
-from fortyninety.host.checkpoint_files import FileListError, parse_files
-from fortyninety.host.snapshot.copy import copy
-from fortyninety.host.snapshot.failures import Failure
-from fortyninety.host.snapshot.fetch import fetch
-from fortyninety.host.snapshot.lock import alone
-from fortyninety.host.snapshot.places import open_model, opened, revision_of
-from fortyninety.host.snapshot.present import inspect
-from fortyninety.host.snapshot.publish import publish
-from fortyninety.host.snapshot.reader import read
-from fortyninety.host.snapshot.serve import keep_serving, serve, stop_serving
-from fortyninety.host.snapshot.verify import verify
+from fortyninety.on_host import snapshot
+from fortyninety.on_host.checkpoint_files import FileListError, parse_files
+from fortyninety.on_host.snapshot.copy import copy
+from fortyninety.on_host.snapshot.failures import Failure
+from fortyninety.on_host.snapshot.fetch import fetch
+from fortyninety.on_host.snapshot.lock import alone
+from fortyninety.on_host.snapshot.places import open_model, opened, revision_of
+from fortyninety.on_host.snapshot.present import inspect
+from fortyninety.on_host.snapshot.publish import publish
+from fortyninety.on_host.snapshot.reader import read
+from fortyninety.on_host.snapshot.serve import keep_serving, serve, stop_serving
+from fortyninety.on_host.snapshot.verify import verify
 
 STEPS = ("inspect", "fetch", "publish", "copy", "serve", "keep-serving", "stop-serving")
 # A request with the longest list of files that the parser takes, in bytes.

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fortyninety.host.checkpoint_files import File
-from fortyninety.host.snapshot.arrival import Arrival, accept, copy_in
-from fortyninety.host.snapshot.digest import check_file, in_parallel
-from fortyninety.host.snapshot.failures import Failure, WrongBytes
-from fortyninety.host.snapshot.folder import Folder, is_ours
-from fortyninety.host.snapshot.manifest import read_manifest
-from fortyninety.host.snapshot.places import ARRIVING, REVISION, VERIFIED, Places
-from fortyninety.host.snapshot.verified import note_verified, noted
+from fortyninety.on_host.checkpoint_files import File
+from fortyninety.on_host.snapshot.arrival import Arrival, accept, copy_in
+from fortyninety.on_host.snapshot.digest import check_file, in_parallel
+from fortyninety.on_host.snapshot.failures import Failure, WrongBytes
+from fortyninety.on_host.snapshot.folder import Folder, is_ours
+from fortyninety.on_host.snapshot.manifest import read_manifest
+from fortyninety.on_host.snapshot.places import ARRIVING, REVISION, VERIFIED, Places
+from fortyninety.on_host.snapshot.verified import note_verified, noted
 
 # Left free beside the snapshot, in bytes: a disk that is full to the brim serves nobody.
 FREE_MARGIN = 2 * 10**9

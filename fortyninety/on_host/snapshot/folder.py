@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from fortyninety.host.snapshot.failures import Failure
+from fortyninety.on_host.snapshot.failures import Failure
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Not to wait for who writes to a named pipe.

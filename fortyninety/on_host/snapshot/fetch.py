@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fortyninety.host.checkpoint_files import File
-from fortyninety.host.snapshot.places import Places
-from fortyninety.host.snapshot.processes import ACCOUNT, fetching_account
-from fortyninety.host.snapshot.sources import receive, source_of
+from fortyninety.on_host.checkpoint_files import File
+from fortyninety.on_host.snapshot.places import Places
+from fortyninety.on_host.snapshot.processes import ACCOUNT, fetching_account
+from fortyninety.on_host.snapshot.sources import receive, source_of
 
 
 def fetch(places: Places, files: Sequence[File], request: dict[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from fortyninety.host.checkpoint_files import File
-from fortyninety.host.snapshot.failures import WrongBytes
+from fortyninety.on_host.checkpoint_files import File
+from fortyninety.on_host.snapshot.failures import WrongBytes
 
 BUFFER = 1 << 20
 

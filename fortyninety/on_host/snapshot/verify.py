@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fortyninety.host.checkpoint_files import File
-from fortyninety.host.snapshot.digest import check_file, in_parallel
-from fortyninety.host.snapshot.failures import Failure, WrongBytes, one_line
-from fortyninety.host.snapshot.folder import Folder
-from fortyninety.host.snapshot.manifest import read_manifest
-from fortyninety.host.snapshot.places import MANIFEST
+from fortyninety.on_host.checkpoint_files import File
+from fortyninety.on_host.snapshot.digest import check_file, in_parallel
+from fortyninety.on_host.snapshot.failures import Failure, WrongBytes, one_line
+from fortyninety.on_host.snapshot.folder import Folder
+from fortyninety.on_host.snapshot.manifest import read_manifest
+from fortyninety.on_host.snapshot.places import MANIFEST
 
 # Files in no manifest that are named; of more their number is told.
 MOST_STRAYS = 20

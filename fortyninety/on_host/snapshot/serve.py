@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fortyninety.host.snapshot.failures import Failure, one_line
-from fortyninety.host.snapshot.folder import is_ours
+from fortyninety.on_host.snapshot.failures import Failure, one_line
+from fortyninety.on_host.snapshot.folder import is_ours
 
 # What a serving host runs for its peers, and what ends it even if nobody comes back to.
 PEER_UNIT = "fortyninety-snapshot-peer"

@@ -1,9 +1,9 @@
 """Read the manifest of a published snapshot."""
 
-from fortyninety.host.checkpoint_files import LONGEST_TEXT, File, FileListError, parse_manifest
-from fortyninety.host.snapshot.failures import Failure
-from fortyninety.host.snapshot.folder import Folder
-from fortyninety.host.snapshot.places import MANIFEST
+from fortyninety.on_host.checkpoint_files import LONGEST_TEXT, File, FileListError, parse_manifest
+from fortyninety.on_host.snapshot.failures import Failure
+from fortyninety.on_host.snapshot.folder import Folder
+from fortyninety.on_host.snapshot.places import MANIFEST
 
 
 def read_manifest(published: Folder) -> tuple[File, ...]:

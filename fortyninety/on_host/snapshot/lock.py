@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fortyninety.host.snapshot.failures import Failure
-from fortyninety.host.snapshot.folder import Folder
+from fortyninety.on_host.snapshot.failures import Failure
+from fortyninety.on_host.snapshot.folder import Folder
 
 LOCKS = Path("/proc/locks")
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from fortyninety.host.snapshot.failures import Failure
+from fortyninety.on_host.snapshot.failures import Failure
 
 # Made at the first fetch: no home, no shell, no group but its own.
 ACCOUNT = "fortyninety-fetch"

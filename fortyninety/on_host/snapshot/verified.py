@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from fortyninety.host.checkpoint_files import File
-from fortyninety.host.snapshot.folder import is_ours
-from fortyninety.host.snapshot.places import VERIFIED, Places
+from fortyninety.on_host.checkpoint_files import File
+from fortyninety.on_host.snapshot.folder import is_ours
+from fortyninety.on_host.snapshot.places import VERIFIED, Places
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 # Bytes of notes that are read: those of ten thousand files are some MB.

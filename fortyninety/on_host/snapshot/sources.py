@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from fortyninety.host.checkpoint_files import File
-from fortyninety.host.snapshot.arrival import Arrival, Pace, copy_in
-from fortyninety.host.snapshot.digest import BUFFER
-from fortyninety.host.snapshot.failures import (
+from fortyninety.on_host.checkpoint_files import File
+from fortyninety.on_host.snapshot.arrival import Arrival, Pace, copy_in
+from fortyninety.on_host.snapshot.digest import BUFFER
+from fortyninety.on_host.snapshot.failures import (
     Cut,
     Failure,
     Silent,
@@ -27,16 +27,16 @@ from fortyninety.host.snapshot.failures import (
     WrongBytes,
     one_line,
 )
-from fortyninety.host.snapshot.places import Places
-from fortyninety.host.snapshot.present import free_bytes
-from fortyninety.host.snapshot.processes import (
+from fortyninety.on_host.snapshot.places import Places
+from fortyninety.on_host.snapshot.present import free_bytes
+from fortyninety.on_host.snapshot.processes import (
     Account,
     Process,
     network_environment,
     started,
     without_rights,
 )
-from fortyninety.host.snapshot.serve import PEER_USER
+from fortyninety.on_host.snapshot.serve import PEER_USER
 
 # Seconds between attempts at a source that was cut off, until it has been silent for `patience`.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0

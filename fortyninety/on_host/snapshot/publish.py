@@ -6,14 +6,14 @@ import stat
 from collections.abc import Sequence
 from typing import Any
 
-from fortyninety.host.checkpoint_files import File, manifest_text
-from fortyninety.host.snapshot.digest import check_file, in_parallel
-from fortyninety.host.snapshot.failures import WrongBytes
-from fortyninety.host.snapshot.folder import Folder, is_ours, write_all
-from fortyninety.host.snapshot.lock import remove_lock
-from fortyninety.host.snapshot.places import MANIFEST, Places
-from fortyninety.host.snapshot.present import remove_strays
-from fortyninety.host.snapshot.verified import noted
+from fortyninety.on_host.checkpoint_files import File, manifest_text
+from fortyninety.on_host.snapshot.digest import check_file, in_parallel
+from fortyninety.on_host.snapshot.failures import WrongBytes
+from fortyninety.on_host.snapshot.folder import Folder, is_ours, write_all
+from fortyninety.on_host.snapshot.lock import remove_lock
+from fortyninety.on_host.snapshot.places import MANIFEST, Places
+from fortyninety.on_host.snapshot.present import remove_strays
+from fortyninety.on_host.snapshot.verified import noted
 
 
 def publish(places: Places, files: Sequence[File]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ lists what that is, a line for each file, link and folder, sorted by bytes:
     f MODE OWNER SIZE PATH       a file; l for a link
 
 so that files that a power cut left empty, or that somebody may no longer read, are found by one
-`find` that reads no content (facts/survey.sh). What is not on the list does not count: Python
+`find` that reads no content (survey/survey.sh). What is not on the list does not count: Python
 writes bytecode beside its modules. An environment is readable for everybody and writable for root
 alone, whatever the umask is under which it was made.
 

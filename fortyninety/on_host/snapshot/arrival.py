@@ -7,12 +7,12 @@ bytes that are hashed are the bytes that count.
 import os
 import time
 
-from fortyninety.host.checkpoint_files import File
-from fortyninety.host.snapshot.digest import BUFFER, Content, read_into
-from fortyninety.host.snapshot.failures import Silent, WrongBytes
-from fortyninety.host.snapshot.folder import write_all
-from fortyninety.host.snapshot.places import ARRIVING, Places
-from fortyninety.host.snapshot.verified import note_verified
+from fortyninety.on_host.checkpoint_files import File
+from fortyninety.on_host.snapshot.digest import BUFFER, Content, read_into
+from fortyninety.on_host.snapshot.failures import Silent, WrongBytes
+from fortyninety.on_host.snapshot.folder import write_all
+from fortyninety.on_host.snapshot.places import ARRIVING, Places
+from fortyninety.on_host.snapshot.verified import note_verified
 
 # Bytes a second below which a source counts as silent.
 SLOWEST = 1024

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fortyninety.host.snapshot.failures import Failure
-from fortyninety.host.snapshot.folder import Folder, is_ours
+from fortyninety.on_host.snapshot.failures import Failure
+from fortyninety.on_host.snapshot.folder import Folder, is_ours
 
 MANIFEST = ".fortyninety-manifest"
 VERIFIED = "verified"

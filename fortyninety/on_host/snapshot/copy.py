@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fortyninety.host.snapshot.arrival import Arrival, copy_in
-from fortyninety.host.snapshot.failures import Failure
-from fortyninety.host.snapshot.folder import Folder
-from fortyninety.host.snapshot.lock import alone
-from fortyninety.host.snapshot.manifest import read_manifest
-from fortyninety.host.snapshot.places import open_model, opened, revision_of
-from fortyninety.host.snapshot.present import inspect
-from fortyninety.host.snapshot.publish import publish
+from fortyninety.on_host.snapshot.arrival import Arrival, copy_in
+from fortyninety.on_host.snapshot.failures import Failure
+from fortyninety.on_host.snapshot.folder import Folder
+from fortyninety.on_host.snapshot.lock import alone
+from fortyninety.on_host.snapshot.manifest import read_manifest
+from fortyninety.on_host.snapshot.places import open_model, opened, revision_of
+from fortyninety.on_host.snapshot.present import inspect
+from fortyninety.on_host.snapshot.publish import publish
 
 
 def copy(published: Path, second_copy: Path) -> dict[str, Any]:
