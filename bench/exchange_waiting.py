@@ -33,7 +33,7 @@ def main(hosts: int, seconds: float, threads: bool) -> None:
 
 def measure(hosts: int, seconds: float) -> dict[str, Any]:
     """Play an exchange whose first transfer takes that long, and time its middle."""
-    from tests.unit.stub_members import StubFleet  # noqa: PLC0415
+    from tests.unit.model.stub_members import StubFleet  # noqa: PLC0415
 
     fleet = StubFleet(hosts)
     fetching = threading.Event()

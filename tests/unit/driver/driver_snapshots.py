@@ -1,7 +1,7 @@
 """What a driver's stage writes and runs on a host, as text, for each distribution and source.
 
-A snapshot is compared with tests/unit/snapshots/driver/<name>.txt; `python -m
-tests.unit.driver_snapshots` writes them all anew, and the difference says what changed.
+A snapshot is compared with tests/unit/driver/snapshots/<name>.txt; `python -m
+tests.unit.driver.driver_snapshots` writes them all anew, and the difference says what changed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from fortyninety.survey.survey import AptArchive, HostState, PackageState
 from fortyninety.templates import render
 from tests.unit.readings import bare_host, settings
 
-FOLDER = Path(__file__).parent / "snapshots" / "driver"
+FOLDER = Path(__file__).parent / "snapshots"
 
 ARCHIVES = {"debian": "http://deb.example/debian", "ubuntu": "http://archive.example/ubuntu"}
 

@@ -15,9 +15,9 @@ import pytest
 from fortyninety.model import exchange as model_exchange
 from fortyninety.model import peers
 from fortyninety.model.steps import CUT, REFUSED, WRONG_BYTES, Folders, Late, Silent, StepFailed
+from tests.unit.model.stub_members import StubFleet, StubMember, listed, verified
 from tests.unit.serving_hub import CONTENTS, SHARD, Hub
 from tests.unit.snapshot_members import MakeMembers, exchange_of, supply
-from tests.unit.stub_members import StubFleet, StubMember, listed, verified
 
 HOSTS = 16
 FOLDERS = Folders("/srv/models/model")
@@ -52,7 +52,7 @@ from gevent import monkey
 monkey.patch_all()
 import json, time
 import greenlet
-from tests.unit.stub_members import StubFleet
+from tests.unit.model.stub_members import StubFleet
 
 fleet, turns = StubFleet({hosts}, 3), []
 

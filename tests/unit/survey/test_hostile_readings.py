@@ -13,7 +13,7 @@ def test_no_generated_answer_of_a_host_gets_into_a_command_or_ends_in_a_tracebac
     ran = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-            "tests/unit/generated_readings.py",
+            "tests/unit/survey/generated_readings.py",
         ],
         cwd=ROOT,
         env={key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")},

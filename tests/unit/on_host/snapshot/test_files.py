@@ -26,7 +26,7 @@ from fortyninety.on_host.snapshot.lock import alone
 from fortyninety.on_host.snapshot.places import opened
 from fortyninety.on_host.snapshot.verified import note_verified, noted
 from fortyninety.on_host.snapshot.verify import verify
-from tests.unit.test_checkpoint_files import HOSTILE_LISTS, HOSTILE_NAMES
+from tests.unit.on_host.test_checkpoint_files import HOSTILE_LISTS, HOSTILE_NAMES
 
 REVISION, OTHER = "a" * 40, "b" * 40
 CONTENTS = {"config.json": b"{}\n", "sub/one.safetensors": b"one" * 1000, "sub/deep/two": b"two"}

@@ -123,7 +123,7 @@ def test_the_bridge_is_strict_where_nothing_is_said() -> None:
 @pytest.fixture(scope="module")
 def server() -> Iterator[int]:
     """The port of an SSH server here, whose key nobody knows."""
-    command = [sys.executable, str(Path(__file__).with_name("ssh_server.py"))]
+    command = [sys.executable, str(ROOT / "tests/unit/connection/ssh_server.py")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield int(process.stdout.readline())

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.driver_snapshots import CASES, FOLDER, snapshot
+from tests.unit.driver.driver_snapshots import CASES, FOLDER, snapshot
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_driver_and_the_toolkit_are_brought_as_the_snapshot_says(name: str) -> None:
     kept = FOLDER / f"{name}.txt"
     assert snapshot(CASES[name]) == kept.read_text(), (
-        f"{kept} is another; where that is meant, `python -m tests.unit.driver_snapshots` writes "
-        "it anew: read the difference"
+        f"{kept} is another; where that is meant, `python -m tests.unit.driver.driver_snapshots` "
+        "writes it anew: read the difference"
     )
 
 

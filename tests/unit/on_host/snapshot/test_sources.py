@@ -466,7 +466,7 @@ def test_what_reads_from_a_peer_has_no_rights_and_the_secret_is_not_on_its_comma
     look = tmp_path / "look.py"
     look.write_text(
         f"import json, sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "from tests.unit.test_snapshot_sources import processes\n"
+        "from tests.unit.on_host.snapshot.test_sources import processes\n"
         f"open({str(log)!r}, 'w').write(json.dumps(processes('--files-from=-')))\n"
     )
     assert box.fetch(peer(f"pre-xfer exec = {sys.executable} {look}"), ROOTS_OWN="x") == (0, "")

@@ -15,7 +15,7 @@ from fortyninety.plan.plan import Plan, make_plan
 from fortyninety.plan.unit import service_unit
 from fortyninety.plan.unit_quoting import unit_assignment, unit_command, unit_text
 from fortyninety.releases.release import known_releases, load_engine_card
-from tests.unit import systemd_reader
+from tests.unit.plan import systemd_reader
 from tests.unit.readings import RTX_4090, bare_host, settings
 
 PROGRAM = "/opt/x/bin/python"

@@ -9,7 +9,7 @@ import pytest
 from fortyninety.plan.host_folders import folder_problems
 from fortyninety.survey.survey import Place
 from tests.unit.readings import bare_host, settings
-from tests.unit.test_survey import survey
+from tests.unit.survey.test_survey import survey
 
 
 def problems(*places: Place, options: frozenset[str] = frozenset()) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_engine_failure import (
+from tests.unit.on_host.test_engine_failure import (
     BEFORE,
     NOW,
     STOPPING,

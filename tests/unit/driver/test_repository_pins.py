@@ -12,8 +12,8 @@ from fortyninety.plan.plan import Plan, make_plan
 from fortyninety.releases.release import load_engine_card
 from fortyninety.survey.survey import AptArchive
 from fortyninety.templates import render
+from tests.unit.driver.real_apt import Archive, RealApt
 from tests.unit.readings import bare_host, settings
-from tests.unit.real_apt import Archive, RealApt
 
 
 def plan(version: str, codename: str, **changed: Any) -> Plan:
