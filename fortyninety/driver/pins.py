@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from fortyninety.packages.pins import Pin
 from fortyninety.survey.survey import DRIVER_NAMES, HostState
 
 # What the kernel modules of any source and branch are built from.
@@ -24,15 +25,6 @@ DRIVER_VERSION = re.compile(r"[3-9]\d\d\.\d+(\.\d+)?-")
 
 # Above 1000 apt also goes back to a version, so a driver that somebody swapped comes back.
 PIN_PRIORITY = 1001
-
-
-@dataclass(frozen=True)
-class Pin:
-    """A stanza of apt's preferences: the packages (names or patterns), and how they are pinned."""
-
-    packages: tuple[str, ...]
-    pin: str
-    priority: int
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from fortyninety.driver import nvidia_repository
 from fortyninety.driver.nvidia_repository import Repository
-from fortyninety.driver.pins import MODULE_PACKAGE, DriverPins, Pin, is_driver_name
+from fortyninety.driver.pins import MODULE_PACKAGE, DriverPins, is_driver_name
 from fortyninety.driver.repository_pins import nvidia_pins
-from fortyninety.operations.apt.packages import Package
+from fortyninety.packages.package import Package
+from fortyninety.packages.pins import Pin
 from fortyninety.settings.model import Settings
 from fortyninety.survey.survey import HostState
 

@@ -12,11 +12,8 @@ from urllib.parse import urlsplit
 
 from fortyninety.driver import nvidia_repository
 from fortyninety.driver.nvidia_repository import Repository
-from fortyninety.driver.pins import Pin
+from fortyninety.packages.pins import NEVER, USUAL, Pin
 from fortyninety.survey.survey import DRIVER_NAMES, AptArchive
-
-# apt never installs a version with a negative priority. What may be taken has the usual one.
-NEVER, USUAL = -1, 500
 
 # NVIDIA's modules need a later DKMS than Debian 12 has from 570.148 on, which their repository
 # carries (docs/driver.md).
@@ -62,15 +59,6 @@ def nvidia_pins(
         marks.append(f'origin "{site}"')
     return (
         *(Pin(names, mark, USUAL) for mark in marks),
-        *(Pin(("*",), mark, NEVER) for mark in marks),
-    )
-
-
-def suite_pins(suites: Sequence[str], names: Sequence[str]) -> tuple[Pin, ...]:
-    """What is taken from another release's suites: packages of these names, and later of them."""
-    marks = [f"release n={suite}" for suite in suites]
-    return (
-        *(Pin(tuple(names), mark, USUAL) for mark in marks),
         *(Pin(("*",), mark, NEVER) for mark in marks),
     )
 

@@ -12,12 +12,12 @@ from fortyninety.operations.apt.packages import (
     FETCH_LISTS,
     FETCHING_LISTS,
     LOCK_TIMEOUT,
-    Package,
     apt_command,
     transaction,
 )
 from fortyninety.operations.converge import Command, converging
 from fortyninety.operations.reasons import only_asks
+from fortyninety.packages.package import Package
 from fortyninety.survey.survey import HostState
 
 # What of a driver a toolkit might drag in or take away: its library, its modules, its tools.

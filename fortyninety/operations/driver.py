@@ -13,13 +13,13 @@ from fortyninety.driver.plan import held_headers
 from fortyninety.operations.apt.packages import (
     APT_GET,
     LOCK_TIMEOUT,
-    Package,
     apt_command,
     transaction,
 )
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.files import file_commands
 from fortyninety.operations.reasons import differs
+from fortyninety.packages.package import Package
 from fortyninety.survey.survey import HostState
 from fortyninety.templates import render
 

@@ -8,20 +8,19 @@ from dataclasses import dataclass, replace
 
 from fortyninety.cell.membership import Membership
 from fortyninety.checkout import HOST_TOOLS_LOCK
-from fortyninety.driver.pins import Pin
 from fortyninety.driver.plan import (
     REPOSITORY_TOOLS,
     DriverPlan,
     plan_driver,
 )
-from fortyninety.driver.repository_pins import suite_pins
 from fortyninety.engine.command_line import (
     cell_environment,
     engine_entry,
     engine_environment,
     serve_arguments,
 )
-from fortyninety.operations.apt.packages import Package
+from fortyninety.packages.package import Package
+from fortyninety.packages.pins import Pin, suite_pins
 from fortyninety.plan.directory import Directory
 from fortyninety.plan.programs import CELL_MEMBER, program
 from fortyninety.releases.release import EngineCard, lock_hash

@@ -3,7 +3,7 @@
 from fortyninety.checkout import HOST_TOOLS_LOCK
 from fortyninety.operations import directories, environments, files
 from fortyninety.operations.apt import packages as apt
-from fortyninety.operations.apt.packages import Package
+from fortyninety.packages.package import Package
 from fortyninety.plan.programs import SEAL_ENVIRONMENT, program
 from tasks import preflight, snapshot
 

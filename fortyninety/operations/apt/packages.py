@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from pyinfra import host, logger
 from pyinfra.api.command import FunctionCommand
@@ -27,6 +26,7 @@ from fortyninety.operations.apt.messages import (
 )
 from fortyninety.operations.converge import Command, converging, say_failed
 from fortyninety.operations.reasons import differs
+from fortyninety.packages.package import Package
 from fortyninety.survey.survey import HostState
 
 # Seconds to wait for another process that uses apt, where no setting says otherwise.
@@ -54,23 +54,6 @@ REPAIR = (
     f"{{ {QUIETLY} dpkg --configure -a --force-confdef --force-confold && "
     f"{APT_GET} --fix-broken install; }}"
 )
-
-
-@dataclass(frozen=True)
-class Package:
-    """A package that must be installed: at a version that begins with `version`, if given."""
-
-    name: str
-    version: str | None = None
-
-    def satisfied_by(self, installed: str | None) -> bool:
-        """Whether the installed version (None: not installed) is the wanted one."""
-        return installed is not None and installed.startswith(self.version or "")
-
-    @property
-    def specification(self) -> str:
-        """As apt-get's install takes it."""
-        return self.name if self.version is None else f"{self.name}={self.version}*"
 
 
 @converging

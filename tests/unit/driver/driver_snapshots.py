@@ -20,6 +20,7 @@ from fortyninety.operations import cuda, files
 from fortyninety.operations import driver as driver_change
 from fortyninety.operations.apt import packages as apt
 from fortyninety.operations.apt import repository_key
+from fortyninety.packages.package import Package
 from fortyninety.plan.plan import (
     ARCHIVE_SOURCES,
     DRIVER_PREFERENCES,
@@ -155,7 +156,7 @@ def _sources(plan: Plan) -> str:
     return f"{ARCHIVE_SOURCES}\n{text}"
 
 
-def _names(packages: tuple[apt.Package, ...]) -> str:
+def _names(packages: tuple[Package, ...]) -> str:
     return "\n".join(each.specification for each in packages)
 
 

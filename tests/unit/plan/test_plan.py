@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 import pytest
 
 from fortyninety.driver.plan import plan_driver
-from fortyninety.operations.apt.packages import Package
 from fortyninety.operations.units import unit_commands
+from fortyninety.packages.package import Package
 from fortyninety.plan.plan import (
     ARCHIVE_SOURCES,
     AptSource,

@@ -1,0 +1,27 @@
+"""What apt is told of packages: from where it may take them, and where it may not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# apt never installs a version with a negative priority. What may be taken has the usual one.
+NEVER, USUAL = -1, 500
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A stanza of apt's preferences: the packages (names or patterns), and how they are pinned."""
+
+    packages: tuple[str, ...]
+    pin: str
+    priority: int
+
+
+def suite_pins(suites: Sequence[str], names: Sequence[str]) -> tuple[Pin, ...]:
+    """What is taken from another release's suites: packages of these names, and later of them."""
+    marks = [f"release n={suite}" for suite in suites]
+    return (
+        *(Pin(tuple(names), mark, USUAL) for mark in marks),
+        *(Pin(("*",), mark, NEVER) for mark in marks),
+    )
