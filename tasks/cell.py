@@ -9,6 +9,7 @@ from fortyninety.plan.plan import (
     CELL_FIREWALL_RULES,
     CELL_FIREWALL_SERVICE,
     CELL_FIREWALL_UNIT,
+    SERVICE,
     Plan,
 )
 from fortyninety.plan.programs import CELL_MEMBER, COMPLETE, program
@@ -19,20 +20,25 @@ def join(plan: Plan) -> None:
     """The cell's ports for its members alone, and the program that runs the engine with theirs."""
     if plan.cell is None:
         return
+    user, api_port = plan.settings.service_user, plan.settings.port
     apt.packages(
         plan.cell_packages,
         lock_timeout=plan.settings.apt_lock_timeout,
         name="Install what loads the firewall",
     )
     files.file(
-        CELL_FIREWALL_RULES, rules(plan, plan.cell), name="Write the rules of the cell's ports"
+        CELL_FIREWALL_RULES,
+        rules(plan.cell, user=user, api_port=api_port),
+        name="Write the rules of the cell's ports",
     )
     files.file(
-        CELL_FIREWALL_UNIT, firewall_unit(plan.cell), name="Write the unit that loads them at boot"
+        CELL_FIREWALL_UNIT,
+        firewall_unit(plan.cell, service=SERVICE, rules=CELL_FIREWALL_RULES),
+        name="Write the unit that loads them at boot",
     )
     cell.firewalled(
         CELL_FIREWALL_SERVICE,
-        digest=rules_digest(plan, plan.cell),
+        digest=rules_digest(plan.cell, user=user, api_port=api_port),
         name="Keep the cell's ports to its members",
     )
     files.file(

@@ -1,39 +1,38 @@
-"""The firewall between a cell's ports and everybody who is not a member, from the plan."""
+"""The firewall between a cell's ports and everybody who is not a member."""
 
 from __future__ import annotations
 
 import hashlib
 
 from fortyninety.cell.membership import Membership
-from fortyninety.plan.plan import CELL_FIREWALL_RULES, SERVICE, Plan
 from fortyninety.templates import render
 
 
-def rules(plan: Plan, cell: Membership) -> str:
-    """The rules, as nft loads them."""
-    return _render(plan, cell, rules_digest(plan, cell))
+def rules(cell: Membership, *, user: str, api_port: int) -> str:
+    """The rules, as nft loads them; `user` runs the engine, which answers on `api_port`."""
+    return _render(cell, user, api_port, rules_digest(cell, user=user, api_port=api_port))
 
 
-def rules_digest(plan: Plan, cell: Membership) -> str:
+def rules_digest(cell: Membership, *, user: str, api_port: int) -> str:
     """What the table in the kernel says it was made from."""
-    return hashlib.sha256(_render(plan, cell, "").encode()).hexdigest()[:16]
+    return hashlib.sha256(_render(cell, user, api_port, "").encode()).hexdigest()[:16]
 
 
-def firewall_unit(cell: Membership) -> str:
-    """The text of the unit that loads them at boot."""
+def firewall_unit(cell: Membership, *, service: str, rules: str) -> str:
+    """The text of the unit that loads them at boot from `rules`, before the `service` starts."""
     return render(
         "fortyninety-cell-firewall.service.j2",
         cell=cell,
-        service=SERVICE,
-        rules=CELL_FIREWALL_RULES,
+        service=service,
+        rules=rules,
     )
 
 
-def _render(plan: Plan, cell: Membership, digest: str) -> str:
+def _render(cell: Membership, user: str, api_port: int, digest: str) -> str:
     return render(
         "fortyninety-cell.nft.j2",
         cell=cell,
-        user=plan.settings.service_user,
-        api_port=plan.settings.port,
+        user=user,
+        api_port=api_port,
         digest=digest,
     )

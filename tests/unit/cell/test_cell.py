@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from fortyninety.cell.membership import (
     membership,
     named_cell,
 )
-from fortyninety.plan.plan import Plan, make_plan
+from fortyninety.plan.plan import CELL_FIREWALL_RULES, SERVICE, Plan, make_plan
 from fortyninety.plan.unit import configuration, service_unit
 from fortyninety.releases.release import load_engine_card
 from fortyninety.settings.model import Settings
@@ -218,11 +217,6 @@ def test_a_cells_engine_never_runs_without_the_firewall_nor_is_given_up() -> Non
 # --- The firewall ---------------------------------------------------------------------------------
 
 
-def as_account(made: Plan, user: str) -> Plan:
-    """The plan with an account that settings refuse: of those that every machine has."""
-    return replace(made, settings=made.settings.model_copy(update={"service_user": user}))
-
-
 def in_a_network_of_its_own(script: str) -> subprocess.CompletedProcess[str]:
     ran = subprocess.run(
         ["unshare", "--net", "bash", "-c", script], capture_output=True, text=True, check=False
@@ -234,8 +228,7 @@ def in_a_network_of_its_own(script: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft")
 def test_nft_takes_the_rules_twice_and_leaves_others_alone() -> None:
-    made = as_account(plan(0), "nobody")
-    text = rules(made, place(0))
+    text = rules(place(0), user="nobody", api_port=8000)
     loaded = in_a_network_of_its_own(
         "nft add table inet others && nft -f - <<'EOF' && nft -f - <<'EOF2' && nft list ruleset\n"
         f"{text}EOF\n{text}EOF2\n"
@@ -243,7 +236,8 @@ def test_nft_takes_the_rules_twice_and_leaves_others_alone() -> None:
     assert loaded.returncode == 0, loaded.stderr
     assert loaded.stdout.count("table inet") == 2 and "table inet others" in loaded.stdout
     assert "192.0.2.1, 192.0.2.2" in loaded.stdout
-    assert f'comment "{rules_digest(made, place(0))}"' in loaded.stdout
+    digest = rules_digest(place(0), user="nobody", api_port=8000)
+    assert f'comment "{digest}"' in loaded.stdout
 
 
 @pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft")
@@ -262,7 +256,7 @@ def test_the_firewall_never_closes_what_root_listens_on(
 ) -> None:
     """Two network namespaces, one cable: a neighbour asks for a port of the host."""
     loaded = tmp_path / "rules.nft"
-    loaded.write_text(rules(as_account(plan(0), account), place(0)))
+    loaded.write_text(rules(place(0), user=account, api_port=8000))
     serve = (
         f"import os, socket; os.setresuid({listener}, {listener}, {listener})\n"
         "s = socket.create_server(('0.0.0.0', 2222)); print('up', flush=True)\n"
@@ -297,14 +291,15 @@ def test_the_firewall_never_closes_what_root_listens_on(
 
 
 def test_other_members_are_other_rules() -> None:
-    made = plan(0)
-    assert rules_digest(made, place(0)) != rules_digest(made, place(0, size=3))
+    two, three = (rules_digest(place(0, size=size), user="vllm", api_port=8000) for size in (2, 3))
+    assert two != three
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
 def test_systemd_takes_the_firewalls_unit(tmp_path: Any) -> None:
     path = tmp_path / "fortyninety-cell-firewall.service"
-    path.write_text(firewall_unit(place(0)).replace("/usr/sbin/nft", "/bin/true"))
+    text = firewall_unit(place(0), service=SERVICE, rules=CELL_FIREWALL_RULES)
+    path.write_text(text.replace("/usr/sbin/nft", "/bin/true"))
     checked = subprocess.run(
         ["systemd-analyze", "verify", str(path)], capture_output=True, text=True, check=False
     )
