@@ -124,6 +124,7 @@ def change(plan: Plan) -> None:
     )
     reboot.into_driver(
         plan.driver.packages[0].name,
+        service=SERVICE,
         allowed=plan.settings.allow_reboot,
         timeout=plan.settings.reboot_timeout,
         name="Reboot if the installed driver is not in memory",

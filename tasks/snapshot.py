@@ -2,6 +2,7 @@
 
 from pyinfra.api.deploy import deploy
 
+from fortyninety.fleet.snapshot import supply
 from fortyninety.operations import files, snapshot
 from fortyninety.operations.apt import packages as apt
 from fortyninety.plan.plan import Plan
@@ -27,6 +28,7 @@ def publish(plan: Plan) -> None:
         repository=plan.settings.model_repository,
         revision=plan.settings.model_revision,
         manifest=plan.snapshot_manifest,
+        supply=supply,
         name=f"Fetch and verify {plan.settings.model_repository}",
     )
     snapshot.readable(

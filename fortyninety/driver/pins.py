@@ -123,6 +123,12 @@ def installed_module(state: HostState) -> str | None:
     )
 
 
+def installed_driver(state: HostState, driver_package: str) -> str | None:
+    """The upstream version of the installed driver package: `550.163.01-2` is `550.163.01`."""
+    installed = state.installed(driver_package)
+    return installed.partition("-")[0] if installed else None
+
+
 def is_driver_name(name: str) -> bool:
     """Whether a package may be of the driver by its name; its version says whether it is."""
     return any(fnmatchcase(name, pattern) for pattern in DRIVER_NAMES)

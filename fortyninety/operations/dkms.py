@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from pyinfra import host
 
+from fortyninety.driver.pins import installed_driver
 from fortyninety.operations.apt.packages import LOCK_TIMEOUT, QUIETLY, apt_command
 from fortyninety.operations.converge import Command, converging
 from fortyninety.operations.reasons import differs
-from fortyninety.plan.plan import installed_driver
 from fortyninety.survey.survey import HostState
 
 

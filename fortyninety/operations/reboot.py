@@ -20,9 +20,9 @@ from fortyninety.connection.lease import take_again
 from fortyninety.connection.shell import HostLost, attempt
 from fortyninety.deadlines import UNIT
 from fortyninety.driver.loaded import boot_obstacle, foreign_libraries, lost_cards, why_reboot
+from fortyninety.driver.pins import installed_driver
 from fortyninety.operations.converge import Command, converging, failing, say_failed, within
 from fortyninety.operations.reasons import differs
-from fortyninety.plan.plan import SERVICE, installed_driver
 from fortyninety.survey.latest import current_state, forget_state
 from fortyninety.survey.survey import HostState
 
@@ -34,11 +34,12 @@ ANSWER_TIMEOUT = 5
 
 @converging
 def into_driver(
-    state: HostState, driver_package: str, *, allowed: bool, timeout: int
+    state: HostState, driver_package: str, *, service: str, allowed: bool, timeout: int
 ) -> Iterator[Command]:
     """Reboot until the driver in memory is the version of `driver_package`, and go on after it.
 
-    `timeout` is in seconds, for the whole way down and up. The host fails alone when the kernel
+    `service` is stopped before it, in its own time. `timeout` is in seconds, for the whole way down
+    and up. The host fails alone when the kernel
     that boots next has no module for that version or may not load it, when it does not come back
     in time or without a card it had, when the driver does not answer afterwards, and when a reboot
     is needed and not `allowed`.
@@ -69,9 +70,9 @@ def into_driver(
             "again"
         )
         return
-    if state.unit(SERVICE, "ActiveState") in ("active", "activating", "reloading"):
+    if state.unit(service, "ActiveState") in ("active", "activating", "reloading"):
         # In its own time, which is not counted as the reboot's.
-        yield within(UNIT, f"systemctl stop {shlex.quote(SERVICE)}")
+        yield within(UNIT, f"systemctl stop {shlex.quote(service)}")
     yield FunctionCommand(reboot_and_reconnect, (reason,), {"timeout": timeout})
     yield FunctionCommand(_require_driver, (version, state), {})
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pyinfra import host
 from pyinfra.api.command import FunctionCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
 
 from fortyninety.deadlines import REMOVAL, SNAPSHOT
-from fortyninety.fleet.snapshot import supply
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.reasons import differs
 from fortyninety.operations.removal import removal
@@ -28,13 +29,19 @@ _IN_WORDS = {
 
 @converging
 def published(
-    state: HostState, *, repository: str, revision: str, manifest: str
+    state: HostState,
+    *,
+    repository: str,
+    revision: str,
+    manifest: str,
+    supply: Callable[[State, Host], bool],
 ) -> Iterator[Command]:
     """The commit of the host's plan, fetched once for all hosts of the run that lack it.
 
     Whether it is there, has the sizes of its manifest and was not written to since is in the
     survey; `manifest` is the SHA-256 that the manifest has by the list of the checkpoint's files.
-    One that is not so is hashed again, and only what is wrong is fetched.
+    One that is not so is hashed again, and only what is wrong is fetched. `supply` brings it to the
+    host, and says whether it got there.
     """
     found = state.published("snapshot", manifest)
     if found == "whole":

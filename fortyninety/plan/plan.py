@@ -327,12 +327,6 @@ def apt_sources(
     return tuple(source for source in lacking if source.components)
 
 
-def installed_driver(state: HostState, driver_package: str) -> str | None:
-    """The upstream version of the installed driver package: `550.163.01-2` is `550.163.01`."""
-    installed = state.installed(driver_package)
-    return installed.partition("-")[0] if installed else None
-
-
 def needed_archives(plan: Plan, state: HostState) -> tuple[str, ...]:
     """The archives ("<address> <suite>") without which a package of the plan cannot be installed.
 

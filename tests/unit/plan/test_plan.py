@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 import pytest
 
+from fortyninety.driver.pins import installed_driver
 from fortyninety.driver.plan import plan_driver
 from fortyninety.operations.units import unit_commands
 from fortyninety.packages.package import Package
@@ -13,7 +14,6 @@ from fortyninety.plan.plan import (
     ARCHIVE_SOURCES,
     AptSource,
     apt_sources,
-    installed_driver,
     make_plan,
     plan_paths,
     python_packages,

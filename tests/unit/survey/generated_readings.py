@@ -227,6 +227,7 @@ GIVEN: dict[str, Any] = {
     "kept": 0,
     "keep": 0,
     "allowed": True,
+    "supply": lambda state, host: True,
 }
 BY_TYPE: dict[str, Any] = {
     "str": "/a",
