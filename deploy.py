@@ -1,4 +1,4 @@
-"""From a bare host to one that answers, stage by stage: `pyinfra inventory/prod.py deploy.py`."""
+"""Take a host from bare to answering, stage by stage: `pyinfra inventory/prod.py deploy.py`."""
 
 from tasks import cuda, driver, engine, gate, power, preflight, python, service, snapshot
 

@@ -1,4 +1,4 @@
-"""A bench has the machine's one lab to itself, and ends no lab of somebody else's."""
+"""Give a bench the machine's one lab to itself, without ending somebody else's."""
 
 from __future__ import annotations
 

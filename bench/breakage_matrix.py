@@ -1,4 +1,4 @@
-"""The breakage matrix: one thing wrong at a time, and who saw it and put it right."""
+"""Break one thing at a time, and record who saw it and what put it right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a deploy costs on hosts where there is nothing to do."""
+"""Measure what a deploy costs on hosts where there is nothing to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deploy of an engine's environment alone, and of the check of its command line.
+"""Deploy an engine's environment alone, and check its command line.
 
 Without preflight: 0.32.0 installs on a lab host whose driver it could not run with.
 """

@@ -1,4 +1,4 @@
-"""What each engine release costs to install on a lab host: seconds, bytes on disk, packages."""
+"""Measure what each engine release costs to install: seconds, bytes on disk, packages."""
 
 from __future__ import annotations
 

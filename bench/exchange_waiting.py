@@ -1,4 +1,4 @@
-"""How much of the controller the hosts of an exchange use while they wait for a part."""
+"""Measure how much CPU the controller uses while hosts of an exchange wait for a part."""
 
 from __future__ import annotations
 

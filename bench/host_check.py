@@ -1,4 +1,4 @@
-"""How long `fortyninety check` takes against converged hosts."""
+"""Measure how long `fortyninety check` takes against converged hosts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a lab host costs: seconds to come up, to reboot and to go, and memory."""
+"""Measure what a lab host costs: seconds to come up, to reboot and to go, and memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One `pyinfra -y` run in this process, with what each stage of it cost, as JSON in a file.
+"""Run `pyinfra -y` once in this process, and write the cost of each stage as JSON into a file.
 
     python -m bench.measured_run RESULT.json inventory/lab.py
 

@@ -1,4 +1,4 @@
-"""Whether a deploy converges in one run wherever the host lost its power in the one before."""
+"""Cut a host's power at random moments of a deploy, and see whether the next run converges."""
 
 from __future__ import annotations
 

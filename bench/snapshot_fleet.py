@@ -1,4 +1,4 @@
-"""How long a checkpoint takes to the hosts of a fleet, and how fast it is verified."""
+"""Measure how long a checkpoint takes to a fleet, and how fast it is verified."""
 
 from __future__ import annotations
 

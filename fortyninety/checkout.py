@@ -1,4 +1,4 @@
-"""The repository that this package is read from: its files beside the package, by their paths."""
+"""Locate the files of the repository that this package is read from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long each kind of command on a host may take, in seconds.
+"""Deadlines for each kind of command on a host, in seconds.
 
 A bound is for a command that hangs on a host that answers (a disk that stalls, a prompt nobody
 sees): far above what the slowest right host needs. A host that is silent is noticed long before by

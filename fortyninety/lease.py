@@ -1,4 +1,4 @@
-"""The lease of a host: whoever changes it has it, and nobody else meanwhile.
+"""Hold the lease of a host, so that only one run changes it at a time.
 
 A program on the host (fortyninety/on_host/hold_lease.sh) holds it for as long as its connection
 lives and is used. A controller that is killed loses it at once, one that is cut off within

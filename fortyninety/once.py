@@ -1,4 +1,4 @@
-"""What several greenlets of a run need and the first of them makes."""
+"""Compute a value once and share it between greenlets."""
 
 from __future__ import annotations
 

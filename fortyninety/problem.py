@@ -1,4 +1,4 @@
-"""What is wrong before a run: one line a problem, naming host, key and remedy."""
+"""Report a problem before a run in one line: host, key, found, expected, remedy."""
 
 from __future__ import annotations
 

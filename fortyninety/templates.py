@@ -1,4 +1,4 @@
-"""Templates become text here: strictly, so that a misspelt variable is an error and not a blank."""
+"""Render templates strictly: a misspelt variable is an error and not a blank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running the machine's own tools, with errors that show what the tool said."""
+"""Run the machine's own tools, with errors that show what the tool said."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the lab raises when it cannot go on."""
+"""Define what the lab raises when it cannot go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making a host's simulated cards misbehave, and reading what they remember, from outside."""
+"""Make a host's simulated cards misbehave, and read what they remember, from outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a lab host is doing at this moment, read from outside."""
+"""Read from outside what a lab host is doing at this moment."""
 
 from __future__ import annotations
 

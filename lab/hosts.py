@@ -1,4 +1,4 @@
-"""Lab hosts: making, starting, stopping and removing them. What tests and the command line use."""
+"""Make, start, stop and remove lab hosts."""
 
 from __future__ import annotations
 

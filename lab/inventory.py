@@ -1,4 +1,4 @@
-"""What pyinfra is told about the hosts that are up."""
+"""Give pyinfra the hosts that are up."""
 
 from __future__ import annotations
 

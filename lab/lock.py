@@ -1,4 +1,4 @@
-"""One command changes the lab at a time."""
+"""Let one command change the lab at a time."""
 
 from __future__ import annotations
 

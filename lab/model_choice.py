@@ -1,4 +1,4 @@
-"""Which of the tiny models a lab host serves: what this machine's processor has the kernels for."""
+"""Choose the tiny model of a lab host by what this machine's processor has kernels for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds the stand-ins for the two libraries NVIDIA's own nvidia-smi and daemon talk through."""
+"""Build the stand-ins for the two libraries that NVIDIA's nvidia-smi and daemon talk through."""
 
 from __future__ import annotations
 

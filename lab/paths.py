@@ -1,4 +1,4 @@
-"""Where the lab keeps things, and the addresses it uses."""
+"""Name the lab's folders and addresses."""
 
 from __future__ import annotations
 

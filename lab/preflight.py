@@ -1,4 +1,4 @@
-"""Refuses, before anything is done, a machine that cannot carry a lab: all reasons at once."""
+"""Refuse a machine that cannot carry a lab, with all reasons at once, before anything is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Telling a person what the lab is doing and for how long it has been doing it."""
+"""Tell a person what the lab is doing, and for how long."""
 
 from __future__ import annotations
 

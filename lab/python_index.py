@@ -1,4 +1,4 @@
-"""How hosts reach Python packages: as this machine does, plus wheels that the lab lays ready."""
+"""Give hosts the machine's own package index, and the wheels that the lab has ready."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking a lab host's model, on the host itself: its engine listens on loopback alone."""
+"""Ask a lab host's model, on the host itself: its engine listens on loopback alone."""
 
 from __future__ import annotations
 

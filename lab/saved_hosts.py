@@ -1,4 +1,4 @@
-"""Hosts kept as layers: what a deploy brought about, ready to start further hosts from."""
+"""Keep hosts as layers, ready to start further hosts from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lab's own SSH keys, and running commands on its hosts with them."""
+"""Make the lab's SSH keys, and run commands on its hosts with them."""
 
 from __future__ import annotations
 

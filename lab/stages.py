@@ -1,4 +1,4 @@
-"""Following a deploy from outside: which stage it is in and how long each took."""
+"""Follow a deploy from outside: the stage it is in, and how long each took."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps one host powered: starts it, starts it again when it reboots, ends when it powers off.
+"""Keep one host powered: start it, start it again after a reboot, end when it powers off.
 
 Run as a program, `python supervisor.py HOST.json`, as process 1 of namespaces of its own (mounts
 and process ids), so that every mount it makes and every process below it ends with it. It imports

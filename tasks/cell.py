@@ -1,4 +1,4 @@
-"""What a member of a cell needs around its engine."""
+"""Set up what a member of a cell needs around its engine."""
 
 from pyinfra.api.deploy import deploy
 

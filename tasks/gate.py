@@ -1,4 +1,4 @@
-"""Not done until a real completion came back."""
+"""End a deploy only after a real completion."""
 
 from pyinfra.api.deploy import deploy
 

@@ -1,4 +1,4 @@
-"""NVIDIA cards by their PCI device id, for what must be known before a driver can be asked."""
+"""Name NVIDIA cards by their PCI device id, before a driver can be asked."""
 
 from __future__ import annotations
 

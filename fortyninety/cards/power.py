@@ -1,4 +1,4 @@
-"""Which power cap each card gets, and why a cap cannot be had."""
+"""Choose the power cap of each card, and say why a cap is impossible."""
 
 from __future__ import annotations
 

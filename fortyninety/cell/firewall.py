@@ -1,4 +1,4 @@
-"""The firewall between a cell's ports and everybody who is not a member."""
+"""Close a cell's ports to everybody who is not a member."""
 
 from __future__ import annotations
 

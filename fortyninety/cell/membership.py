@@ -1,4 +1,4 @@
-"""Cells, boxes with one card each that serve one model together: who is in, and what is wrong.
+"""Form cells from boxes with one card each that serve one model together, and check them.
 
 A cell is not declared by itself: it is the hosts of the inventory that name it, in the inventory's
 order. The first is the head (rank 0), which serves; the others run their part of the model.

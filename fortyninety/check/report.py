@@ -1,4 +1,4 @@
-"""What the host tests found, for people and for programs."""
+"""Report the results of the host tests, to people and to programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How every command ends: with an exit code of its own for a defect, and never with a traceback."""
+"""End every command with an exit code of its own for a defect, and without a traceback."""
 
 from __future__ import annotations
 

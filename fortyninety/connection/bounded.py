@@ -1,4 +1,4 @@
-"""The connection to a host: every command on it has a deadline, and silence is noticed.
+"""Bound every command on a host by a deadline, and notice when a host falls silent.
 
 Without either a host that loses its power or its network in the middle of a command is waited for
 until the kernel gives up on the connection, and that is never where nothing is being sent.

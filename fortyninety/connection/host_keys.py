@@ -1,4 +1,4 @@
-"""The SSH keys of hosts: a host whose key is not known is never talked to."""
+"""Refuse to talk to a host whose SSH key is unknown."""
 
 from __future__ import annotations
 

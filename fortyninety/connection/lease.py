@@ -1,4 +1,4 @@
-"""The leases of a run: taken for all of its hosts together, before the first change on any."""
+"""Take the leases of all hosts of a run together, before the first change on any of them."""
 
 from __future__ import annotations
 

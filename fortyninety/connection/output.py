@@ -1,4 +1,4 @@
-"""What hosts print, as it enters this program: text without anything that a terminal would obey.
+"""Remove from what hosts print everything that a terminal would obey.
 
 pyinfra takes lines of a host as they come: one that is not UTF-8 ends the greenlet that reads it
 (and loses the rest of the answer), one with an escape sequence repaints the terminal that shows it,

@@ -1,4 +1,4 @@
-"""Commands on a host outside any operation."""
+"""Run commands on a host outside any operation."""
 
 from __future__ import annotations
 

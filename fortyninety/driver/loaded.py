@@ -1,4 +1,4 @@
-"""The installed driver against the one in memory: when a reboot is needed, and when it must not be.
+"""Compare the installed driver with the one in memory: is a reboot needed, and is it allowed?
 
 Pure: what a reading of the host says, and what follows from it.
 """

@@ -1,4 +1,4 @@
-"""NVIDIA's own apt repository: one for each distribution, how it is signed, what it calls things.
+"""Describe NVIDIA's apt repository of each distribution: address, signing key, package names.
 
 Each line says how it is known. None of it was run against the public repository by this project:
 the lab's own repository has packages of the same names (lab/nvidia_repository).

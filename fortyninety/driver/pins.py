@@ -1,4 +1,4 @@
-"""What keeps the driver at its version: which packages are of it, and what apt is told of them.
+"""Keep the driver at its version: name its packages, and write what apt is told of them.
 
 A background upgrade that swaps the user library under the loaded module leaves a host on which no
 process can use the cards until it is rebooted. So the whole driver stays, libraries included,

@@ -1,4 +1,4 @@
-"""Which driver and which CUDA toolkit a host gets, from where, and what gives way to them.
+"""Choose a host's driver and CUDA toolkit, where they come from, and what gives way to them.
 
 Pure functions of the settings and one reading of the host.
 """

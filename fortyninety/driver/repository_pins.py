@@ -1,4 +1,4 @@
-"""What apt may take from a repository that is there for a few packages: those, and nothing else.
+"""Let apt take from a repository the few packages that are needed from it, and no others.
 
 apt gives every repository the same priority as the distribution's own archive, so one that signs
 for a driver could replace any package of the host. A stanza that names packages counts before the

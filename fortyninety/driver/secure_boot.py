@@ -1,4 +1,4 @@
-"""Whether the firmware will let the driver's module into the kernel."""
+"""Decide whether the firmware lets the driver's module into the kernel."""
 
 from __future__ import annotations
 

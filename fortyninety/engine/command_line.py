@@ -1,4 +1,4 @@
-"""The engine's command line, from the settings and the release's own spelling of each flag."""
+"""Write the engine's command line from the settings, with the release's spelling of each flag."""
 
 from __future__ import annotations
 

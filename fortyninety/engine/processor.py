@@ -1,4 +1,4 @@
-"""What a CPU build of the engine asks of a host's processor. No input or output."""
+"""Compare what a CPU build of the engine needs with a host's processor. No input or output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `quantization` setting against what the checkpoint's own config says. No input or output."""
+"""Compare the `quantization` setting with the checkpoint's own config. No input or output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON that a program on a host printed, read as what it may say and as nothing else."""
+"""Read JSON that a program on a host printed, and accept only the fields that it may have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the archives that a host is to fetch from answer, asked by the host's own apt."""
+"""Ask the host's own apt whether the archives that it is to fetch from answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the engine answers: a completion, asked for on the host itself."""
+"""Ask the engine for a completion, on the host itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large the engine's KV cache came out, in its own words."""
+"""Read the size of the KV cache from the engine's own log line."""
 
 from __future__ import annotations
 

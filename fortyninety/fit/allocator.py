@@ -1,4 +1,4 @@
-"""How much of a card PyTorch's allocator takes for a tensor."""
+"""Compute how much of a card PyTorch's allocator takes for a tensor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nearest shapes that do fit, each with its price."""
+"""Find the nearest shapes that fit, each with its price."""
 
 from __future__ import annotations
 

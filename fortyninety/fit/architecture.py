@@ -1,4 +1,4 @@
-"""What a checkpoint's `config.json` says of its sizes."""
+"""Read the sizes of a checkpoint from its `config.json`."""
 
 from __future__ import annotations
 

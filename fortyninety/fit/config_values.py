@@ -1,4 +1,4 @@
-"""Values of a checkpoint's `config.json`: typed and bounded before anything is computed from them.
+"""Check the types and bounds of a checkpoint's `config.json` before computing from it.
 
 A hub, a mirror or whoever wrote a folder may have put anything there.
 """

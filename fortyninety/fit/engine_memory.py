@@ -1,4 +1,4 @@
-"""How each line of vLLM releases counts a card's memory: what it measures, and what it leaves out.
+"""Model how each line of vLLM releases counts a card's memory, and what it leaves out.
 
 All of them run the model once over a full batch at the start, and give to the KV cache what is left
 of `gpu_memory_utilization` times the card after weights, the peak of that run, and whatever CUDA

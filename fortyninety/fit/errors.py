@@ -1,4 +1,4 @@
-"""What makes the arithmetic impossible: said to whoever asked, before anything is fetched."""
+"""Report what makes the arithmetic impossible, before anything is fetched."""
 
 from __future__ import annotations
 

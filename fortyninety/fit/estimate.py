@@ -1,4 +1,4 @@
-"""Whether a checkpoint fits a shape, and how many tokens of KV cache are then left."""
+"""Compute whether a checkpoint fits a shape, and how many tokens of KV cache are then left."""
 
 from __future__ import annotations
 

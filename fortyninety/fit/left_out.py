@@ -1,4 +1,4 @@
-"""The matrices that a quantized checkpoint leaves as they were, by the patterns of its config.json.
+"""Find the matrices that a quantized checkpoint leaves as they were, by its config's patterns.
 
 Patterns come from whoever wrote the checkpoint, and Python's regular expressions can be made to run
 for years: only a few plain ones are taken, none of which takes longer than microseconds.

@@ -1,4 +1,4 @@
-"""Quantized checkpoints: which tensors stand in for a matrix, and how large each is."""
+"""Compute which tensors replace a matrix in a quantized checkpoint, and their sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answer for people and for machines: a table, a memory bar for each card, and plain values."""
+"""Print the answer of `fit`: a table, a memory bar for each card, and plain values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cards that one model is spread over: tensor parallel in a box, pipeline parallel over all."""
+"""Describe the cards that a model is spread over: tensor parallel in a box, pipeline over all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint, and what of each lies on which card."""
+"""List the tensors of a checkpoint, and what part of each is on which card."""
 
 from __future__ import annotations
 

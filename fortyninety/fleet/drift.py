@@ -1,4 +1,4 @@
-"""What a deploy would change now, found by the deploy's own operations and carried out by none.
+"""Find what a deploy would change now, with the deploy's own operations and without a change.
 
 Only for a command to import when it runs: pyinfra changes the standard library as it is imported.
 

@@ -1,4 +1,4 @@
-"""What is wrong with an inventory file, or with a file of group_data/, in one line."""
+"""Say in one line what is wrong with an inventory file or a file of group_data/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answer of `fortyninety fit` for the hosts of an inventory.
+"""Answer `fortyninety fit` for the hosts of an inventory.
 
 Only for a command to import when it runs: pyinfra changes the standard library as it is imported.
 """

@@ -1,4 +1,4 @@
-"""The hosts of a pyinfra inventory, connected, for commands that are not a deploy.
+"""Connect to the hosts of a pyinfra inventory, for commands that are not a deploy.
 
 Only for a command to import when it runs: pyinfra changes the standard library as it is imported.
 """

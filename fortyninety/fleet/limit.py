@@ -1,4 +1,4 @@
-"""Which hosts of an inventory a command's `--limit` names. Nothing of pyinfra is imported here."""
+"""Select the hosts that a command's `--limit` names. Imports nothing of pyinfra."""
 
 from __future__ import annotations
 

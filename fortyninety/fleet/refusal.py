@@ -1,4 +1,4 @@
-"""Refusing a run: every problem at once, before the first change.
+"""Refuse a run with every problem at once, before the first change.
 
 Only for pyinfra's command line to import: its own errors come with a patched standard library.
 """

@@ -1,4 +1,4 @@
-"""The hosts of one pyinfra run: their settings, their first reading, and their plans."""
+"""Settings, first readings and plans of all hosts of one pyinfra run."""
 
 from __future__ import annotations
 

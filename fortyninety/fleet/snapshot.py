@@ -1,4 +1,4 @@
-"""The snapshot of the hosts of one pyinfra run: which of them take part, and how they are told."""
+"""Choose which hosts of a run take part in an exchange of the snapshot, and tell them."""
 
 from __future__ import annotations
 

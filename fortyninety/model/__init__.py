@@ -1,1 +1,1 @@
-"""A checkpoint as this machine knows it: the hubs it asks, and the list of files it trusts."""
+"""Checkpoints as the controller knows them: the hubs that it asks, and the lists it trusts."""

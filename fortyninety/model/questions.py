@@ -1,4 +1,4 @@
-"""What this machine asks the hub before a run, and where its token is; hosts fetch themselves."""
+"""Ask the hub before a run, with the controller's token; hosts fetch by themselves."""
 
 from __future__ import annotations
 

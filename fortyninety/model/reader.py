@@ -1,4 +1,4 @@
-"""Reads what a checkpoint weighs: from a folder, or this project's own record of it.
+"""Read what a checkpoint weighs, from a folder or from this project's own record.
 
 The only file of the package with input and output. No weight is ever read: of a shard, the header.
 What a header and an index may say is bounded here, wherever they come from.

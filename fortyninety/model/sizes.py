@@ -1,4 +1,4 @@
-"""What a checkpoint at a pinned commit weighs, wherever the controller can learn it.
+"""Find the size of a checkpoint at a pinned commit, from any source the controller has.
 
 A commit never changes, so what was learnt once is kept in the user's cache and an offline
 controller knows it from then on.

@@ -1,4 +1,4 @@
-"""The unprivileged account that the service runs as."""
+"""Create the unprivileged account that the service runs as."""
 
 from __future__ import annotations
 

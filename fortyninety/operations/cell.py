@@ -1,4 +1,4 @@
-"""A cell's firewall, loaded and at every boot, or gone."""
+"""Load a cell's firewall now and at every boot, or remove it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an operation of this project is made: from a reading of the host to the commands it needs."""
+"""Make operations from generators: from a reading of the host to the commands it needs."""
 
 from __future__ import annotations
 

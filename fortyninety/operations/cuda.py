@@ -1,4 +1,4 @@
-"""The CUDA toolkit, which must not bring a second driver along."""
+"""Install the CUDA toolkit, without a second driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of this project on the host, whose modes no umask decides."""
+"""Make this project's folders on the host, with modes that no umask changes."""
 
 from __future__ import annotations
 

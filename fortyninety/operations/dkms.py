@@ -1,4 +1,4 @@
-"""The driver's module for the kernel that boots next, where no package's script built it."""
+"""Build the driver's module for the kernel that boots next, where no package's script did."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making way for another driver, and keeping the one that is there."""
+"""Remove another driver, and keep the installed one."""
 
 from __future__ import annotations
 

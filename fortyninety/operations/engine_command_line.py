@@ -1,4 +1,4 @@
-"""The engine's own word on the command line that a unit is about to give it."""
+"""Have the engine's own parser check the command line before the unit is written."""
 
 from __future__ import annotations
 

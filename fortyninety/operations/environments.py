@@ -1,4 +1,4 @@
-"""Python environments from a hashed lock, made beside the live one and marked when whole."""
+"""Make Python environments from a hashed lock, beside the live one, and mark them when whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files on the host: whole, and renamed into place, so that a cut never leaves half of one.
+"""Write files on the host whole, and rename them into place, so that a cut never leaves half.
 
 Each goes first under a name that nobody else has, in the folder of its own, and to the disk before
 it gets its name. It travels as the input of a command and never through a folder like /tmp, which

@@ -1,4 +1,4 @@
-"""The gate: a deploy is done when the engine on the host answered, and not before."""
+"""End a deploy only when the engine on the host has answered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every card capped, by the unit that also does it at boot and when the driver is loaded anew."""
+"""Cap every card, by the unit that also does so at boot and when the driver is loaded anew."""
 
 from __future__ import annotations
 

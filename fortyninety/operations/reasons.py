@@ -1,4 +1,4 @@
-"""Why an operation would change a host, in words, for whoever only looks.
+"""Say in words why an operation would change a host.
 
 An operation says what differs before it yields its first command; nobody listens in a deploy. Never
 a file's content or a variable's value here, which may hold a secret: names, modes, digests.

@@ -1,4 +1,4 @@
-"""A reboot that is only made when the driver in memory is not the installed one."""
+"""Reboot only when the driver in memory is not the installed one."""
 
 from __future__ import annotations
 

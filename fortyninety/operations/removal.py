@@ -1,4 +1,4 @@
-"""The one way in which root removes something that a host named."""
+"""Remove, as root, only what the controller named: the one function that does so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checkpoint at its pinned commit, whole and verified, or not there at all."""
+"""Put the checkpoint at its pinned commit in place, whole and verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Units that run, start at boot, and run what is on disk."""
+"""Have units run, start at boot, and run what is on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What apt is told of packages: from where it may take them, and where it may not."""
+"""Write apt's pins: where packages may come from, and where they may not."""
 
 from __future__ import annotations
 

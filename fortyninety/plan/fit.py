@@ -1,4 +1,4 @@
-"""Whether what a host's settings ask for fits its cards. No input or output."""
+"""Decide whether what a host's settings ask for fits its cards. No input or output."""
 
 from __future__ import annotations
 

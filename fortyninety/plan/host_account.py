@@ -1,4 +1,4 @@
-"""Whether an account that is already on a host may be the service's: as a deploy would make it."""
+"""Decide whether an account that a host has may be the service's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the folders that a deploy puts things into are on the host what root may rely on.
+"""Decide whether root may rely on the folders that a deploy puts things into.
 
 Who may write to a folder may replace what is in it, and so may who has any folder on the way to it:
 root would execute, and the engine serve, what somebody else put there.

@@ -1,4 +1,4 @@
-"""What will be on a host, from its settings, its engine's card and one reading of it. No I/O."""
+"""Plan what will be on a host, from its settings, its release's card and one reading. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every reason not to start, from the settings and one reading of each host, before any change."""
+"""Collect every reason not to start, from the settings and readings, before any change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The unit that serves the model, from the plan."""
+"""Write the unit that serves the model, from the plan."""
 
 from __future__ import annotations
 

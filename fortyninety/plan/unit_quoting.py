@@ -1,4 +1,4 @@
-"""Quoting for systemd units: the only functions that put a value into one.
+"""Quote values for systemd units. No other function puts a value into one.
 
 Each raises ValueError for a text that no unit can hold: a control character or a line's end would
 begin another line, and systemd passes over a whole line that is no valid UTF-8 to it, which it

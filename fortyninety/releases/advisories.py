@@ -1,4 +1,4 @@
-"""What is known against an engine release, and which release mends most of it."""
+"""List the advisories against an engine release, and the release that mends most of them."""
 
 from __future__ import annotations
 

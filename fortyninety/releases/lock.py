@@ -1,4 +1,4 @@
-"""An engine release's lock: compiled by uv for a recorded date, and sealed against edits by hand.
+"""Compile an engine release's lock with uv for a recorded date, and seal it against edits.
 
 The lock is a requirements file with the hash of every file, because that form alone carries no
 index address: `uv.lock` and `pylock.toml` both write one down.

@@ -1,4 +1,4 @@
-"""An engine's card: what `engines/<release>/engine.yaml` says of one pinned vLLM release."""
+"""Read an engine release's card, `engines/<release>/engine.yaml`, one pinned vLLM release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of wheels for hosts that reach no package index: all that a deploy installs by pip."""
+"""Fill a folder of wheels for hosts that reach no package index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which account the service may run as: never root's, the system's own, or another service's."""
+"""Check the account that the service may run as: never root's, the system's or another's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses in settings: of hosts, and of what answers HTTP. Never with a user or a password."""
+"""Check addresses in settings, of hosts and of HTTP servers. Never with a user or a password."""
 
 from __future__ import annotations
 

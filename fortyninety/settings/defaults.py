@@ -1,4 +1,4 @@
-"""The defaults of group_data/all.py, for what has to know them without a pyinfra run."""
+"""Read the defaults of group_data/all.py without a pyinfra run."""
 
 from __future__ import annotations
 

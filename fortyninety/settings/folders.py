@@ -1,4 +1,4 @@
-"""Which folders of a host the settings may name: those that the service sees and keeps."""
+"""Check the folders of a host that settings name: the service must see them and keep them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of one host: parsed once from its pyinfra data, before anything touches a host.
+"""Parse the settings of one host from its pyinfra data, before anything touches a host.
 
 The values and the reasons for them are in `group_data/all.py`; the types and bounds are here.
 """

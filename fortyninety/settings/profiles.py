@@ -1,4 +1,4 @@
-"""Profiles: the longest sequence and how many at once, in the combinations that people ask for."""
+"""Define profiles: the longest sequence, and how many sequences at once."""
 
 from __future__ import annotations
 

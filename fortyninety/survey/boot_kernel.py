@@ -1,4 +1,4 @@
-"""Which kernel the boot loader starts next, from its own configuration."""
+"""Find the kernel that the boot loader starts next, from its own configuration."""
 
 from __future__ import annotations
 

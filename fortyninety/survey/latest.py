@@ -1,4 +1,4 @@
-"""The latest reading of each host, shared by the operations of a run.
+"""Keep the latest reading of each host, shared by the operations of a run.
 
 A converged host is read once for a whole run. Whatever an operation executes makes the reading
 stale, and so does time, because others change hosts too.

@@ -1,4 +1,4 @@
-"""The survey's records, each of a known kind with fields of a known form.
+"""Parse the survey's records: each of a known kind, each field of a known form.
 
 A host is asked what it is like, and its answer decides what root does there next. It may come from
 a host that is somebody else's by now, so it is believed only as far as its form goes: a record of

@@ -1,4 +1,4 @@
-"""What a host is like now, gathered by one script in one round trip.
+"""Read what a host is like now, by one script in one round trip.
 
 A fleet run is bound by round trips (a channel and a shell for each command), so every operation of
 a deploy compares with this one record instead of asking for its own facts.

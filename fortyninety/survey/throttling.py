@@ -1,4 +1,4 @@
-"""Why a card's clocks are held down, from the bits of its driver."""
+"""Decode why a card's clocks are held down, from the driver's bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text of a host or a hub, made fit for a terminal and a line of a log.
+"""Make text of a host or a hub fit for a terminal and for one line of a log.
 
 What a stranger chose may hold escape sequences, which repaint a terminal or type into it, carriage
 returns, which hide what stands before them, and marks of writing direction, which show a command

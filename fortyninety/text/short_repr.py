@@ -1,4 +1,4 @@
-"""Whatever was given, as Python would write it: on one line, short, and without a raise."""
+"""Show any value as Python would write it: on one line, short, and without raising."""
 
 from __future__ import annotations
 

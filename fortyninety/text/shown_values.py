@@ -1,4 +1,4 @@
-"""A wrong value of a setting, for a message: short, on one line, and never a credential."""
+"""Show a wrong value of a setting in a message: short, on one line, never a credential."""
 
 from __future__ import annotations
 

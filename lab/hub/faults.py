@@ -1,4 +1,4 @@
-"""What can be wrong with a hub: refusals, answers that fail, and contents that are not right."""
+"""Make a hub misbehave: refusals, answers that fail, and wrong contents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a matrix is stored in a checkpoint: as AWQ's 4-bit words, or as plain 16-bit floats."""
+"""Store a matrix in a checkpoint: as AWQ's 4-bit words, or as plain 16-bit floats."""
 
 from __future__ import annotations
 

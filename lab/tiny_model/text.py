@@ -1,4 +1,4 @@
-"""What the tiny models say, and the words its tokenizer knows as one token each."""
+"""Define what the tiny models say, and the words that are one token each."""
 
 SENTENCE = (
     "Hello from a tiny Llama: its weights came through the hub, passed every check "

@@ -1,4 +1,4 @@
-"""Waiting for others that use apt, and saying who they are."""
+"""Wait for others that use apt, and say who they are."""
 
 from __future__ import annotations
 

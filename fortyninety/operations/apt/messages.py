@@ -1,4 +1,4 @@
-"""What apt's and dpkg's own last words mean, and what an operator can do about them."""
+"""Explain the last words of apt and dpkg, with what an operator can do."""
 
 from __future__ import annotations
 

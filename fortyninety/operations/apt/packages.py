@@ -1,4 +1,4 @@
-"""Debian packages at a pinned version, installed without a prompt and held where that is asked.
+"""Install Debian packages at a pinned version, without a prompt, and hold them where asked.
 
 Others use apt too: their locks are waited for, and what they left half done is repaired first.
 """

@@ -1,4 +1,4 @@
-"""The key of an apt repository: fetched from it, and trusted only if it is the expected one."""
+"""Fetch the key of an apt repository, and trust it only if it is the expected one."""
 
 from __future__ import annotations
 
