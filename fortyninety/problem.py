@@ -9,24 +9,24 @@ from dataclasses import dataclass
 from fortyninety.text.printable import printable, printable_message
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Problem:
     """One reason to refuse a run.
 
-    `subject` is the setting or the part of the host it is about, `found` what it is now, `allowed`
-    what would be accepted, and `remedy` what the operator can do (may be empty where the allowed
-    values say it). `table` is what the line cannot hold: shown below it, and once for all hosts.
+    `subject` is the setting or the part of the host it is about, `found` what it is now, `expected`
+    what would be accepted, and `remedy` what the operator can do (empty where `expected` says it).
+    `table` is what the line cannot hold: shown below it, and once for all hosts.
     """
 
     host: str
     subject: str
     found: str
-    allowed: str
+    expected: str
     remedy: str = ""
     table: str = ""
 
     def __str__(self) -> str:
-        line = f"{self.host}: {self.subject} is {self.found}; expected {self.allowed}"
+        line = f"{self.host}: {self.subject} is {self.found}; expected {self.expected}"
         if self.remedy:
             line = f"{line}{'' if line.endswith('?') else '.'} {self.remedy}"
         return printable(line, len(line))

@@ -82,10 +82,10 @@ def cap_settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
     for key, cap in {"": limit}.items() if isinstance(limit, int) else limit.items():
         if not known.power_limit_minimum <= cap <= known.power_limit_maximum:
             yield Problem(
-                host,
-                f"power_limit of {key}" if key else "power_limit",
-                f"{cap} W",
-                f"from {known.power_limit_minimum} to {known.power_limit_maximum} W for "
+                host=host,
+                subject=f"power_limit of {key}" if key else "power_limit",
+                found=f"{cap} W",
+                expected=f"from {known.power_limit_minimum} to {known.power_limit_maximum} W for "
                 f"{known.name}",
             )
 
@@ -102,13 +102,18 @@ def cap_problems(host: str, settings: Settings, state: HostState) -> Iterator[Pr
         low, high = gpu.power_limit_minimum, gpu.power_limit_maximum
         cap = cap_of(limit, gpu)
         if low is None or high is None:
-            yield Problem(host, f"GPU {gpu.index}", "without a power limit", "a card with one")
+            yield Problem(
+                host=host,
+                subject=f"GPU {gpu.index}",
+                found="without a power limit",
+                expected="a card with one",
+            )
         elif cap is not None and not gpu.takes(cap):
             yield Problem(
-                host,
-                "power_limit",
-                f"{cap} W",
-                f"from {low:.0f} to {high:.0f} W, the own limits of GPU {gpu.index}",
+                host=host,
+                subject="power_limit",
+                found=f"{cap} W",
+                expected=f"from {low:.0f} to {high:.0f} W, the own limits of GPU {gpu.index}",
             )
 
 
@@ -125,28 +130,33 @@ def _naming_problems(host: str, limit: Mapping[str, int], state: HostState) -> I
     )
     if unknown:
         yield Problem(
-            host,
-            "power_limit",
-            f"for {', '.join(unknown)}",
-            f"UUIDs or PCI addresses of its cards: {_names(state)}",
+            host=host,
+            subject="power_limit",
+            found=f"for {', '.join(unknown)}",
+            expected=f"UUIDs or PCI addresses of its cards: {_names(state)}",
         )
     for gpu in state.gpus:
         if gpu.uuid in keys and gpu.bus in keys:
-            yield Problem(host, "power_limit", f"there twice for GPU {gpu.index}", "one cap a card")
+            yield Problem(
+                host=host,
+                subject="power_limit",
+                found=f"there twice for GPU {gpu.index}",
+                expected="one cap a card",
+            )
         elif gpu.uuid not in keys and gpu.bus not in keys:
             yield Problem(
-                host,
-                "power_limit",
-                f"without GPU {gpu.index}",
-                "a cap for every card",
-                f"Its UUID is {gpu.uuid}, its PCI address {gpu.bus}",
+                host=host,
+                subject="power_limit",
+                found=f"without GPU {gpu.index}",
+                expected="a cap for every card",
+                remedy=f"Its UUID is {gpu.uuid}, its PCI address {gpu.bus}",
             )
     if not state.gpus and len(limit) != len(state.pci_cards) and not unknown:
         yield Problem(
-            host,
-            "power_limit",
-            f"for {len(limit)} cards",
-            f"a cap for each of its {len(state.pci_cards)} cards: {_names(state)}",
+            host=host,
+            subject="power_limit",
+            found=f"for {len(limit)} cards",
+            expected=f"a cap for each of its {len(state.pci_cards)} cards: {_names(state)}",
         )
 
 

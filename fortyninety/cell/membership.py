@@ -109,11 +109,11 @@ def cell_problems(
         head = members[0]
         if len(members) == 1:
             yield Problem(
-                head,
-                "cell",
-                f"{cell!r}, which has no other member",
-                "two members or more, or None",
-                "Give another host of the inventory the same cell",
+                host=head,
+                subject="cell",
+                found=f"{cell!r}, which has no other member",
+                expected="two members or more, or None",
+                remedy="Give another host of the inventory the same cell",
             )
         yield from _release_problems(settings, members)
         for member in members[1:]:
@@ -128,17 +128,20 @@ def _release_problems(settings: Mapping[str, Settings], members: list[str]) -> I
         multi_node = load_engine_card(own.engine).multi_node
         if multi_node is None:
             yield Problem(
-                member,
-                "engine",
-                repr(own.engine),
-                f"one that serves from several hosts by itself in cell {own.cell!r}: "
+                host=member,
+                subject="engine",
+                found=repr(own.engine),
+                expected=f"one that serves from several hosts by itself in cell {own.cell!r}: "
                 f"{', '.join(able)}",
             )
             continue
         for word in own.engine_arguments:
             if word.partition("=")[0] in multi_node.flags.values():
                 yield Problem(
-                    member, "engine_arguments", f"with {word}", "no flag that the cell sets itself"
+                    host=member,
+                    subject="engine_arguments",
+                    found=f"with {word}",
+                    expected="no flag that the cell sets itself",
                 )
 
 
@@ -147,7 +150,10 @@ def _differences(member: str, own: Settings, head: str, heads: Settings) -> Iter
         found, expected = getattr(own, key), getattr(heads, key)
         if found != expected:
             yield Problem(
-                member, key, repr(found), f"{expected!r} as on {head}, the head of cell {own.cell}"
+                host=member,
+                subject=key,
+                found=repr(found),
+                expected=f"{expected!r} as on {head}, the head of cell {own.cell}",
             )
 
 
@@ -162,13 +168,27 @@ def _address_problems(
         if address is None:
             named = settings[member].cell_address or "the host's name"
             yield Problem(
-                member, subject, f"{named}, which cannot be resolved", "an IPv4 address", remedy
+                host=member,
+                subject=subject,
+                found=f"{named}, which cannot be resolved",
+                expected="an IPv4 address",
+                remedy=remedy,
             )
         elif address.startswith("127."):
-            yield Problem(member, subject, address, "an address that other hosts can reach", remedy)
+            yield Problem(
+                host=member,
+                subject=subject,
+                found=address,
+                expected="an address that other hosts can reach",
+                remedy=remedy,
+            )
         elif shared[address] > 1:
             yield Problem(
-                member, subject, f"{address}, as another member's", "one of its own", remedy
+                host=member,
+                subject=subject,
+                found=f"{address}, as another member's",
+                expected="one of its own",
+                remedy=remedy,
             )
 
 
@@ -179,17 +199,19 @@ def member_problems(
     if member.own_address not in state.addresses:
         own = ", ".join(f"{address} ({name})" for address, name in state.addresses.items())
         yield Problem(
-            host,
-            "cell_address",
-            member.own_address,
-            f"one of the host's own: {own or 'it has none'}",
-            "The members of a cell reach each other without address translation between them",
+            host=host,
+            subject="cell_address",
+            found=member.own_address,
+            expected=f"one of the host's own: {own or 'it has none'}",
+            remedy=(
+                "The members of a cell reach each other without address translation between them"
+            ),
         )
     if tensor_parallel_size != 1:
         yield Problem(
-            host,
-            "tensor_parallel_size",
-            str(tensor_parallel_size),
-            f"1 in cell {member.name}",
-            "A cell has one card a box; boxes with several serve by themselves",
+            host=host,
+            subject="tensor_parallel_size",
+            found=str(tensor_parallel_size),
+            expected=f"1 in cell {member.name}",
+            remedy="A cell has one card a box; boxes with several serve by themselves",
         )

@@ -64,7 +64,7 @@ def _problem(problem: Problem) -> dict[str, str]:
         "host": problem.host,
         "subject": problem.subject,
         "found": problem.found,
-        "expected": problem.allowed,
+        "expected": problem.expected,
         "remedy": problem.remedy,
     }
 

@@ -19,20 +19,20 @@ def module_refused(host: str, state: HostState) -> Problem | None:
         return None
     if state.secure_boot == "unknown":
         return Problem(
-            host,
-            "Secure Boot",
-            "on, and without mokutil it cannot be told which keys the firmware knows",
-            "mokutil on the host, or Secure Boot off",
-            "Run `apt-get install mokutil` and this again",
+            host=host,
+            subject="Secure Boot",
+            found="on, and without mokutil it cannot be told which keys the firmware knows",
+            expected="mokutil on the host, or Secure Boot off",
+            remedy="Run `apt-get install mokutil` and this again",
         )
     certificate = DKMS_CERTIFICATE if state.secure_boot == "none" else state.secure_boot
     make = "apt-get install dkms mokutil && dkms generate_mok && "
     return Problem(
-        host,
-        "Secure Boot",
-        "on, and the firmware does not know the key that DKMS signs the NVIDIA module with",
-        "that key enrolled, or Secure Boot off: the kernel would refuse the module",
-        f"On the host run `{make if state.secure_boot == 'none' else ''}mokutil --import "
+        host=host,
+        subject="Secure Boot",
+        found="on, and the firmware does not know the key that DKMS signs the NVIDIA module with",
+        expected="that key enrolled, or Secure Boot off: the kernel would refuse the module",
+        remedy=f"On the host run `{make if state.secure_boot == 'none' else ''}mokutil --import "
         f"{certificate}`, reboot, choose Enroll MOK at its console with the password given there, "
         "and run this again",
     )

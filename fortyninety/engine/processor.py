@@ -25,32 +25,37 @@ def processor_problems(
         return
     if missing := lacking(state.processor_flags, needs.always):
         yield Problem(
-            host,
-            "processor",
-            _described(state, missing),
-            f"one that has it, for engine {card.release}",
-            "Use another machine: this build has no kernels for it",
+            host=host,
+            subject="processor",
+            found=_described(state, missing),
+            expected=f"one that has it, for engine {card.release}",
+            remedy="Use another machine: this build has no kernels for it",
         )
         return
     method = stored_method(settings, weights)
     if method and (missing := lacking(state.processor_flags, needs.quantization.get(method, ()))):
         yield Problem(
-            host,
-            "quantization",
-            f"{settings.quantization!r} on {_described(state, missing)}",
-            f"a checkpoint of 16-bit weights there: engine {card.release} multiplies {method} "
-            f"weights with AVX-512",
-            "Set model_repository to one and quantization = None, or use a processor with AVX-512",
+            host=host,
+            subject="quantization",
+            found=f"{settings.quantization!r} on {_described(state, missing)}",
+            expected=(
+                f"a checkpoint of 16-bit weights there: engine {card.release} multiplies "
+                f"{method} weights with AVX-512"
+            ),
+            remedy=(
+                "Set model_repository to one and quantization = None, or use a processor with "
+                "AVX-512"
+            ),
         )
     if settings.kv_cache_dtype.startswith("fp8") and (
         missing := lacking(state.processor_flags, needs.fp8_kv_cache)
     ):
         yield Problem(
-            host,
-            "kv_cache_dtype",
-            f"{settings.kv_cache_dtype!r} on {_described(state, missing)}",
-            f"'auto' there: engine {card.release} keeps an fp8 KV cache with AVX-512",
-            "Set kv_cache_dtype = 'auto', or use a processor with AVX-512",
+            host=host,
+            subject="kv_cache_dtype",
+            found=f"{settings.kv_cache_dtype!r} on {_described(state, missing)}",
+            expected=f"'auto' there: engine {card.release} keeps an fp8 KV cache with AVX-512",
+            remedy="Set kv_cache_dtype = 'auto', or use a processor with AVX-512",
         )
 
 

@@ -39,11 +39,11 @@ def quantization_problems(
         return
     fitting = [repr(value) for value, method in METHODS.items() if method == own]
     yield Problem(
-        host,
-        "quantization",
-        repr(settings.quantization),
-        " or ".join([*fitting, "None"]),
-        f"The config.json of {settings.model_repository} says "
+        host=host,
+        subject="quantization",
+        found=repr(settings.quantization),
+        expected=" or ".join([*fitting, "None"]),
+        remedy=f"The config.json of {settings.model_repository} says "
         + (f"that its weights are {own}" if own else "nothing of a quantization"),
     )
 

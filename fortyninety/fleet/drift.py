@@ -170,7 +170,9 @@ def _root_problem(host: Host) -> Problem | None:
     try:
         succeeded, output = bounded(host).ask(f"sh -c {shlex.quote(ROOT_PROBE)}")
     except HostLost as lost:
-        return Problem(host.name, "connection", f"lost: {lost}", "an answer")
+        return Problem(
+            host=host.name, subject="connection", found=f"lost: {lost}", expected="an answer"
+        )
     if not output.stdout_lines and succeeded:
         return None
     lines: list[str] = [*output.stdout_lines, ""]
@@ -179,24 +181,28 @@ def _root_problem(host: Host) -> Problem | None:
         return None
     if not data.get("_sudo"):
         return Problem(
-            host.name,
-            "user",
-            repr(user),
-            "root, or a user with sudo",
-            "Set ssh_user to root, or _sudo = True in the inventory",
+            host=host.name,
+            subject="user",
+            found=repr(user),
+            expected="root, or a user with sudo",
+            remedy="Set ssh_user to root, or _sudo = True in the inventory",
         )
     return Problem(
-        host.name,
-        f"sudo of user {user!r}",
-        f"refused ({' '.join(said).strip() or 'it said nothing'})",
-        "sudo without a password",
-        f"Allow it on the host: `{user} ALL=(ALL) NOPASSWD: ALL` in /etc/sudoers.d",
+        host=host.name,
+        subject=f"sudo of user {user!r}",
+        found=f"refused ({' '.join(said).strip() or 'it said nothing'})",
+        expected="sudo without a password",
+        remedy=f"Allow it on the host: `{user} ALL=(ALL) NOPASSWD: ALL` in /etc/sudoers.d",
     )
 
 
 def _not_looked_at(host: Host, why: str) -> Problem:
     return Problem(
-        host.name, "look", f"cut short by {why}", "an answer to every question", "Try again"
+        host=host.name,
+        subject="look",
+        found=f"cut short by {why}",
+        expected="an answer to every question",
+        remedy="Try again",
     )
 
 

@@ -113,5 +113,9 @@ def _unreachable(host: Host, said: str) -> Problem:
     if is_about_the_key(said):
         remedy = key_remedy(address, data.get("ssh_port"), data.get("ssh_known_hosts_file"))
     return Problem(
-        host.name, "connection", f"refused or unanswered ({said})", "SSH as in a deploy", remedy
+        host=host.name,
+        subject="connection",
+        found=f"refused or unanswered ({said})",
+        expected="SSH as in a deploy",
+        remedy=remedy,
     )

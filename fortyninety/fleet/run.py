@@ -334,11 +334,11 @@ def _archive_problems(
     asked = [host for host in needed if needed[host]]
     return [
         Problem(
-            host.name,
-            f"archive {archive}",
-            f"out of reach ({reason})",
-            "an answer: packages are missing on the host",
-            "Check the host's network, its apt proxy and /etc/apt",
+            host=host.name,
+            subject=f"archive {archive}",
+            found=f"out of reach ({reason})",
+            expected="an answer: packages are missing on the host",
+            remedy="Check the host's network, its apt proxy and /etc/apt",
         )
         for host, unreachable in _on_each(state, asked, ask).items()
         for archive, reason in unreachable.items()
@@ -379,11 +379,11 @@ def _unreachable(host: Host) -> Problem:
     if not is_known(address, port, file):
         remedy = f"Its key is not in known_hosts. {key_remedy(address, port, file)}"
     return Problem(
-        host.name,
-        "connection",
-        f"refused or unanswered at {address}",
-        "SSH as root, or as a user with _sudo",
-        f"{remedy}. To go on without this host: --exclude {host.name}",
+        host=host.name,
+        subject="connection",
+        found=f"refused or unanswered at {address}",
+        expected="SSH as root, or as a user with _sudo",
+        remedy=f"{remedy}. To go on without this host: --exclude {host.name}",
     )
 
 

@@ -37,15 +37,20 @@ def token_problems(host: str, settings: Settings) -> Iterator[Problem]:
     try:
         token_of(settings)
     except NoToken as none:
-        yield Problem(host, "hub_token", str(none), "one line in a file that you alone may read")
+        yield Problem(
+            host=host,
+            subject="hub_token",
+            found=str(none),
+            expected="one line in a file that you alone may read",
+        )
     endpoint = settings.hub_endpoint
     if settings.hub_token is not None and endpoint is not None and not is_https(endpoint):
         yield Problem(
-            host,
-            "hub_token",
-            f"set, and hub_endpoint is {shown_address(endpoint)!r}",
-            "an https:// address: over http everybody on the way could read the token",
-            "Set hub_token = None, or give the hub a certificate",
+            host=host,
+            subject="hub_token",
+            found=f"set, and hub_endpoint is {shown_address(endpoint)!r}",
+            expected="an https:// address: over http everybody on the way could read the token",
+            remedy="Set hub_token = None, or give the hub a certificate",
         )
 
 
@@ -81,10 +86,10 @@ def list_problems(host: str, files: tuple[File, ...] | FileListUnknown) -> Itera
     """A checkpoint whose files are not known here: then no host can be held to anything."""
     if isinstance(files, FileListUnknown):
         yield Problem(
-            host,
-            "the checkpoint",
-            f"not known ({files})",
-            "the list of its files, which every host is held to",
+            host=host,
+            subject="the checkpoint",
+            found=f"not known ({files})",
+            expected="the list of its files, which every host is held to",
         )
 
 
@@ -98,10 +103,10 @@ def room_problems(
     needed = max(0, size - state.snapshot_begun) + FREE_MARGIN
     if state.free_bytes < needed:
         yield Problem(
-            host,
-            "models_directory",
-            f"on a disk with {state.free_bytes / 1e9:.1f} GB free",
-            f"{needed / 1e9:.1f} GB (snapshot {size / 1e9:.1f} GB, of which here "
+            host=host,
+            subject="models_directory",
+            found=f"on a disk with {state.free_bytes / 1e9:.1f} GB free",
+            expected=f"{needed / 1e9:.1f} GB (snapshot {size / 1e9:.1f} GB, of which here "
             f"{state.snapshot_begun / 1e9:.1f} GB, margin {FREE_MARGIN / 1e9:.1f} GB)",
-            "Make room, or choose another models_directory",
+            remedy="Make room, or choose another models_directory",
         )

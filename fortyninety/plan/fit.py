@@ -117,16 +117,24 @@ def fit_problems(
             raise weights
         found = planned_fit(host, settings, card, state, weights, peers=peers, others=others)
     except FitError as error:
-        return [Problem(host, "fit", f"not computable ({error})", "a plan that fits", remedy)]
+        return [
+            Problem(
+                host=host,
+                subject="fit",
+                found=f"not computable ({error})",
+                expected="a plan that fits",
+                remedy=remedy,
+            )
+        ]
     if found.fit.fits:
         return []
     return [
         Problem(
-            host,
-            "memory",
-            f"too small: {found.fit.reasons[0]}",
-            "a plan that fits the cards",
-            f"Choose what would fit from below, or set fit = {'warn'!r} to insist",
+            host=host,
+            subject="memory",
+            found=f"too small: {found.fit.reasons[0]}",
+            expected="a plan that fits the cards",
+            remedy=f"Choose what would fit from below, or set fit = {'warn'!r} to insist",
             table=fit_text(found.fit, found.alternatives),
         )
     ]

@@ -36,9 +36,11 @@ def account_problems(host: str, settings: Settings, state: HostState) -> Iterato
         wrong.append(f"in {', '.join(others)}")
     for what in wrong:
         yield Problem(
-            host,
-            "service_user",
-            f"{user!r}, on the host {what}",
-            "an account without a login shell, in its own group alone, as a deploy makes it",
-            "Choose another name, which a deploy makes, or change the account",
+            host=host,
+            subject="service_user",
+            found=f"{user!r}, on the host {what}",
+            expected=(
+                "an account without a login shell, in its own group alone, as a deploy makes it"
+            ),
+            remedy="Choose another name, which a deploy makes, or change the account",
         )

@@ -24,15 +24,21 @@ def folder_problems(host: str, settings: Settings, state: HostState) -> Iterator
             continue
         found, allowed, remedy = wrong
         where = place.path if last else f"below {place.path}"
-        yield Problem(host, place.setting, f"{where}, {found}", allowed, remedy)
+        yield Problem(
+            host=host,
+            subject=place.setting,
+            found=f"{where}, {found}",
+            expected=allowed,
+            remedy=remedy,
+        )
     options = state.install_options
     if "noexec" in options:
         yield Problem(
-            host,
-            "install_directory",
-            f"{settings.install_directory}, on a file system that is mounted noexec",
-            "one that programs run from",
-            "Choose another, or mount it otherwise: `mount -o remount,exec` and /etc/fstab",
+            host=host,
+            subject="install_directory",
+            found=f"{settings.install_directory}, on a file system that is mounted noexec",
+            expected="one that programs run from",
+            remedy="Choose another, or mount it otherwise: `mount -o remount,exec` and /etc/fstab",
         )
 
 

@@ -42,26 +42,27 @@ def settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
     yield from _engine_problems(host, settings, card)
     if card.driver_floor is not None and settings.driver_branch < card.driver_floor:
         yield Problem(
-            host,
-            "driver_branch",
-            str(settings.driver_branch),
-            f"{card.driver_floor} or later for engine {card.release}",
+            host=host,
+            subject="driver_branch",
+            found=str(settings.driver_branch),
+            expected=f"{card.driver_floor} or later for engine {card.release}",
         )
     version = settings.driver_version
     if version is not None and int(version.partition(".")[0]) != settings.driver_branch:
         yield Problem(
-            host,
-            "driver_version",
-            repr(version),
-            f"one of branch {settings.driver_branch}",
-            "Set driver_branch with it",
+            host=host,
+            subject="driver_version",
+            found=repr(version),
+            expected=f"one of branch {settings.driver_branch}",
+            remedy="Set driver_branch with it",
         )
     if card_named(settings.gpu_model) is None:
         yield Problem(
-            host,
-            "gpu_model",
-            repr(settings.gpu_model),
-            "one of " + ", ".join(repr(each.name) for each in CARDS_BY_PCI_DEVICE.values()),
+            host=host,
+            subject="gpu_model",
+            found=repr(settings.gpu_model),
+            expected="one of "
+            + ", ".join(repr(each.name) for each in CARDS_BY_PCI_DEVICE.values()),
         )
     yield from cap_settings_problems(host, settings)
 
@@ -69,41 +70,51 @@ def settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
 def _engine_problems(host: str, settings: Settings, card: EngineCard) -> Iterator[Problem]:
     if (seal := seal_problem(card.release)) is not None:
         yield Problem(
-            host,
-            f"engines/{card.release}/requirements.txt",
-            *seal,
-            "A lock is made, not edited: change requirements.in, then "
+            host=host,
+            subject=f"engines/{card.release}/requirements.txt",
+            found=seal[0],
+            expected=seal[1],
+            remedy="A lock is made, not edited: change requirements.in, then "
             f"`fortyninety engine lock {card.release}`",
         )
     if not card.listens_where_told and settings.listen_address != "0.0.0.0":
         yield Problem(
-            host,
-            "listen_address",
-            repr(settings.listen_address),
-            f"'0.0.0.0' for engine {card.release}, which ignores --host and listens on every "
-            "interface",
-            f"Choose another engine, or set it and keep strangers from port {settings.port}",
+            host=host,
+            subject="listen_address",
+            found=repr(settings.listen_address),
+            expected=(
+                f"'0.0.0.0' for engine {card.release}, which ignores --host and listens on "
+                "every interface"
+            ),
+            remedy=f"Choose another engine, or set it and keep strangers from port {settings.port}",
         )
     backend, names = settings.attention_backend, card.attention_backend.names
     if backend is not None and backend not in names:
         yield Problem(
-            host,
-            "attention_backend",
-            repr(backend),
-            f"one of {', '.join(names)} for engine {card.release}, or None for its card's choice",
+            host=host,
+            subject="attention_backend",
+            found=repr(backend),
+            expected=(
+                f"one of {', '.join(names)} for engine {card.release}, or None for its card's "
+                "choice"
+            ),
         )
     own = {flag: key for key, flag in card.flags.items() if flag is not None}
     for word in settings.engine_arguments:
         if (key := own.get(word.partition("=")[0])) is not None:
             yield Problem(
-                host, "engine_arguments", f"with {word}", "no flag that has a setting", f"Set {key}"
+                host=host,
+                subject="engine_arguments",
+                found=f"with {word}",
+                expected="no flag that has a setting",
+                remedy=f"Set {key}",
             )
     if settings.package_index == "none" and settings.wheel_directory is None:
         yield Problem(
-            host,
-            "wheel_directory",
-            "None",
-            "a folder of wheels on the host, since package_index is 'none'",
+            host=host,
+            subject="wheel_directory",
+            found="None",
+            expected="a folder of wheels on the host, since package_index is 'none'",
         )
 
 
@@ -113,11 +124,11 @@ def host_problems(
     """What is wrong with the host for these settings."""
     if not state.readable:
         yield Problem(
-            host,
-            "survey",
-            state.unreadable or "empty",
-            "a reading of the host",
-            "Its shell did not run the survey: see the error above"
+            host=host,
+            subject="survey",
+            found=state.unreadable or "empty",
+            expected="a reading of the host",
+            remedy="Its shell did not run the survey: see the error above"
             if state.unreadable is None
             else "It is as the host answered: look at the host before anything is done to it",
         )
@@ -135,34 +146,42 @@ def host_problems(
     try:
         make_plan(settings, load_engine_card(settings.engine), state, cell)
     except FlagAbsent as absent:
-        yield Problem(host, absent.key, "set", f"unset for engine {settings.engine}", f"{absent}")
+        yield Problem(
+            host=host,
+            subject=absent.key,
+            found="set",
+            expected=f"unset for engine {settings.engine}",
+            remedy=f"{absent}",
+        )
 
 
 def _system_problems(host: str, state: HostState) -> Iterator[Problem]:
     found = (state.distribution, state.distribution_version)
     if found not in SUPPORTED_DISTRIBUTIONS:
         yield Problem(
-            host,
-            "distribution",
-            state.distribution_name,
-            " or ".join(SUPPORTED_DISTRIBUTIONS.values()),
-            "On another one only a driver that its image brings could be used, and nobody tried",
+            host=host,
+            subject="distribution",
+            found=state.distribution_name,
+            expected=" or ".join(SUPPORTED_DISTRIBUTIONS.values()),
+            remedy=(
+                "On another one only a driver that its image brings could be used, and nobody tried"
+            ),
         )
     elif not any(each.suite == state.codename for each in state.apt_archives):
         yield Problem(
-            host,
-            "apt",
-            "without an archive of its own release",
-            f"a source for {state.codename} main in /etc/apt",
+            host=host,
+            subject="apt",
+            found="without an archive of its own release",
+            expected=f"a source for {state.codename} main in /etc/apt",
         )
     if state.machine != "x86_64":
-        yield Problem(host, "machine", state.machine, "x86_64")
+        yield Problem(host=host, subject="machine", found=state.machine, expected="x86_64")
     if state.next_kernel is None:
         yield Problem(
-            host,
-            "kernel",
-            "not in /boot",
-            "an installed linux-image package, which the driver's module is built for",
+            host=host,
+            subject="kernel",
+            found="not in /boot",
+            expected="an installed linux-image package, which the driver's module is built for",
         )
 
 
@@ -172,10 +191,10 @@ def _python_problems(host: str, settings: Settings, state: HostState) -> Iterato
     # Debian 12's package fits into Debian 13 alone, and a distribution either has its own or not.
     if chosen in ("distribution", "debian-12") and chosen != right:
         yield Problem(
-            host,
-            "python_source",
-            repr(chosen),
-            f"'auto', {right!r} or 'uv' on {state.distribution_name}"
+            host=host,
+            subject="python_source",
+            found=repr(chosen),
+            expected=f"'auto', {right!r} or 'uv' on {state.distribution_name}"
             if right != "uv"
             else f"'auto' or 'uv' on {state.distribution_name}",
         )
@@ -190,19 +209,21 @@ def _driver_problems(host: str, settings: Settings, state: HostState) -> Iterato
     yield from _source_problems(host, settings, state)
     if RUN_FILE_UNINSTALLER in state.files:
         yield Problem(
-            host,
-            "driver",
-            f"installed by NVIDIA's own installer ({RUN_FILE_UNINSTALLER} is there)",
-            "a driver that came from packages, or none",
-            "Remove it with nvidia-uninstall, or keep it with driver_source = 'present'",
+            host=host,
+            subject="driver",
+            found=f"installed by NVIDIA's own installer ({RUN_FILE_UNINSTALLER} is there)",
+            expected="a driver that came from packages, or none",
+            remedy="Remove it with nvidia-uninstall, or keep it with driver_source = 'present'",
         )
     if not settings.allow_reboot and state.loaded_driver and changes_driver(settings, state):
         yield Problem(
-            host,
-            "driver",
-            f"{state.loaded_driver}, in memory",
-            f"{wanted_version(settings)}*, which takes a reboot, and allow_reboot is False",
-            "Set allow_reboot = True, or leave the driver as it is",
+            host=host,
+            subject="driver",
+            found=f"{state.loaded_driver}, in memory",
+            expected=(
+                f"{wanted_version(settings)}*, which takes a reboot, and allow_reboot is False"
+            ),
+            remedy="Set allow_reboot = True, or leave the driver as it is",
         )
     floor = load_engine_card(settings.engine).driver_floor
     installed = installed_module(state) or state.loaded_driver
@@ -211,11 +232,11 @@ def _driver_problems(host: str, settings: Settings, state: HostState) -> Iterato
     # A later branch may be on its way: then the driver's stage brings it.
     if settings.driver_branch < floor or settings.driver_branch == int(installed.partition(".")[0]):
         yield Problem(
-            host,
-            "driver",
-            installed.partition("-")[0],
-            f"{floor} or later for engine {settings.engine}",
-            f"Choose another engine, or bring the driver to branch {floor}",
+            host=host,
+            subject="driver",
+            found=installed.partition("-")[0],
+            expected=f"{floor} or later for engine {settings.engine}",
+            remedy=f"Choose another engine, or bring the driver to branch {floor}",
         )
 
 
@@ -225,21 +246,23 @@ def _present_driver_problems(host: str, settings: Settings, state: HostState) ->
     loaded = state.loaded_driver
     if loaded is None:
         yield Problem(
-            host,
-            "driver",
-            f"out of use (nvidia-smi says: {state.gpu_error})"
+            host=host,
+            subject="driver",
+            found=f"out of use (nvidia-smi says: {state.gpu_error})"
             if state.gpu_error
             else "absent (there is no nvidia-smi, or no card that it shows)",
-            f"{settings.driver_branch} or later, in memory, since driver_source is 'present'",
-            remedy,
+            expected=(
+                f"{settings.driver_branch} or later, in memory, since driver_source is 'present'"
+            ),
+            remedy=remedy,
         )
     elif int(loaded.partition(".")[0]) < settings.driver_branch:
         yield Problem(
-            host,
-            "driver",
-            loaded,
-            f"{settings.driver_branch} or later, since driver_source is 'present'",
-            remedy,
+            host=host,
+            subject="driver",
+            found=loaded,
+            expected=f"{settings.driver_branch} or later, since driver_source is 'present'",
+            remedy=remedy,
         )
 
 
@@ -251,31 +274,35 @@ def _source_problems(host: str, settings: Settings, state: HostState) -> Iterato
     own = DISTRIBUTION_DRIVERS.get(distribution)
     if source == "distribution" and own != branch:
         yield Problem(
-            host,
-            "driver_source",
-            "'distribution'",
-            f"'auto' or 'nvidia' for branch {branch} on {name}",
-            f"Its own archive has branch {own}" if own else "Its own archive has none from 550 on",
+            host=host,
+            subject="driver_source",
+            found="'distribution'",
+            expected=f"'auto' or 'nvidia' for branch {branch} on {name}",
+            remedy=f"Its own archive has branch {own}"
+            if own
+            else "Its own archive has none from 550 on",
         )
     oldest = OLDEST_BRANCHES.get(distribution, 0)
     fetched = not (installed_module(state) or "").startswith(wanted_version(settings))
     public = source == "nvidia" and settings.nvidia_repository is None
     if public and fetched and branch < oldest:
         yield Problem(
-            host,
-            "driver_branch",
-            str(branch),
-            f"{oldest} or later in NVIDIA's repository for {name}"
+            host=host,
+            subject="driver_branch",
+            found=str(branch),
+            expected=f"{oldest} or later in NVIDIA's repository for {name}"
             + (f", or {own} of its own archive" if own else ""),
-            "Or name a repository that has it: nvidia_repository",
+            remedy="Or name a repository that has it: nvidia_repository",
         )
     if source == "nvidia" and state.distribution == "ubuntu" and branch >= UBUNTU_NAMES_END:
         yield Problem(
-            host,
-            "driver_branch",
-            str(branch),
-            f"earlier than {UBUNTU_NAMES_END} on {name}",
-            "NVIDIA renamed its packages for Ubuntu there, and these names are not known yet",
+            host=host,
+            subject="driver_branch",
+            found=str(branch),
+            expected=f"earlier than {UBUNTU_NAMES_END} on {name}",
+            remedy=(
+                "NVIDIA renamed its packages for Ubuntu there, and these names are not known yet"
+            ),
         )
 
 
@@ -288,22 +315,29 @@ def _gpu_problems(host: str, settings: Settings, state: HostState) -> Iterator[P
     ]
     if not names:
         yield Problem(
-            host,
-            "GPU",
-            "none on the PCI bus",
-            settings.gpu_model,
-            "Check that the card is seated and powered: lspci -d 10de:",
+            host=host,
+            subject="GPU",
+            found="none on the PCI bus",
+            expected=settings.gpu_model,
+            remedy="Check that the card is seated and powered: lspci -d 10de:",
         )
         return
     for name in dict.fromkeys(names):
         if name != settings.gpu_model:
-            yield Problem(host, "gpu_model", repr(name), repr(settings.gpu_model))
+            yield Problem(
+                host=host, subject="gpu_model", found=repr(name), expected=repr(settings.gpu_model)
+            )
     if settings.gpu_count is not None and len(names) != settings.gpu_count:
-        yield Problem(host, "gpu_count", str(len(names)), str(settings.gpu_count))
+        yield Problem(
+            host=host, subject="gpu_count", found=str(len(names)), expected=str(settings.gpu_count)
+        )
     size = tensor_parallel_size(settings, state)
     if size > len(names):
         yield Problem(
-            host, "tensor_parallel_size", str(size), f"at most the {len(names)} cards of the box"
+            host=host,
+            subject="tensor_parallel_size",
+            found=str(size),
+            expected=f"at most the {len(names)} cards of the box",
         )
     yield from cap_problems(host, settings, state)
     if (refused := boot_problem(host, state)) is not None:
@@ -316,7 +350,11 @@ def _disk_problems(host: str, settings: Settings, state: HostState) -> Iterator[
     remedy = "Choose another models_directory, or set allow_non_nvme = True to insist"
     if state.filesystem in NETWORK_FILESYSTEMS:
         yield Problem(
-            host, "models_directory", f"on {state.filesystem}", "on a local NVMe disk", remedy
+            host=host,
+            subject="models_directory",
+            found=f"on {state.filesystem}",
+            expected="on a local NVMe disk",
+            remedy=remedy,
         )
         return
     slow = [
@@ -326,7 +364,13 @@ def _disk_problems(host: str, settings: Settings, state: HostState) -> Iterator[
     ]
     if slow or not state.disks:
         where = ", ".join(slow) or f"{state.filesystem} on no disk that lsblk shows"
-        yield Problem(host, "models_directory", f"on {where}", "on a local NVMe disk", remedy)
+        yield Problem(
+            host=host,
+            subject="models_directory",
+            found=f"on {where}",
+            expected="on a local NVMe disk",
+            remedy=remedy,
+        )
 
 
 def _port_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
@@ -334,11 +378,11 @@ def _port_problems(host: str, settings: Settings, state: HostState) -> Iterator[
         return
     who = "; ".join(" ".join(listener.split()) for listener in state.listeners)
     yield Problem(
-        host,
-        f"port {settings.port}",
-        f"taken: {printable(who, 500) or 'by what cannot be named'}",
-        "free, or held by vllm.service",
-        "Stop what listens there, or choose another port",
+        host=host,
+        subject=f"port {settings.port}",
+        found=f"taken: {printable(who, 500) or 'by what cannot be named'}",
+        expected="free, or held by vllm.service",
+        remedy="Stop what listens there, or choose another port",
     )
 
 
@@ -346,9 +390,9 @@ def lease_problems(host: str, state: HostState) -> Iterator[Problem]:
     """Who is changing the host just now, so that what was read of it may not be true any more."""
     if state.lease_held:
         yield Problem(
-            host,
-            "lease",
-            f"held by {state.leaseholder or 'somebody who does not say who it is'}",
-            "a host that nobody else is changing",
-            "Run this again when that is done",
+            host=host,
+            subject="lease",
+            found=f"held by {state.leaseholder or 'somebody who does not say who it is'}",
+            expected="a host that nobody else is changing",
+            remedy="Run this again when that is done",
         )

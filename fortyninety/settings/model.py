@@ -341,7 +341,12 @@ def parse_settings(host: str, data: Mapping[str, Any]) -> Settings | list[Proble
     nameless = [key for key in own if not isinstance(key, str) or not key.isprintable()]
     if nameless:
         return [
-            Problem(host, "data", f"with a key {shown('', key)}", "names of settings")
+            Problem(
+                host=host,
+                subject="data",
+                found=f"with a key {shown('', key)}",
+                expected="names of settings",
+            )
             for key in nameless
         ]
     connection = list(_connection_problems(host, data))
@@ -357,21 +362,33 @@ def _connection_problems(host: str, data: Mapping[str, Any]) -> Iterator[Problem
     for key in CONNECTION_TEXTS:
         value = data.get(key)
         if value is not None and not (isinstance(value, str) and _is_option(value)):
-            yield Problem(host, key, shown(key, value), "a text of printable characters, or None")
+            yield Problem(
+                host=host,
+                subject=key,
+                found=shown(key, value),
+                expected="a text of printable characters, or None",
+            )
     for key in ("ssh_password", "ssh_key_password"):
         if not isinstance(data.get(key), str | None):
-            yield Problem(host, key, "something else", "a text, or None")
+            yield Problem(
+                host=host, subject=key, found="something else", expected="a text, or None"
+            )
     port = data.get("ssh_port")
     if port is not None and (type(port) is not int or not 1 <= port <= 65535):
-        yield Problem(host, "ssh_port", shown("", port), "a whole number from 1 to 65535, or None")
+        yield Problem(
+            host=host,
+            subject="ssh_port",
+            found=shown("", port),
+            expected="a whole number from 1 to 65535, or None",
+        )
     strict = data.get("ssh_strict_host_key_checking")
     if strict is not None and strict not in STRICTNESS:
         yield Problem(
-            host,
-            "ssh_strict_host_key_checking",
-            shown("", strict),
-            f"one of {', '.join(map(repr, STRICTNESS))}",
-            "'yes' refuses a host whose key is not known",
+            host=host,
+            subject="ssh_strict_host_key_checking",
+            found=shown("", strict),
+            expected=f"one of {', '.join(map(repr, STRICTNESS))}",
+            remedy="'yes' refuses a host whose key is not known",
         )
 
 
@@ -385,15 +402,20 @@ def _problems_together(host: str, settings: Settings, data: Mapping[str, Any]) -
     folders = {key: getattr(settings, key) for key in FOLDERS}
     for key, other in overlapping({key: path for key, path in folders.items() if path}):
         yield Problem(
-            host,
-            key,
-            repr(folders[key]),
-            f"a folder that does not lie in {other}, which is {folders[other]!r}",
+            host=host,
+            subject=key,
+            found=repr(folders[key]),
+            expected=f"a folder that does not lie in {other}, which is {folders[other]!r}",
         )
     ports: dict[int, str] = {}
     for key, port in _ports(settings, data):
         if port in ports:
-            yield Problem(host, key, str(port), f"another port than {ports[port]}'s")
+            yield Problem(
+                host=host,
+                subject=key,
+                found=str(port),
+                expected=f"another port than {ports[port]}'s",
+            )
         ports.setdefault(port, key)
 
 
@@ -419,11 +441,11 @@ def _problems(host: str, errors: list[ErrorDetails]) -> list[Problem]:
         # pyinfra reads group_data/ from the working directory: elsewhere it silently has none.
         return [
             Problem(
-                host,
-                "group_data",
-                "not loaded",
-                "the settings of group_data/all.py",
-                "Run pyinfra from the project's root, or give it --chdir",
+                host=host,
+                subject="group_data",
+                found="not loaded",
+                expected="the settings of group_data/all.py",
+                remedy="Run pyinfra from the project's root, or give it --chdir",
             )
         ]
     return [_problem(host, key, found) for key, found in by_key.items()]
@@ -435,17 +457,17 @@ def _problem(host: str, key: str, errors: list[ErrorDetails]) -> Problem:
         near = difflib.get_close_matches(key[:80], known, n=1)
         allowed = f"no such setting; did you mean {near[0]}?" if near else "no such setting"
         return Problem(
-            host,
-            key if key.isidentifier() and len(key) <= 80 else shown("", key),
-            shown(f"{key} {' '.join(near)}", errors[0]["input"]),
-            allowed,
-            "Every setting there is stands in group_data/all.py",
+            host=host,
+            subject=key if key.isidentifier() and len(key) <= 80 else shown("", key),
+            found=shown(f"{key} {' '.join(near)}", errors[0]["input"]),
+            expected=allowed,
+            remedy="Every setting there is stands in group_data/all.py",
         )
     if errors[0]["type"] == "missing":
-        return Problem(host, key, "missing", allowed_values(key))
+        return Problem(host=host, subject=key, found="missing", expected=allowed_values(key))
     reasons = [each["ctx"]["reason"] for each in errors if each["type"] == "refused"]
     allowed = reasons[0] if reasons else allowed_values(key)
-    return Problem(host, key, shown(key, errors[0]["input"]), allowed)
+    return Problem(host=host, subject=key, found=shown(key, errors[0]["input"]), expected=allowed)
 
 
 @cache

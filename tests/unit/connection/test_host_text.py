@@ -92,7 +92,14 @@ def test_whatever_is_logged_of_a_host_is_harmless(caplog: pytest.LogCaptureFixtu
 
 
 def test_a_problem_is_one_harmless_line() -> None:
-    problem = Problem("box1", HOSTILE, f"x\n    - box2: {HOSTILE}", HOSTILE, HOSTILE, table=HOSTILE)
+    problem = Problem(
+        host="box1",
+        subject=HOSTILE,
+        found=f"x\n    - box2: {HOSTILE}",
+        expected=HOSTILE,
+        remedy=HOSTILE,
+        table=HOSTILE,
+    )
     first, table = problem_lines([problem])
     assert is_harmless(first)
     assert is_harmless(table)

@@ -26,7 +26,9 @@ def nothing_remembered() -> Iterator[None]:
 
 def test_a_branch_is_refused_with_the_commit_that_it_points_to_now(https_hub: Hub) -> None:
     hub = https_hub
-    problem = Problem("box1", "model_revision", "'main'", "a full commit hash")
+    problem = Problem(
+        host="box1", subject="model_revision", found="'main'", expected="a full commit hash"
+    )
     data = {
         "model_revision": "main",
         "model_repository": REPOSITORY,
@@ -36,7 +38,9 @@ def test_a_branch_is_refused_with_the_commit_that_it_points_to_now(https_hub: Hu
 
 
 def test_a_hub_out_of_reach_changes_nothing_about_the_refusal() -> None:
-    problem = Problem("box1", "model_revision", "'main'", "a full commit hash")
+    problem = Problem(
+        host="box1", subject="model_revision", found="'main'", expected="a full commit hash"
+    )
     data = {
         "model_revision": "main",
         "model_repository": REPOSITORY,
@@ -46,7 +50,9 @@ def test_a_hub_out_of_reach_changes_nothing_about_the_refusal() -> None:
 
 
 def test_what_anybody_could_say_over_http_is_not_proposed_as_a_commit(hub: Hub) -> None:
-    problem = Problem("box1", "model_revision", "'main'", "a full commit hash")
+    problem = Problem(
+        host="box1", subject="model_revision", found="'main'", expected="a full commit hash"
+    )
     data = {
         "model_revision": "main",
         "model_repository": REPOSITORY,
@@ -60,7 +66,9 @@ def test_what_anybody_could_say_over_http_is_not_proposed_as_a_commit(hub: Hub) 
 @pytest.mark.parametrize("sha", [None, 7, "main", "\x1b[2J" + "a" * 36, "A" * 40, ["a" * 40]])
 def test_a_commit_that_is_none_is_not_shown(strangers: Strangers, sha: object) -> None:
     hub = strangers(lambda handler: reply(handler, json.dumps({"sha": sha}).encode()))
-    problem = Problem("box1", "model_revision", "'main'", "a full commit hash")
+    problem = Problem(
+        host="box1", subject="model_revision", found="'main'", expected="a full commit hash"
+    )
     data = {"model_revision": "main", "model_repository": "a/b", "hub_endpoint": hub.endpoint}
     assert questions.with_commit(problem, data) == problem
     assert len(hub.paths) == 1

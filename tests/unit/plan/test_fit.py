@@ -106,7 +106,13 @@ def test_the_cpu_build_has_no_cards_to_fit() -> None:
 
 def test_a_table_that_hosts_share_is_shown_once() -> None:
     problems = [
-        Problem(name, "fit", "not given", "a plan that fits", table="| the table |")
+        Problem(
+            host=name,
+            subject="fit",
+            found="not given",
+            expected="a plan that fits",
+            table="| the table |",
+        )
         for name in ("a", "b")
     ]
     message = "\n".join(problem_lines(problems))

@@ -64,14 +64,14 @@ def test_a_wrong_value_names_host_key_value_and_what_is_allowed(
     problem = only_problem(**{key: value})
     assert (problem.host, problem.subject) == ("box1", key)
     assert repr(value) in str(problem)
-    assert allowed in problem.allowed
+    assert allowed in problem.expected
 
 
 @pytest.mark.parametrize("value", ["hf_the-secret-itself", "file:relative", "environment:A B"])
 def test_a_token_written_where_its_place_belongs_is_refused_and_not_shown(value: str) -> None:
     problem = only_problem(hub_token=value)
     assert value not in str(problem)
-    assert "'file:/path' or 'environment:NAME'" in problem.allowed
+    assert "'file:/path' or 'environment:NAME'" in problem.expected
 
 
 def test_an_unknown_key_names_the_nearest_setting() -> None:
@@ -110,7 +110,7 @@ def test_a_profile_gives_the_two_limits_that_are_not_set_by_themselves() -> None
 def test_an_unknown_profile_is_one_problem_and_names_those_there_are() -> None:
     problem = only_problem(profile="turbo")
     assert problem.subject == "profile"
-    assert "'long-context', 'balanced', 'burst'" in problem.allowed
+    assert "'long-context', 'balanced', 'burst'" in problem.expected
 
 
 @pytest.mark.parametrize(

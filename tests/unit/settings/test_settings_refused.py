@@ -121,7 +121,7 @@ def test_a_profile_engine_or_cell_that_is_no_text_is_one_problem(value: Any) -> 
 
 
 def test_an_engine_that_there_is_no_folder_of_is_refused_with_those_there_are() -> None:
-    assert "0.8.5.post1" in only_problem(engine="0.99").allowed
+    assert "0.8.5.post1" in only_problem(engine="0.99").expected
     assert only_problem(engine="..").subject == "engine"
 
 
@@ -144,7 +144,7 @@ def test_every_problem_is_said_at_once_also_of_values_that_cannot_be_shown() -> 
 )
 def test_the_service_never_runs_as_root_the_system_or_another_service(name: str) -> None:
     problem = only_problem(service_user=name)
-    assert problem.subject == "service_user" and "account" in problem.allowed
+    assert problem.subject == "service_user" and "account" in problem.expected
 
 
 @pytest.mark.parametrize("name", ["vllm", "engine", "llama-70b", "svc_vllm", "fortyninety"])
@@ -169,13 +169,13 @@ def test_a_folder_that_the_service_cannot_see_or_keep_is_refused(key: str) -> No
     for path in WRONG_FOLDERS:
         problem = only_problem(**{key: path})
         assert problem.subject == key
-        assert "path" in problem.allowed or "folder" in problem.allowed
+        assert "path" in problem.expected or "folder" in problem.expected
 
 
 def test_why_a_folder_is_refused_is_said() -> None:
-    assert "ProtectHome=" in only_problem(models_directory="/home/me/models").allowed
-    assert "/tmp of its own" in only_problem(install_directory="/tmp/x").allowed
-    assert "/srv/fortyninety" in only_problem(models_directory="/srv").allowed
+    assert "ProtectHome=" in only_problem(models_directory="/home/me/models").expected
+    assert "/tmp of its own" in only_problem(install_directory="/tmp/x").expected
+    assert "/srv/fortyninety" in only_problem(models_directory="/srv").expected
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_folder_of_its_own_is_taken(path: str) -> None:
 )
 def test_none_of_the_folders_lies_in_another(changes: dict[str, str], key: str) -> None:
     problem = only_problem(**changes)
-    assert problem.subject == key and "does not lie in" in problem.allowed
+    assert problem.subject == key and "does not lie in" in problem.expected
 
 
 def test_a_name_that_begins_like_a_folder_is_another_folder() -> None:
@@ -341,7 +341,7 @@ def test_a_version_is_of_plain_digits(key: str) -> None:
 def test_no_two_listen_on_one_port_and_none_on_sshs(changes: dict[str, Any], key: str) -> None:
     """The firewall of a cell closes its ports to everybody else."""
     problem = only_problem(**changes)
-    assert problem.subject == key and "another port than" in problem.allowed
+    assert problem.subject == key and "another port than" in problem.expected
 
 
 def test_a_port_that_nothing_listens_on_is_nobodys() -> None:
