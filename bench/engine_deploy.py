@@ -8,17 +8,17 @@ from pyinfra.context import ctx_host
 from fortyninety.fleet.refusal import Refused
 from fortyninety.fleet.run import host_data
 from fortyninety.plan.plan import make_plan, survey_request
-from fortyninety.releases.release import load_engine_card
+from fortyninety.releases.release import load_release
 from fortyninety.settings.model import parse_settings
-from fortyninety.survey.latest import read_state
+from fortyninety.survey.latest import take_reading
 from tasks import engine, python, service
 
 _host = ctx_host.get()  # type: ignore[no-untyped-call]
 _settings = parse_settings(_host.name, host_data(_host))
 if isinstance(_settings, list):
     raise Refused(_settings)
-_card = load_engine_card(_settings.engine)
-_plan = make_plan(_settings, _card, read_state(_host, survey_request(_settings, _card)))
+_card = load_release(_settings.engine)
+_plan = make_plan(_settings, _card, take_reading(_host, survey_request(_settings, _card)))
 python.install(_plan)
 engine.install(_plan)
 service.check(_plan)

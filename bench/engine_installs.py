@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bench.alone import refuse_a_lab_that_is_up
 from bench.converged_deploy import SAVED, save_converged_host
-from fortyninety.releases.release import known_releases, load_engine_card
+from fortyninety.releases.release import known_releases, load_release
 from lab import hosts
 from lab.errors import LabError
 from lab.hosts import LabHost
@@ -53,7 +53,7 @@ def main(releases: tuple[str, ...], as_json: bool) -> None:
 
 def _installed(host: LabHost, release: str) -> dict[str, str | float | int]:
     seconds = 0.0
-    environment = f"{ENGINES}/{load_engine_card(release).environment_name}"
+    environment = f"{ENGINES}/{load_release(release).environment_name}"
     for _ in range(2):
         host.ssh(f"rm -rf {environment}", check=True)
         began = time.monotonic()

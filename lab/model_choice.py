@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from fortyninety.releases.release import ProcessorNeeds, lacking, load_engine_card
+from fortyninety.releases.release import ProcessorNeeds, lacking, load_release
 from lab.errors import LabError
 from lab.tiny_model import AWQ, MODELS, PLAIN, TinyModel
 
@@ -36,7 +36,7 @@ def choose(asked: str | None) -> ModelChoice:
         return ModelChoice(named(asked), "it was asked for")
     if wanted := os.environ.get(_VARIABLE):
         return ModelChoice(named(wanted), f"{_VARIABLE} asks for it")
-    needs = load_engine_card(ENGINE).processor
+    needs = load_release(ENGINE).processor
     assert needs is not None, f"the card of {ENGINE} says nothing of the processor"
     return suiting(processor_flags(_PROCESSOR.read_text()), needs)
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from fortyninety.cards.known import card_named
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import GpuState, HostState
+from fortyninety.survey.survey import GpuState, HostReading
 
 # In W: one cap for every card, or one for each by its UUID or PCI address. Both survive what an
 # index does not: cards are numbered anew when one is added, taken out or does not come up.
@@ -52,7 +52,7 @@ def cap_arguments(power_limit: PowerLimit) -> list[str]:
     return [f"--id={key} --power-limit={cap}" for key, cap in power_limit.items()]
 
 
-def uncapped(state: HostState, power_limit: PowerLimit) -> list[str]:
+def uncapped(state: HostReading, power_limit: PowerLimit) -> list[str]:
     """What differs from the wanted caps, card by card; empty where every card has its own."""
     if not state.gpus:
         return [f"no card answers ({state.gpu_error or 'nvidia-smi shows none'})"]
@@ -64,7 +64,7 @@ def uncapped(state: HostState, power_limit: PowerLimit) -> list[str]:
     ]
 
 
-def forgetful(state: HostState) -> list[str]:
+def forgetful(state: HostReading) -> list[str]:
     """The cards that forget their cap as soon as nobody uses them: persistence mode is off."""
     return [
         f"GPU {gpu.index} ({gpu.bus or gpu.uuid}) has persistence mode off; expected on"
@@ -90,7 +90,7 @@ def cap_settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
             )
 
 
-def cap_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+def cap_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
     """Caps outside the cards' own limits, cards without a cap, and caps without a card.
 
     What a card takes is known once its driver answers; its PCI address, from the start.
@@ -117,7 +117,7 @@ def cap_problems(host: str, settings: Settings, state: HostState) -> Iterator[Pr
             )
 
 
-def _naming_problems(host: str, limit: Mapping[str, int], state: HostState) -> Iterator[Problem]:
+def _naming_problems(host: str, limit: Mapping[str, int], state: HostReading) -> Iterator[Problem]:
     keys = {card_key(key) for key in limit}
     uuids = {gpu.uuid for gpu in state.gpus}
     unknown = sorted(
@@ -160,7 +160,7 @@ def _naming_problems(host: str, limit: Mapping[str, int], state: HostState) -> I
         )
 
 
-def _names(state: HostState) -> str:
+def _names(state: HostReading) -> str:
     return ", ".join(
         [f"{gpu.uuid} ({gpu.bus})" for gpu in state.gpus] or state.pci_addresses or ["none found"]
     )

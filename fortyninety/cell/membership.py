@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fortyninety.problem import Problem
-from fortyninety.releases.release import known_releases, load_engine_card
+from fortyninety.releases.release import known_releases, load_release
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 # What the members must have alike: all that shapes the engine, which is one on all of them.
 ALIKE = (
@@ -122,10 +122,10 @@ def cell_problems(
 
 
 def _release_problems(settings: Mapping[str, Settings], members: list[str]) -> Iterator[Problem]:
-    able = [release for release in known_releases() if load_engine_card(release).multi_node]
+    able = [release for release in known_releases() if load_release(release).multi_node]
     for member in members:
         own = settings[member]
-        multi_node = load_engine_card(own.engine).multi_node
+        multi_node = load_release(own.engine).multi_node
         if multi_node is None:
             yield Problem(
                 host=member,
@@ -193,7 +193,7 @@ def _address_problems(
 
 
 def member_problems(
-    host: str, member: Membership, state: HostState, tensor_parallel_size: int
+    host: str, member: Membership, state: HostReading, tensor_parallel_size: int
 ) -> Iterator[Problem]:
     """What is wrong with a member of a cell as it was read."""
     if member.own_address not in state.addresses:

@@ -13,7 +13,7 @@ from rich.table import Table
 from fortyninety.releases import lock as engine_lock
 from fortyninety.releases import wheels
 from fortyninety.releases.advisories import fixed_by
-from fortyninety.releases.release import EngineCard, known_releases, load_engine_card
+from fortyninety.releases.release import Release, known_releases, load_release
 from fortyninety.settings.defaults import default_setting
 
 FIND_LINKS = click.option(
@@ -51,7 +51,7 @@ def list_releases(as_json: bool, advisories: bool) -> None:
       fortyninety engine list --json | jq '.[] | select(.default).advisories'
     """
     default = default_setting("engine")
-    cards = [load_engine_card(release) for release in known_releases()]
+    cards = [load_release(release) for release in known_releases()]
     if as_json:
         click.echo(json.dumps([_values(card, default) for card in cards], indent=2))
         return
@@ -84,7 +84,7 @@ def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
         text = engine_lock.compile_lock(release, find_links)
     except engine_lock.LockError as error:
         raise click.ClickException(str(error)) from error
-    path = load_engine_card(release).lock_path
+    path = load_release(release).lock_path
     same = path.exists() and path.read_text() == text
     if same:
         click.echo(f"{release}: the lock is what its requirements.in and date give")
@@ -136,7 +136,7 @@ def _require_known(release: str) -> None:
         raise click.BadParameter(f"{release} is not one of {', '.join(known_releases())}")
 
 
-def _values(card: EngineCard, default: str) -> dict[str, object]:
+def _values(card: Release, default: str) -> dict[str, object]:
     return {
         "release": card.release,
         "default": card.release == default,
@@ -149,7 +149,7 @@ def _values(card: EngineCard, default: str) -> dict[str, object]:
     }
 
 
-def _table(cards: list[EngineCard], default: str) -> Table:
+def _table(cards: list[Release], default: str) -> Table:
     table = Table(caption="Default: the engine setting of group_data/all.py")
     for heading in ("release", "default", "CUDA", "driver", "advisories", "most fixed by"):
         table.add_column(heading)
@@ -166,7 +166,7 @@ def _table(cards: list[EngineCard], default: str) -> Table:
     return table
 
 
-def _advisory_table(card: EngineCard) -> Table:
+def _advisory_table(card: Release) -> Table:
     table = Table(title=f"{card.release}: open advisories", title_justify="left")
     for heading in ("advisory", "fixed in", "what"):
         table.add_column(heading)

@@ -25,7 +25,7 @@ from fortyninety.model.checkpoint import hub_checkpoint
 from fortyninety.model.reader import folder_weights, known_weights
 from fortyninety.model.sizes import known_checkpoints
 from fortyninety.model.token import NoToken, token_at
-from fortyninety.releases.release import known_releases, load_engine_card
+from fortyninety.releases.release import known_releases, load_release
 from fortyninety.settings.defaults import default_setting
 from fortyninety.settings.profiles import PROFILE_NAMES, PROFILES
 
@@ -126,7 +126,7 @@ def _question(options: dict[str, Any]) -> Answer:
         options["pipeline_parallel_size"],
     )
     engine = _given(options["engine"], default_setting("engine"))
-    if engine in known_releases() and load_engine_card(engine).device == "cpu":
+    if engine in known_releases() and load_release(engine).device == "cpu":
         raise FitError(f"engine {engine} serves without cards; expected a release for GPUs")
     flags = Flags(
         max_model_len=_given(options["max_model_len"], profile.max_model_len),

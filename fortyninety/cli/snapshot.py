@@ -26,7 +26,7 @@ from fortyninety.on_host.checkpoint_files import File, FileListError
 from fortyninety.on_host.snapshot.places import MANIFEST
 from fortyninety.plan.plan import plan_paths
 from fortyninety.plan.programs import SNAPSHOT, run_from_input
-from fortyninety.releases.release import load_engine_card
+from fortyninety.releases.release import load_release
 from fortyninety.settings.defaults import default_setting
 from fortyninety.survey.records import Unreadable, quoted
 
@@ -192,7 +192,7 @@ def _expected_manifest(settings: Settings) -> str | FileListUnknown:
 def _verify(host: Host, settings: Settings, expected: str | FileListUnknown) -> Verdict:
     from fortyninety.connection.shell import HostLost, shell  # noqa: PLC0415
 
-    folder = plan_paths(settings, load_engine_card(settings.engine)).snapshot
+    folder = plan_paths(settings, load_release(settings.engine)).snapshot
     manifest = shlex.quote(f"{folder}/{MANIFEST}")
     try:
         # By this project's own program, whatever an older deploy may have left on the host.

@@ -14,7 +14,7 @@ from pyinfra.api.state import State
 from fortyninety.connection.bounded import HostChannel, bounded
 from fortyninety.lease import Channel, Claim, Lease, Refused, new_claim, take_all
 from fortyninety.once import made_once
-from fortyninety.survey.latest import remembered_state
+from fortyninety.survey.latest import remembered_reading
 
 
 class RunLeases:
@@ -63,7 +63,7 @@ class RunLeases:
 
     def _changed_since_read(self, host: Host) -> bool:
         """Whether another run had the host's lease between this run's reading of it and now."""
-        reading = remembered_state(host)
+        reading = remembered_reading(host)
         if reading is None or not reading.readable:
             return False
         last = reading.leaseholder

@@ -6,10 +6,10 @@ Pure: what a reading of the host says, and what follows from it.
 from __future__ import annotations
 
 from fortyninety.driver.secure_boot import module_refused
-from fortyninety.survey.survey import GpuState, HostState
+from fortyninety.survey.survey import GpuState, HostReading
 
 
-def why_reboot(state: HostState, installed: str | None) -> str | None:
+def why_reboot(state: HostReading, installed: str | None) -> str | None:
     """Why only a reboot brings the `installed` version (None: no driver) to the cards, or None."""
     if state.nouveau_loaded:
         return f"nouveau holds the cards, and driver {installed} is installed"
@@ -21,7 +21,7 @@ def why_reboot(state: HostState, installed: str | None) -> str | None:
     return None
 
 
-def foreign_libraries(state: HostState, installed: str | None) -> str | None:
+def foreign_libraries(state: HostReading, installed: str | None) -> str | None:
     """What is wrong where programs load libraries of another driver than the `installed` one.
 
     Nothing can use the cards then ("Driver/library version mismatch"), and no reboot helps.
@@ -36,7 +36,7 @@ def foreign_libraries(state: HostState, installed: str | None) -> str | None:
     )
 
 
-def boot_obstacle(host: str, state: HostState, installed: str | None) -> str | None:
+def boot_obstacle(host: str, state: HostReading, installed: str | None) -> str | None:
     """Why the host must not be rebooted: its cards would be without a driver afterwards."""
     kernel = state.next_kernel
     built = state.kernels.get(kernel) if kernel else None
@@ -56,7 +56,7 @@ def boot_obstacle(host: str, state: HostState, installed: str | None) -> str | N
     return None
 
 
-def lost_cards(before: HostState, now: HostState) -> str | None:
+def lost_cards(before: HostReading, now: HostReading) -> str | None:
     """Which cards were there before a reboot and are not after it, and what to look at; or None."""
     uuids = {gpu.bus: gpu for gpu in before.gpus}
     gone = [each for each in before.pci_addresses if each not in now.pci_addresses]

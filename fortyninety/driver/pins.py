@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from fortyninety.packages.pins import Pin
-from fortyninety.survey.survey import DRIVER_NAMES, HostState
+from fortyninety.survey.survey import DRIVER_NAMES, HostReading
 
 # What the kernel modules of any source and branch are built from.
 MODULE_PACKAGE = re.compile(
@@ -41,16 +41,16 @@ class DriverPins:
     companions: tuple[str, ...]
     not_from: str | None = None
 
-    def version(self, state: HostState) -> str | None:
+    def version(self, state: HostReading) -> str | None:
         """The installed version of the driver, where it is the wanted one."""
         installed = state.installed(self.module)
         return installed if installed is not None and installed.startswith(self.wanted) else None
 
-    def replaces(self, state: HostState) -> bool:
+    def replaces(self, state: HostReading) -> bool:
         """Whether another driver is installed, of whatever source, branch or kind of modules."""
         return self.version(state) is None and installed_module(state) is not None
 
-    def installed(self, state: HostState) -> tuple[str, ...]:
+    def installed(self, state: HostReading) -> tuple[str, ...]:
         """Every installed package of the driver there is, libraries and firmware included."""
         version = installed_module(state)
         if version is None:
@@ -66,7 +66,7 @@ class DriverPins:
             )
         )
 
-    def left_behind(self, state: HostState) -> tuple[str, ...]:
+    def left_behind(self, state: HostReading) -> tuple[str, ...]:
         """Libraries and tools of another version, which a change of the driver did not take along.
 
         Nothing of the driver there is depends on them, and with its module they do not work.
@@ -83,7 +83,7 @@ class DriverPins:
             and DRIVER_VERSION.match(package.installed)
         )
 
-    def pins(self, state: HostState) -> tuple[Pin, ...]:
+    def pins(self, state: HostReading) -> tuple[Pin, ...]:
         """What apt is told: until the driver is there, its branch, and then exactly what is.
 
         The first matching stanza counts for a version.
@@ -103,7 +103,7 @@ class DriverPins:
             pins.append(Pin(tuple(names), f"version {other}", PIN_PRIORITY))
         return (*pins, Pin(DRIVER_NAMES, f"version {version}", PIN_PRIORITY))
 
-    def blacklist(self, state: HostState) -> tuple[str, ...]:
+    def blacklist(self, state: HostReading) -> tuple[str, ...]:
         """What unattended upgrades leave alone: expressions that match whole names.
 
         Without a backslash, which apt's configuration would read first.
@@ -111,7 +111,7 @@ class DriverPins:
         return tuple("^" + re.sub(r"([.+])", r"[\1]", name) + "$" for name in self.installed(state))
 
 
-def installed_module(state: HostState) -> str | None:
+def installed_module(state: HostReading) -> str | None:
     """The version of the installed package that the modules are built from, of any source."""
     return next(
         (
@@ -123,7 +123,7 @@ def installed_module(state: HostState) -> str | None:
     )
 
 
-def installed_driver(state: HostState, driver_package: str) -> str | None:
+def installed_driver(state: HostReading, driver_package: str) -> str | None:
     """The upstream version of the installed driver package: `550.163.01-2` is `550.163.01`."""
     installed = state.installed(driver_package)
     return installed.partition("-")[0] if installed else None

@@ -15,7 +15,7 @@ from fortyninety.driver.repository_pins import nvidia_pins
 from fortyninety.packages.package import Package
 from fortyninety.packages.pins import Pin
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 SUPPORTED_DISTRIBUTIONS = {
     ("debian", "12"): "Debian 12",
@@ -75,7 +75,7 @@ class DriverPlan:
         return REPOSITORY_TOOLS if self.repository else ()
 
 
-def plan_driver(settings: Settings, state: HostState) -> DriverPlan:
+def plan_driver(settings: Settings, state: HostReading) -> DriverPlan:
     """What the driver's and the toolkit's stage bring about on a host."""
     distribution = (state.distribution, state.distribution_version)
     source = driver_source(settings, state)
@@ -112,7 +112,7 @@ def plan_driver(settings: Settings, state: HostState) -> DriverPlan:
     )
 
 
-def driver_source(settings: Settings, state: HostState) -> str:
+def driver_source(settings: Settings, state: HostReading) -> str:
     """Where the driver comes from on this host, with "auto" made up its mind."""
     if settings.driver_source != "auto":
         return settings.driver_source
@@ -135,7 +135,7 @@ def wanted_version(settings: Settings) -> str:
     return f"{settings.driver_branch}."
 
 
-def _driver_packages(settings: Settings, state: HostState, source: str) -> tuple[Package, ...]:
+def _driver_packages(settings: Settings, state: HostReading, source: str) -> tuple[Package, ...]:
     """The packages of the driver; the first is the one that DKMS builds the modules from.
 
     Where that is there at a version that is right, all others are of exactly that version: a
@@ -165,7 +165,7 @@ def _driver_packages(settings: Settings, state: HostState, source: str) -> tuple
     )
 
 
-def headers(state: HostState) -> tuple[Package, ...]:
+def headers(state: HostReading) -> tuple[Package, ...]:
     """Headers for the kernels that the driver is built for.
 
     The headers' metapackage follows the image's, so that a kernel never arrives without them. It is
@@ -190,7 +190,7 @@ def _is_kernel_metapackage(name: str, distribution: str) -> bool:
     return re.fullmatch(r"linux-image-[a-z-]*amd64", name) is not None
 
 
-def held_headers(state: HostState) -> tuple[str, ...]:
+def held_headers(state: HostReading) -> tuple[str, ...]:
     """Headers that are held although the kernel they belong to is not, and so would come alone."""
     return tuple(
         name
@@ -201,13 +201,13 @@ def held_headers(state: HostState) -> tuple[str, ...]:
     )
 
 
-def _held(state: HostState, name: str) -> bool:
+def _held(state: HostReading, name: str) -> bool:
     package = state.packages.get(name)
     return package is not None and package.held
 
 
 def obsolete_packages(
-    settings: Settings, state: HostState, wanted: tuple[Package, ...]
+    settings: Settings, state: HostReading, wanted: tuple[Package, ...]
 ) -> tuple[str, ...]:
     """What of another driver is installed under names that the wanted one does not take over.
 
@@ -225,7 +225,7 @@ def obsolete_packages(
     return tuple(found)
 
 
-def changes_driver(settings: Settings, state: HostState) -> bool:
+def changes_driver(settings: Settings, state: HostReading) -> bool:
     """Whether a driver is installed and another one is to take its place."""
     packages = _driver_packages(settings, state, driver_source(settings, state))
     return bool(packages) and _pins(settings, state, packages, None).replaces(state)
@@ -233,7 +233,7 @@ def changes_driver(settings: Settings, state: HostState) -> bool:
 
 def _pins(
     settings: Settings,
-    state: HostState,
+    state: HostReading,
     packages: tuple[Package, ...],
     repository: Repository | None,
 ) -> DriverPins:

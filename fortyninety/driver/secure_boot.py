@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from fortyninety.problem import Problem
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 # Where dkms puts the certificate of the key that it signs with (dkms 3 on Debian).
 DKMS_CERTIFICATE = "/var/lib/dkms/mok.pub"
 
 
-def module_refused(host: str, state: HostState) -> Problem | None:
+def module_refused(host: str, state: HostReading) -> Problem | None:
     """Why a module that DKMS signs would be refused at boot, and how to have it let in.
 
     None where Secure Boot is off or the key is enrolled. Nothing here can enrol it: the firmware
@@ -38,7 +38,7 @@ def module_refused(host: str, state: HostState) -> Problem | None:
     )
 
 
-def boot_problem(host: str, state: HostState) -> Problem | None:
+def boot_problem(host: str, state: HostReading) -> Problem | None:
     """`module_refused`, for a host that has no driver in memory yet.
 
     One with a driver has whatever lets that in; what a reboot into another one needs is looked at

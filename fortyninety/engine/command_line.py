@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fortyninety.cards.known import card_named
 from fortyninety.cell.membership import Membership
-from fortyninety.releases.release import EngineCard, MultiNode
+from fortyninety.releases.release import MultiNode, Release
 from fortyninety.settings.model import Settings
 
 
@@ -18,7 +18,7 @@ class FlagAbsent(ValueError):
 
 def serve_arguments(
     settings: Settings,
-    card: EngineCard,
+    card: Release,
     *,
     model_path: str,
     tensor_parallel_size: int,
@@ -85,20 +85,20 @@ def _cell_arguments(cell: Membership, multi_node: MultiNode) -> list[str]:
     return arguments if cell.is_head else [*arguments, multi_node.flags["headless"]]
 
 
-def _multi_node(card: EngineCard) -> MultiNode:
+def _multi_node(card: Release) -> MultiNode:
     if card.multi_node is None:
         raise FlagAbsent("cell", card.release)
     return card.multi_node
 
 
-def engine_entry(card: EngineCard, cell: Membership | None) -> tuple[str, ...]:
+def engine_entry(card: Release, cell: Membership | None) -> tuple[str, ...]:
     """The program of the environment that is run, and its first arguments."""
     if cell is None or cell.is_head:
         return card.entry
     return _multi_node(card).headless_entry or card.entry
 
 
-def cell_environment(card: EngineCard, cell: Membership, interface: str) -> dict[str, str]:
+def cell_environment(card: Release, cell: Membership, interface: str) -> dict[str, str]:
     """Where this member's part of the engine is reached: at its own address and nowhere else."""
     multi_node = _multi_node(card)
     return {
@@ -108,7 +108,7 @@ def cell_environment(card: EngineCard, cell: Membership, interface: str) -> dict
 
 
 def engine_environment(
-    settings: Settings, card: EngineCard, *, tensor_parallel_size: int
+    settings: Settings, card: Release, *, tensor_parallel_size: int
 ) -> dict[str, str]:
     """The engine's environment variables: the release's own, and what it takes only there."""
     variables = dict(card.environment)
@@ -120,7 +120,7 @@ def engine_environment(
     return variables
 
 
-def _batch(settings: Settings, card: EngineCard) -> dict[str, str | bool]:
+def _batch(settings: Settings, card: Release) -> dict[str, str | bool]:
     """The batch's size where it is set; one shorter than the context means cut prompts."""
     size = settings.max_num_batched_tokens
     if size is None:
@@ -132,7 +132,7 @@ def _batch(settings: Settings, card: EngineCard) -> dict[str, str | bool]:
     }
 
 
-def _captured(settings: Settings, card: EngineCard) -> dict[str, str | bool | None]:
+def _captured(settings: Settings, card: Release) -> dict[str, str | bool | None]:
     """Up to which length sequences are decoded by CUDA graphs, where the release asks: all."""
     if card.flags.get("max_seq_len_to_capture") is None:
         return {}
@@ -144,7 +144,7 @@ def _lacks_peer_to_peer(settings: Settings, tensor_parallel_size: int) -> bool:
     return tensor_parallel_size > 1 and known is not None and not known.peer_to_peer
 
 
-def attention_backend(settings: Settings, card: EngineCard) -> str | None:
+def attention_backend(settings: Settings, card: Release) -> str | None:
     """The attention backend that is asked for, or None for the engine's own choice."""
     if settings.attention_backend is not None:
         return settings.attention_backend

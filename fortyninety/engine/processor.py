@@ -8,13 +8,13 @@ from fortyninety.engine.quantization import stored_method
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
 from fortyninety.problem import Problem
-from fortyninety.releases.release import EngineCard, lacking
+from fortyninety.releases.release import Release, lacking
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 
 def processor_problems(
-    host: str, settings: Settings, card: EngineCard, state: HostState, weights: Weights | FitError
+    host: str, settings: Settings, card: Release, state: HostReading, weights: Weights | FitError
 ) -> Iterator[Problem]:
     """Yield a problem for each thing asked for that the host's processor has no kernel for.
 
@@ -59,5 +59,5 @@ def processor_problems(
         )
 
 
-def _described(state: HostState, missing: list[str]) -> str:
+def _described(state: HostReading, missing: list[str]) -> str:
     return f"{state.processor or 'a processor'} (without {', '.join(missing)})"

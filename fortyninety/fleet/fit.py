@@ -22,11 +22,11 @@ from fortyninety.model.sizes import checkpoint_sizes, known_checkpoints
 from fortyninety.plan.fit import HostFit, host_box, settings_flags
 from fortyninety.plan.plan import survey_request
 from fortyninety.plan.preflight import settings_problems
-from fortyninety.releases.release import load_engine_card
+from fortyninety.releases.release import load_release
 from fortyninety.settings.model import Settings, parse_settings
 from fortyninety.settings.profiles import PROFILES
-from fortyninety.survey.latest import read_state
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.latest import take_reading
+from fortyninety.survey.survey import HostReading
 
 FLAGS = (
     "max_model_len",
@@ -77,7 +77,7 @@ def _answer(
     hosts: ConnectedHosts,
     host: Host,
     every: Mapping[Host, Settings],
-    states: Mapping[Host, HostState],
+    states: Mapping[Host, HostReading],
     options: Mapping[str, Any],
 ) -> HostFit:
     settings = every[host]
@@ -106,18 +106,18 @@ def _answer(
     )
     release = options["engine"]
     if release is None:
-        release = load_engine_card(settings.engine).version
+        release = load_release(settings.engine).version
     answer = estimate(weights, shape, release, flags)
     return HostFit(host.name, answer, alternatives(answer, known_checkpoints()), remarks)
 
 
-def _reading(hosts: ConnectedHosts, host: Host, settings: Settings) -> HostState:
+def _reading(hosts: ConnectedHosts, host: Host, settings: Settings) -> HostReading:
     if host not in hosts.settings:
-        return HostState()
-    request = survey_request(settings, load_engine_card(settings.engine))
+        return HostReading()
+    request = survey_request(settings, load_release(settings.engine))
     with (
         ctx_state.use(hosts.state),
         ctx_config.use(hosts.state.config.copy()),
         ctx_host.use(host),
     ):
-        return read_state(host, request)
+        return take_reading(host, request)

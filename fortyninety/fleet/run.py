@@ -43,11 +43,11 @@ from fortyninety.plan.plan import Plan, make_plan, needed_archives, survey_reque
 from fortyninety.plan.preflight import host_problems, lease_problems, settings_problems
 from fortyninety.problem import Problem
 from fortyninety.releases.advisories import advisory_line
-from fortyninety.releases.release import load_engine_card
+from fortyninety.releases.release import load_release
 from fortyninety.settings.addresses import is_host_name
 from fortyninety.settings.model import Settings, parse_settings
-from fortyninety.survey.latest import current_state, read_state
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.latest import current_reading, take_reading
+from fortyninety.survey.survey import HostReading
 
 Answer = TypeVar("Answer")
 
@@ -77,9 +77,9 @@ def plans_of(state: State) -> dict[Host, Plan]:
     return plans
 
 
-def current_states(state: State, hosts: Iterable[Host]) -> dict[Host, HostState]:
+def current_readings(state: State, hosts: Iterable[Host]) -> dict[Host, HostReading]:
     """The latest reading of hosts of the run; those that are stale are read side by side."""
-    return _on_each(state, hosts, current_state)
+    return _on_each(state, hosts, current_reading)
 
 
 def _plan_every_host(state: State) -> dict[Host, Plan]:
@@ -118,7 +118,7 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
         host: replace(
             make_plan(
                 settings[host],
-                load_engine_card(settings[host].engine),
+                load_release(settings[host].engine),
                 reading,
                 cells.get(host.name),
             ),
@@ -135,7 +135,7 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
     return plans
 
 
-def _under_change(states: dict[Host, HostState], problems: list[Problem]) -> list[Problem]:
+def _under_change(states: dict[Host, HostReading], problems: list[Problem]) -> list[Problem]:
     """Who changes hosts just now: a further reason where one has a problem, which may come of that.
 
     Elsewhere it is only said: nobody is kept from looking, and a deploy is refused its leases.
@@ -154,7 +154,7 @@ def _under_change(states: dict[Host, HostState], problems: list[Problem]) -> lis
 def _peers(
     host: Host,
     settings: dict[Host, Settings],
-    states: dict[Host, HostState],
+    states: dict[Host, HostReading],
     cells: dict[str, Membership],
 ) -> tuple[Peer, ...]:
     """The other members of the host's cell: as they were read, or as this one, where a limit leaves
@@ -172,10 +172,10 @@ def _peers(
 
 
 def _fit_problems(
-    host: Host, settings: Settings, reading: HostState, peers: tuple[Peer, ...]
+    host: Host, settings: Settings, reading: HostReading, peers: tuple[Peer, ...]
 ) -> list[Problem]:
     """Why the model does not fit the cards; only said, where the settings say "warn"."""
-    card = load_engine_card(settings.engine)
+    card = load_release(settings.engine)
     if not reading.readable or not (reading.gpus or reading.pci_cards) or card.device == "cpu":
         return []
     found = fit_problems(
@@ -194,11 +194,11 @@ def _fit_problems(
     return []
 
 
-def _checkpoint_problems(host: Host, settings: Settings, reading: HostState) -> list[Problem]:
+def _checkpoint_problems(host: Host, settings: Settings, reading: HostReading) -> list[Problem]:
     """What the settings ask for and the checkpoint, or the processor with it, has not."""
     if not reading.readable:
         return []
-    card = load_engine_card(settings.engine)
+    card = load_release(settings.engine)
     weights = _known_checkpoint(settings, reading)
     return [
         *quantization_problems(host.name, settings, weights),
@@ -206,18 +206,18 @@ def _checkpoint_problems(host: Host, settings: Settings, reading: HostState) -> 
     ]
 
 
-def _kv_tokens(settings: Settings, reading: HostState, peers: tuple[Peer, ...]) -> int | None:
+def _kv_tokens(settings: Settings, reading: HostReading, peers: tuple[Peer, ...]) -> int | None:
     weights = _known_checkpoint(settings, reading)
     if isinstance(weights, FitError):
         return None
     try:
-        card = load_engine_card(settings.engine)
+        card = load_release(settings.engine)
         return predicted_kv_tokens(settings, card, reading, weights, peers=peers)
     except FitError:
         return None
 
 
-def _known_checkpoint(settings: Settings, reading: HostState) -> Weights | FitError:
+def _known_checkpoint(settings: Settings, reading: HostReading) -> Weights | FitError:
     """The checkpoint's sizes; where the host has its snapshot already, no hub is asked for them."""
     return checkpoint_of(settings, ask=reading.snapshot != "whole")
 
@@ -313,7 +313,7 @@ def _ipv4_address(name: Any) -> str | None:
 
 
 def _archive_problems(
-    state: State, plans: dict[Host, Plan], states: dict[Host, HostState]
+    state: State, plans: dict[Host, Plan], states: dict[Host, HostReading]
 ) -> list[Problem]:
     """A problem for each archive that a host must fetch from and that does not answer it."""
     needed = {host: needed_archives(plan, states[host]) for host, plan in plans.items()}
@@ -358,10 +358,10 @@ def _on_each(
     return {host: greenlet.get() for host, greenlet in greenlets.items()}
 
 
-def _read_hosts(state: State, settings: dict[Host, Settings]) -> dict[Host, HostState]:
-    def read(host: Host) -> HostState:
-        card = load_engine_card(settings[host].engine)
-        return read_state(host, survey_request(settings[host], card))
+def _read_hosts(state: State, settings: dict[Host, Settings]) -> dict[Host, HostReading]:
+    def read(host: Host) -> HostReading:
+        card = load_release(settings[host].engine)
+        return take_reading(host, survey_request(settings[host], card))
 
     return _on_each(state, settings, read)
 

@@ -16,7 +16,7 @@ from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 
 from fortyninety.fleet.member import HostMember, bytes_here, peer_address
-from fortyninety.fleet.run import current_states, files_of, known_files, plans_of
+from fortyninety.fleet.run import current_readings, files_of, known_files, plans_of
 from fortyninety.model.distribution import Exhausted
 from fortyninety.model.exchange import Exchange, Source
 from fortyninety.model.file_list import FileListUnknown
@@ -24,7 +24,7 @@ from fortyninety.model.questions import token_of
 from fortyninety.model.steps import Folders, StepFailed
 from fortyninety.once import made_once
 from fortyninety.plan.plan import Plan
-from fortyninety.survey.latest import forget_state
+from fortyninety.survey.latest import forget_reading
 
 # Seconds between two lines of progress for a host, on a terminal.
 PROGRESS_INTERVAL = 5.0
@@ -48,7 +48,7 @@ def supply(state: State, host: Host) -> bool:
         return False
     finally:
         # It was read in the middle, by whoever looked for hosts that have the snapshot.
-        forget_state(host)
+        forget_reading(host)
     _say(host, f"published {plan.settings.model_revision}: {exchange.size / 1e9:.2f} GB")
     return True
 
@@ -86,7 +86,7 @@ def _new_exchange(state: State, alike: dict[Host, Plan]) -> Exchange:
         addresses=[peer_address(host, each) for host, each in alike.items()],
         report=lambda name, line: _say(hosts[name], line),
     )
-    readings = current_states(state, alike)
+    readings = current_readings(state, alike)
     whole = {
         host
         for host, reading in readings.items()

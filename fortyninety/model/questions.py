@@ -16,7 +16,7 @@ from fortyninety.on_host.checkpoint_files import File
 from fortyninety.on_host.snapshot.present import FREE_MARGIN
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 # Seconds: an answer makes an error clearer, and is not worth a long wait.
 TIMEOUT = 5
@@ -94,7 +94,7 @@ def list_problems(host: str, files: tuple[File, ...] | FileListUnknown) -> Itera
 
 
 def room_problems(
-    host: str, state: HostState, files: tuple[File, ...] | FileListUnknown
+    host: str, state: HostReading, files: tuple[File, ...] | FileListUnknown
 ) -> Iterator[Problem]:
     """A disk on which the snapshot will not fit. The host itself refuses as well."""
     if isinstance(files, FileListUnknown) or state.snapshot is not None or not state.readable:

@@ -9,11 +9,11 @@ from pyinfra import host
 
 from fortyninety.operations.converge import Command, converging
 from fortyninety.operations.reasons import differs
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 
 @converging
-def service_user(state: HostState, user: str) -> Iterator[Command]:
+def service_user(state: HostReading, user: str) -> Iterator[Command]:
     """A system account without a home, a password or a shell. An existing one is left as it is."""
     if state.user is not None:
         host.noop(f"account {user} exists")

@@ -10,11 +10,11 @@ from pyinfra import host
 from fortyninety.deadlines import UNIT
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.reasons import differs
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 
 @converging
-def firewalled(state: HostState, unit_name: str, *, digest: str) -> Iterator[Command]:
+def firewalled(state: HostReading, unit_name: str, *, digest: str) -> Iterator[Command]:
     """`unit_name` enabled, and the table in the kernel made from the rules of `digest`.
 
     A table that somebody flushed is loaded again. The engine goes on meanwhile.
@@ -39,7 +39,7 @@ def firewalled(state: HostState, unit_name: str, *, digest: str) -> Iterator[Com
 
 
 @converging
-def left(state: HostState, unit_name: str, files: Sequence[str]) -> Iterator[Command]:
+def left(state: HostReading, unit_name: str, files: Sequence[str]) -> Iterator[Command]:
     """No rules of a cell, on a host that is in none. `files` are the unit's and the rules'."""
     there = [path for path in files if path in state.files]
     if not there and state.cell_firewall is None:

@@ -16,8 +16,8 @@ from pyinfra.context import ctx_host
 
 from fortyninety.connection.lease import obstacle
 from fortyninety.operations.reasons import would_fail
-from fortyninety.survey.latest import current_state, forget_state
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.latest import current_reading, forget_reading
+from fortyninety.survey.survey import HostReading
 from fortyninety.text.printable import printable
 
 Command: TypeAlias = str | StringCommand | FunctionCommand | PyinfraCommand
@@ -25,7 +25,7 @@ P = ParamSpec("P")
 
 
 def converging(
-    function: Callable[Concatenate[HostState, P], Iterator[Command]],
+    function: Callable[Concatenate[HostReading, P], Iterator[Command]],
 ) -> PyinfraOperation[P]:
     """A pyinfra operation from a generator that compares the host's state and yields commands.
 
@@ -41,7 +41,7 @@ def converging(
         if state.is_executing and (reason := obstacle(host)) is not None:
             yield failing(reason)
             return
-        reading = current_state(host)
+        reading = current_reading(host)
         if not reading.readable:
             why = reading.unreadable or "see the survey's error above"
             yield failing(f"could not be read any more: {why}")
@@ -49,7 +49,7 @@ def converging(
         for command in function(reading, *args, **kwargs):
             # While changes are only being detected, nothing is executed and the reading stands.
             if state.is_executing:
-                forget_state(host)
+                forget_reading(host)
                 if (reason := obstacle(host)) is not None:
                     yield failing(reason)
                     return

@@ -18,7 +18,7 @@ from fortyninety.operations.apt.packages import (
 from fortyninety.operations.converge import Command, converging
 from fortyninety.operations.reasons import only_asks
 from fortyninety.packages.package import Package
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 # What of a driver a toolkit might drag in or take away: its library, its modules, its tools.
 DRIVER_PARTS = (
@@ -29,7 +29,7 @@ DRIVER_PARTS = (
 
 @converging
 def without_driver(
-    state: HostState, wanted: Sequence[Package], *, lock_timeout: int = LOCK_TIMEOUT
+    state: HostReading, wanted: Sequence[Package], *, lock_timeout: int = LOCK_TIMEOUT
 ) -> Iterator[Command]:
     """apt, asked beforehand, would neither install nor remove a driver for what is `wanted`."""
     missing = [each for each in wanted if not each.satisfied_by(state.installed(each.name))]

@@ -10,11 +10,11 @@ from pyinfra import host
 from fortyninety.operations.converge import Command, converging
 from fortyninety.operations.reasons import differs
 from fortyninety.plan.directory import Directory
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 
 @converging
-def there(state: HostState, wanted: Sequence[Directory]) -> Iterator[Command]:
+def there(state: HostReading, wanted: Sequence[Directory]) -> Iterator[Command]:
     """The `wanted` folders, each above those in it, root's and with their modes.
 
     What is in them is left as it is. Every path must be among the survey's files. A folder that the
@@ -33,7 +33,7 @@ def there(state: HostState, wanted: Sequence[Directory]) -> Iterator[Command]:
         )
 
 
-def _is_right(state: HostState, wanted: Directory) -> bool:
+def _is_right(state: HostReading, wanted: Directory) -> bool:
     now = state.files.get(wanted.path)
     return (
         now is not None
@@ -42,7 +42,7 @@ def _is_right(state: HostState, wanted: Directory) -> bool:
     )
 
 
-def _difference(state: HostState, wanted: Directory) -> str:
+def _difference(state: HostReading, wanted: Directory) -> str:
     now = state.files.get(wanted.path)
     if now is None:
         return f"{wanted.path} is missing"

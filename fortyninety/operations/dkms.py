@@ -11,12 +11,12 @@ from fortyninety.driver.pins import installed_driver
 from fortyninety.operations.apt.packages import LOCK_TIMEOUT, QUIETLY, apt_command
 from fortyninety.operations.converge import Command, converging
 from fortyninety.operations.reasons import differs
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 
 @converging
 def built(
-    state: HostState, driver_package: str, *, lock_timeout: int = LOCK_TIMEOUT
+    state: HostReading, driver_package: str, *, lock_timeout: int = LOCK_TIMEOUT
 ) -> Iterator[Command]:
     """The module of the installed `driver_package` for the kernel that boots next, made by DKMS.
 

@@ -20,7 +20,7 @@ from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.files import file_commands
 from fortyninety.operations.reasons import differs
 from fortyninety.packages.package import Package
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 from fortyninety.templates import render
 
 # Why the driver is pinned, as its preferences say.
@@ -32,7 +32,7 @@ KEPT = (
 
 @converging
 def pinned(
-    state: HostState, pins: DriverPins, *, preferences: str, unattended: str
+    state: HostReading, pins: DriverPins, *, preferences: str, unattended: str
 ) -> Iterator[Command]:
     """apt's preferences, and what unattended upgrades leave alone, for the driver as it is now.
 
@@ -58,7 +58,7 @@ def pinned(
 
 @converging
 def prepared(
-    state: HostState,
+    state: HostReading,
     pins: DriverPins,
     wanted: Sequence[Package],
     *,
@@ -93,7 +93,7 @@ def prepared(
 
 @converging
 def cleared(
-    state: HostState, pins: DriverPins, *, lock_timeout: int = LOCK_TIMEOUT
+    state: HostReading, pins: DriverPins, *, lock_timeout: int = LOCK_TIMEOUT
 ) -> Iterator[Command]:
     """Nothing of another version of the driver beside this one: taken along, or else removed.
 
@@ -129,7 +129,7 @@ fi
 
 @converging
 def held(
-    state: HostState, pins: DriverPins, *, lock_timeout: int = LOCK_TIMEOUT
+    state: HostReading, pins: DriverPins, *, lock_timeout: int = LOCK_TIMEOUT
 ) -> Iterator[Command]:
     """Every package of the driver held, and no headers that their kernel would come without.
 

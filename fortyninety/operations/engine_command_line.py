@@ -11,20 +11,20 @@ from pyinfra import host
 from fortyninety.deadlines import PARSER
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.reasons import only_asks
-from fortyninety.releases.release import EngineCard
-from fortyninety.survey.survey import HostState
+from fortyninety.releases.release import Release
+from fortyninety.survey.survey import HostReading
 
 
 @converging
 def accepted(
-    state: HostState,
+    state: HostReading,
     unit_path: str,
     unit_text: str,
     *,
     program: str,
     directory: str,
     temporary: str,
-    card: EngineCard,
+    card: Release,
     arguments: Sequence[str],
     environment: Sequence[tuple[str, str]],
 ) -> Iterator[Command]:

@@ -14,9 +14,9 @@ from fortyninety.operations.files import Upload, linking
 from fortyninety.operations.reasons import differs
 from fortyninety.operations.removal import removal
 from fortyninety.plan.plan import PackageSource
-from fortyninety.releases.release import EngineCard
+from fortyninety.releases.release import Release
 from fortyninety.survey import records
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 # How an environment is found that is not what its mark says.
 _FOUND = {
@@ -25,7 +25,7 @@ _FOUND = {
 }
 
 
-def _is_whole(state: HostState, which: str, directory: str) -> bool:
+def _is_whole(state: HostReading, which: str, directory: str) -> bool:
     """Whether an environment is as its mark says; what differs is said where it is not."""
     mark = state.sealed.get(which, "cut")
     if mark == "whole":
@@ -37,7 +37,7 @@ def _is_whole(state: HostState, which: str, directory: str) -> bool:
 
 @converging
 def host_tools(
-    state: HostState,
+    state: HostReading,
     directory: str,
     lock: Path,
     lock_path: str,
@@ -82,7 +82,7 @@ def pip_install(source: PackageSource, lock_path: str) -> tuple[str, ...]:
 
 @converging
 def interpreter(
-    state: HostState,
+    state: HostReading,
     path: str,
     *,
     directory: str,
@@ -126,10 +126,10 @@ fi
 
 @converging
 def engine(
-    state: HostState,
+    state: HostReading,
     directory: str,
     lock_path: str,
-    card: EngineCard,
+    card: Release,
     *,
     program: str,
     seal: str,
@@ -165,7 +165,7 @@ def engine(
 
 
 @converging
-def pruned(state: HostState, live: str, *, kept: int) -> Iterator[Command]:
+def pruned(state: HostReading, live: str, *, kept: int) -> Iterator[Command]:
     """No environments but `live`, the `kept` latest others that served, and what is being made.
 
     What goes with them: their locks, and the units that need them, which nobody could roll back to.
@@ -188,7 +188,7 @@ def pruned(state: HostState, live: str, *, kept: int) -> Iterator[Command]:
         yield within(REMOVAL, command)
 
 
-def too_many(state: HostState, live: str, kept: int) -> tuple[list[str], list[str]]:
+def too_many(state: HostReading, live: str, kept: int) -> tuple[list[str], list[str]]:
     """The environments that are neither `live` nor among the `kept` latest others that served, and
     the configurations that served with one that is not kept."""
     others = list(dict.fromkeys(each.engine for each in state.served if each.engine != live))

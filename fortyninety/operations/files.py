@@ -19,12 +19,12 @@ from pyinfra.api.command import StringCommand
 from fortyninety.deadlines import INITRAMFS
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.reasons import differs
-from fortyninety.survey.survey import FileState, HostState
+from fortyninety.survey.survey import FileState, HostReading
 
 
 @converging
 def file(
-    state: HostState,
+    state: HostReading,
     path: str,
     content: str | bytes,
     *,
@@ -47,7 +47,7 @@ def file(
 
 
 def file_commands(
-    state: HostState,
+    state: HostReading,
     path: str,
     content: str | bytes,
     *,
@@ -150,7 +150,7 @@ def _beside(path: str) -> str:
 
 
 @converging
-def link(state: HostState, path: str, target: str) -> Iterator[Command]:
+def link(state: HostReading, path: str, target: str) -> Iterator[Command]:
     """A symbolic link at `path` to `target`, switched by one rename. `path` must be surveyed."""
     now = state.files.get(path)
     if now is not None and now.target == target:
@@ -161,7 +161,7 @@ def link(state: HostState, path: str, target: str) -> Iterator[Command]:
 
 
 @converging
-def no_link(state: HostState, path: str, target: str) -> Iterator[Command]:
+def no_link(state: HostReading, path: str, target: str) -> Iterator[Command]:
     """No symbolic link at `path` to `target`; whatever else is there stays."""
     now = state.files.get(path)
     if now is None or now.target != target:

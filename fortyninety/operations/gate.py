@@ -15,12 +15,12 @@ from fortyninety.facts.kv_cache import EngineLog, KvCache, read_kv_cache
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.files import placing
 from fortyninety.operations.reasons import differs
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 
 @converging
 def answers(
-    state: HostState,
+    state: HostReading,
     *,
     program: str,
     port: int,
@@ -80,7 +80,7 @@ def kv_cache_line(predicted: int | None, measured: KvCache | None, max_model_len
 
 @converging
 def remembered(
-    state: HostState, unit_path: str, *, directory: str, configuration: str
+    state: HostReading, unit_path: str, *, directory: str, configuration: str
 ) -> Iterator[Command]:
     """A copy of the unit that just answered in `directory`, for a rollback to come back to.
 

@@ -15,13 +15,13 @@ from fortyninety.operations.converge import Command, converging, failing, say_fa
 from fortyninety.operations.reasons import differs
 from fortyninety.operations.units import unit_commands
 from fortyninety.settings.model import Settings
-from fortyninety.survey.latest import current_state
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.latest import current_reading
+from fortyninety.survey.survey import HostReading
 
 
 @converging
 def capped(
-    state: HostState, unit_name: str, settings: Settings, *, persistence_service: str
+    state: HostReading, unit_name: str, settings: Settings, *, persistence_service: str
 ) -> Iterator[Command]:
     """`unit_name` enabled, started together with `persistence_service`, and every card at its cap.
 
@@ -51,7 +51,7 @@ def capped(
 
 
 def _require_caps(state: State, host: Host, limit: PowerLimit) -> bool:
-    now = current_state(host)
+    now = current_reading(host)
     wrong = [*uncapped(now, limit), *forgetful(now)]
     if not wrong:
         return True

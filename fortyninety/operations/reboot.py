@@ -23,8 +23,8 @@ from fortyninety.driver.loaded import boot_obstacle, foreign_libraries, lost_car
 from fortyninety.driver.pins import installed_driver
 from fortyninety.operations.converge import Command, converging, failing, say_failed, within
 from fortyninety.operations.reasons import differs
-from fortyninety.survey.latest import current_state, forget_state
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.latest import current_reading, forget_reading
+from fortyninety.survey.survey import HostReading
 
 # Seconds between attempts to reach a host that is on its way down or up.
 RETRY_INTERVAL = 0.5
@@ -34,7 +34,7 @@ ANSWER_TIMEOUT = 5
 
 @converging
 def into_driver(
-    state: HostState, driver_package: str, *, service: str, allowed: bool, timeout: int
+    state: HostReading, driver_package: str, *, service: str, allowed: bool, timeout: int
 ) -> Iterator[Command]:
     """Reboot until the driver in memory is the version of `driver_package`, and go on after it.
 
@@ -82,7 +82,7 @@ def reboot_and_reconnect(state: State, host: Host, reason: str, timeout: int) ->
 
     False, with the reason logged, where it does not come back in time.
     """
-    before = current_state(host).boot_id
+    before = current_reading(host).boot_id
     deadline = time.monotonic() + timeout
     logger.info(f"{host.print_prefix}Rebooting, up to {timeout} s: {reason}")
     try:
@@ -102,7 +102,7 @@ def reboot_and_reconnect(state: State, host: Host, reason: str, timeout: int) ->
         while time.monotonic() < deadline:
             time.sleep(RETRY_INTERVAL)
             if _boot_id(host) not in (None, before):
-                forget_state(host)
+                forget_reading(host)
                 if (refused := take_again(host)) is None:
                     return True
                 say_failed(host, f"rebooted, and is not ours any more: {refused}")
@@ -145,8 +145,8 @@ def _quiet_transport() -> Iterator[None]:
         transport.setLevel(level)
 
 
-def _require_driver(state: State, host: Host, version: str, before: HostState) -> bool:
-    now = current_state(host)
+def _require_driver(state: State, host: Host, version: str, before: HostReading) -> bool:
+    now = current_reading(host)
     if (lost := lost_cards(before, now)) is not None:
         say_failed(host, lost)
         return False

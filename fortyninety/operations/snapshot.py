@@ -16,7 +16,7 @@ from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.reasons import differs
 from fortyninety.operations.removal import removal
 from fortyninety.survey.records import COMMIT, LEFTOVER
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 # How a snapshot that is not whole is found.
 _IN_WORDS = {
@@ -29,7 +29,7 @@ _IN_WORDS = {
 
 @converging
 def published(
-    state: HostState,
+    state: HostReading,
     *,
     repository: str,
     revision: str,
@@ -52,7 +52,7 @@ def published(
 
 
 @converging
-def readable(state: HostState, *, published: str, models: str) -> Iterator[Command]:
+def readable(state: HostReading, *, published: str, models: str) -> Iterator[Command]:
     """The published commit, and `models` above it, open to the service's account.
 
     One that was fetched under a hardened umask before is not. No content changes.
@@ -67,7 +67,7 @@ def readable(state: HostState, *, published: str, models: str) -> Iterator[Comma
 
 @converging
 def second_copy(
-    state: HostState, *, published: str, second_copy: str, manifest: str, program: str, tools: str
+    state: HostReading, *, published: str, second_copy: str, manifest: str, program: str, tools: str
 ) -> Iterator[Command]:
     """The published snapshot once more, on another disk, hashed there."""
     found = state.published("second_copy", manifest)
@@ -84,7 +84,7 @@ def second_copy(
 
 
 @converging
-def pruned(state: HostState, *, published: str, current: str, keep: int) -> Iterator[Command]:
+def pruned(state: HostReading, *, published: str, current: str, keep: int) -> Iterator[Command]:
     """No more than `keep` commits, and nothing of a fetch that another commit's ended.
 
     What is `published` stays, and so does what the link `current` points to; of the others the

@@ -10,12 +10,12 @@ from pyinfra import host
 from fortyninety.deadlines import UNIT
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.reasons import differs
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 
 @converging
 def unit(
-    state: HostState, unit_name: str, *, configuration: str | None = None
+    state: HostReading, unit_name: str, *, configuration: str | None = None
 ) -> Iterator[Command]:
     """A unit that is enabled, active, and of the unit file on disk. It must be surveyed.
 
@@ -32,7 +32,7 @@ def unit(
     yield from commands
 
 
-def unit_commands(state: HostState, unit_name: str, *, current: bool) -> list[Command]:
+def unit_commands(state: HostReading, unit_name: str, *, current: bool) -> list[Command]:
     """What makes a unit enabled and active; empty where it is so.
 
     `current` is False where the unit must be run again although it is active, because its process
@@ -61,7 +61,7 @@ def unit_commands(state: HostState, unit_name: str, *, current: bool) -> list[Co
     return commands
 
 
-def _unit_differences(state: HostState, unit_name: str) -> Iterator[str]:
+def _unit_differences(state: HostReading, unit_name: str) -> Iterator[str]:
     enabled = state.unit(unit_name, "UnitFileState") or "missing"
     active = state.unit(unit_name, "ActiveState") or "unknown"
     if enabled != "enabled":

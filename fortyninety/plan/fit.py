@@ -13,9 +13,9 @@ from fortyninety.fit.shape import Box, Card, make_shape
 from fortyninety.fit.weights import Weights
 from fortyninety.plan.plan import tensor_parallel_size
 from fortyninety.problem import Problem
-from fortyninety.releases.release import EngineCard
+from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 # Of the CPU build, whose KV cache is not what is left over but what its card's arguments say.
 FIXED_KV_CACHE = "--kv-cache-memory-bytes"
@@ -27,7 +27,7 @@ class Peer:
     """Another member of the host's cell, which holds its own part of the model's layers."""
 
     name: str
-    state: HostState
+    state: HostReading
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class HostFit:
     remarks: tuple[str, ...] = ()
 
 
-def host_box(host: str, settings: Settings, state: HostState) -> tuple[Box, tuple[str, ...]]:
+def host_box(host: str, settings: Settings, state: HostReading) -> tuple[Box, tuple[str, ...]]:
     """The host's cards, and what had to be assumed of them.
 
     A card with a driver says its memory itself; without one, gpu_model's is known; a host that was
@@ -80,8 +80,8 @@ def settings_flags(settings: Settings, **changes: object) -> Flags:
 def planned_fit(
     host: str,
     settings: Settings,
-    card: EngineCard,
-    state: HostState,
+    card: Release,
+    state: HostReading,
     weights: Weights,
     *,
     peers: tuple[Peer, ...] = (),
@@ -101,8 +101,8 @@ def planned_fit(
 def fit_problems(
     host: str,
     settings: Settings,
-    card: EngineCard,
-    state: HostState,
+    card: Release,
+    state: HostReading,
     weights: Weights | FitError,
     *,
     peers: tuple[Peer, ...] = (),
@@ -142,8 +142,8 @@ def fit_problems(
 
 def predicted_kv_tokens(
     settings: Settings,
-    card: EngineCard,
-    state: HostState,
+    card: Release,
+    state: HostReading,
     weights: Weights,
     *,
     peers: tuple[Peer, ...] = (),

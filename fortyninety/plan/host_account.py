@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 NO_LOGIN = ("nologin", "false")
 # Beside its own. The cards' device files are everybody's; some images make them these groups'.
 HARMLESS_GROUPS = frozenset({"video", "render"})
 
 
-def account_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+def account_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
     """What is wrong with the account that the host has by the name of `service_user`, if any.
 
     Whoever gets into the engine has what the account has: nothing but the engine, where the deploy

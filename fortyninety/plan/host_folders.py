@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import HostState, Place
+from fortyninety.survey.survey import HostReading, Place
 
 
-def folder_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+def folder_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
     """What is wrong with the folders of the settings, and those on the way to them, as found.
 
     A folder that is not there yet is made by the deploy; those above it that are count.

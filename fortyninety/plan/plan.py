@@ -23,9 +23,9 @@ from fortyninety.packages.package import Package
 from fortyninety.packages.pins import Pin, suite_pins
 from fortyninety.plan.directory import Directory
 from fortyninety.plan.programs import CELL_MEMBER, program
-from fortyninety.releases.release import EngineCard, lock_hash
+from fortyninety.releases.release import Release, lock_hash
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import DRIVER_NAMES, HostState, SurveyRequest
+from fortyninety.survey.survey import DRIVER_NAMES, HostReading, SurveyRequest
 
 # Where Python 3.11 comes from unless the settings say otherwise: Debian 12 has it, on Debian 13
 # (whose only one is 3.13) Debian 12's installs beside its own (measured), and elsewhere uv's build.
@@ -163,7 +163,7 @@ class Plan:
     """Everything that the tasks carry out on one host."""
 
     settings: Settings
-    card: EngineCard
+    card: Release
     paths: Paths
     apt_sources: tuple[AptSource, ...]
     driver: DriverPlan
@@ -231,7 +231,7 @@ class Plan:
         return f"/usr/bin/python{self.card.python}"
 
 
-def plan_paths(settings: Settings, card: EngineCard) -> Paths:
+def plan_paths(settings: Settings, card: Release) -> Paths:
     """Where things will be: environments named by their lock, the snapshot by its commit."""
     root = settings.install_directory
     tools = f"{root}/tools/{lock_hash(HOST_TOOLS_LOCK)}"
@@ -266,14 +266,14 @@ def plan_paths(settings: Settings, card: EngineCard) -> Paths:
     )
 
 
-def python_source(settings: Settings, state: HostState) -> str:
+def python_source(settings: Settings, state: HostReading) -> str:
     """Where the engine's Python comes from on this host, with "auto" made up its mind."""
     if settings.python_source != "auto":
         return settings.python_source
     return PYTHON_SOURCES.get((state.distribution, state.distribution_version), "uv")
 
 
-def python_packages(card: EngineCard, source: str) -> tuple[Package, ...]:
+def python_packages(card: Release, source: str) -> tuple[Package, ...]:
     """The engine's interpreter, what compiles kernels at run time, and what its card asks for.
 
     Triton compiles a launcher in C against Python's headers, which uv's builds carry along.
@@ -284,7 +284,7 @@ def python_packages(card: EngineCard, source: str) -> tuple[Package, ...]:
     return tuple(Package(name) for name in dict.fromkeys(names))
 
 
-def driver_components(driver: DriverPlan, state: HostState) -> tuple[str, ...]:
+def driver_components(driver: DriverPlan, state: HostReading) -> tuple[str, ...]:
     """The components of the host's own archive that the driver and the toolkit come from.
 
     NVIDIA's packages for Debian build on some of contrib (NVIDIA's guide); for Ubuntu, on main.
@@ -297,7 +297,7 @@ def driver_components(driver: DriverPlan, state: HostState) -> tuple[str, ...]:
 
 
 def apt_sources(
-    state: HostState, source: str, components: tuple[str, ...]
+    state: HostReading, source: str, components: tuple[str, ...]
 ) -> tuple[AptSource, ...]:
     """The components with the driver, and the suite with Python 3.11, at the host's own archive.
 
@@ -327,7 +327,7 @@ def apt_sources(
     return tuple(source for source in lacking if source.components)
 
 
-def needed_archives(plan: Plan, state: HostState) -> tuple[str, ...]:
+def needed_archives(plan: Plan, state: HostReading) -> tuple[str, ...]:
     """The archives ("<address> <suite>") without which a package of the plan cannot be installed.
 
     Empty where every package is there: nothing is fetched then, and nobody need answer.
@@ -352,14 +352,14 @@ def needed_archives(plan: Plan, state: HostState) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*own, *added]))
 
 
-def tensor_parallel_size(settings: Settings, state: HostState) -> int:
+def tensor_parallel_size(settings: Settings, state: HostReading) -> int:
     """Over how many cards the model is split: the setting, or all the cards there are."""
     if settings.tensor_parallel_size == "all":
         return max(1, len(state.pci_cards))
     return settings.tensor_parallel_size
 
 
-def survey_request(settings: Settings, card: EngineCard) -> SurveyRequest:
+def survey_request(settings: Settings, card: Release) -> SurveyRequest:
     """What the plan and its operations need to know of the host."""
     paths = plan_paths(settings, card)
     named = (
@@ -387,7 +387,7 @@ def survey_request(settings: Settings, card: EngineCard) -> SurveyRequest:
     )
 
 
-def cell_digest(settings: Settings, card: EngineCard, cell: Membership) -> str:
+def cell_digest(settings: Settings, card: Release, cell: Membership) -> str:
     """What all members must have alike before they start an engine together, as 16 digits."""
     same = serve_arguments(
         settings,
@@ -407,7 +407,7 @@ def snapshot_packages(settings: Settings) -> tuple[Package, ...]:
 
 
 def make_plan(
-    settings: Settings, card: EngineCard, state: HostState, cell: Membership | None = None
+    settings: Settings, card: Release, state: HostReading, cell: Membership | None = None
 ) -> Plan:
     """The plan of a host. Raises FlagAbsent where the engine lacks a flag the settings need."""
     paths = plan_paths(settings, card)

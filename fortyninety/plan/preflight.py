@@ -28,9 +28,9 @@ from fortyninety.plan.plan import (
 )
 from fortyninety.problem import Problem
 from fortyninety.releases.lock import seal_problem
-from fortyninety.releases.release import EngineCard, load_engine_card
+from fortyninety.releases.release import Release, load_release
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 from fortyninety.text.printable import printable
 
 NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "9p"})
@@ -38,7 +38,7 @@ NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "gluster
 
 def settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
     """What is wrong with the settings taken together, before the host is looked at."""
-    card = load_engine_card(settings.engine)
+    card = load_release(settings.engine)
     yield from _engine_problems(host, settings, card)
     if card.driver_floor is not None and settings.driver_branch < card.driver_floor:
         yield Problem(
@@ -67,7 +67,7 @@ def settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
     yield from cap_settings_problems(host, settings)
 
 
-def _engine_problems(host: str, settings: Settings, card: EngineCard) -> Iterator[Problem]:
+def _engine_problems(host: str, settings: Settings, card: Release) -> Iterator[Problem]:
     if (seal := seal_problem(card.release)) is not None:
         yield Problem(
             host=host,
@@ -119,7 +119,7 @@ def _engine_problems(host: str, settings: Settings, card: EngineCard) -> Iterato
 
 
 def host_problems(
-    host: str, settings: Settings, state: HostState, cell: Membership | None = None
+    host: str, settings: Settings, state: HostReading, cell: Membership | None = None
 ) -> Iterator[Problem]:
     """What is wrong with the host for these settings."""
     if not state.readable:
@@ -144,7 +144,7 @@ def host_problems(
     if cell is not None:
         yield from member_problems(host, cell, state, tensor_parallel_size(settings, state))
     try:
-        make_plan(settings, load_engine_card(settings.engine), state, cell)
+        make_plan(settings, load_release(settings.engine), state, cell)
     except FlagAbsent as absent:
         yield Problem(
             host=host,
@@ -155,7 +155,7 @@ def host_problems(
         )
 
 
-def _system_problems(host: str, state: HostState) -> Iterator[Problem]:
+def _system_problems(host: str, state: HostReading) -> Iterator[Problem]:
     found = (state.distribution, state.distribution_version)
     if found not in SUPPORTED_DISTRIBUTIONS:
         yield Problem(
@@ -185,7 +185,7 @@ def _system_problems(host: str, state: HostState) -> Iterator[Problem]:
         )
 
 
-def _python_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+def _python_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
     chosen = settings.python_source
     right = PYTHON_SOURCES.get((state.distribution, state.distribution_version), "uv")
     # Debian 12's package fits into Debian 13 alone, and a distribution either has its own or not.
@@ -200,7 +200,7 @@ def _python_problems(host: str, settings: Settings, state: HostState) -> Iterato
         )
 
 
-def _driver_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+def _driver_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
     if (state.distribution, state.distribution_version) not in SUPPORTED_DISTRIBUTIONS:
         return
     if driver_source(settings, state) == "present":
@@ -225,7 +225,7 @@ def _driver_problems(host: str, settings: Settings, state: HostState) -> Iterato
             ),
             remedy="Set allow_reboot = True, or leave the driver as it is",
         )
-    floor = load_engine_card(settings.engine).driver_floor
+    floor = load_release(settings.engine).driver_floor
     installed = installed_module(state) or state.loaded_driver
     if floor is None or installed is None or int(installed.partition(".")[0]) >= floor:
         return
@@ -240,7 +240,9 @@ def _driver_problems(host: str, settings: Settings, state: HostState) -> Iterato
         )
 
 
-def _present_driver_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+def _present_driver_problems(
+    host: str, settings: Settings, state: HostReading
+) -> Iterator[Problem]:
     """What is wrong with a driver that is not to be touched."""
     remedy = "Put it right in the host's image, or have it installed: driver_source = 'auto'"
     loaded = state.loaded_driver
@@ -266,7 +268,7 @@ def _present_driver_problems(host: str, settings: Settings, state: HostState) ->
         )
 
 
-def _source_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+def _source_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
     """Where the wanted driver or toolkit is not to be had for the host's distribution."""
     distribution = (state.distribution, state.distribution_version)
     name, branch = SUPPORTED_DISTRIBUTIONS[distribution], settings.driver_branch
@@ -306,7 +308,7 @@ def _source_problems(host: str, settings: Settings, state: HostState) -> Iterato
         )
 
 
-def _gpu_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+def _gpu_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
     names = [gpu.name for gpu in state.gpus] or [
         CARDS_BY_PCI_DEVICE[device].name
         if device in CARDS_BY_PCI_DEVICE
@@ -344,7 +346,7 @@ def _gpu_problems(host: str, settings: Settings, state: HostState) -> Iterator[P
         yield refused
 
 
-def _disk_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+def _disk_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
     if settings.allow_non_nvme:
         return
     remedy = "Choose another models_directory, or set allow_non_nvme = True to insist"
@@ -373,7 +375,7 @@ def _disk_problems(host: str, settings: Settings, state: HostState) -> Iterator[
         )
 
 
-def _port_problems(host: str, settings: Settings, state: HostState) -> Iterator[Problem]:
+def _port_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
     if not state.foreign_sockets:
         return
     who = "; ".join(" ".join(listener.split()) for listener in state.listeners)
@@ -386,7 +388,7 @@ def _port_problems(host: str, settings: Settings, state: HostState) -> Iterator[
     )
 
 
-def lease_problems(host: str, state: HostState) -> Iterator[Problem]:
+def lease_problems(host: str, state: HostReading) -> Iterator[Problem]:
     """Who is changing the host just now, so that what was read of it may not be true any more."""
     if state.lease_held:
         yield Problem(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fortyninety.releases.release import EngineCard, known_releases, load_engine_card
+from fortyninety.releases.release import Release, known_releases, load_release
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Fix:
     count: int
 
 
-def fixed_by(card: EngineCard) -> Fix | None:
+def fixed_by(card: Release) -> Fix | None:
     """The release that fixes most of the open advisories of `card`; None where none fixes any.
 
     Among the releases for the same kind of device. Where two fix equally many, the one that asks
@@ -23,7 +23,7 @@ def fixed_by(card: EngineCard) -> Fix | None:
     """
     fixes = []
     for release in known_releases():
-        other = load_engine_card(release)
+        other = load_release(release)
         if other.device == card.device and release != card.release:
             open_there = {advisory.id for advisory in other.advisories}
             count = sum(advisory.id not in open_there for advisory in card.advisories)
@@ -32,7 +32,7 @@ def fixed_by(card: EngineCard) -> Fix | None:
     return Fix(best[2], best[0]) if best[0] else None
 
 
-def advisory_line(card: EngineCard) -> str | None:
+def advisory_line(card: Release) -> str | None:
     """One line for the operator of a host that serves with `card`; None where nothing is known."""
     count = len(card.advisories)
     if count == 0:
@@ -41,7 +41,7 @@ def advisory_line(card: EngineCard) -> str | None:
     known = f"engine {card.release} has {count} known advisor{'y' if count == 1 else 'ies'}"
     if fix is None:
         return f"{known}; no release here fixes any: `fortyninety engine list --advisories`"
-    needs = load_engine_card(fix.release).driver_floor
+    needs = load_release(fix.release).driver_floor
     return (
         f"{known}; {fix.release} (driver {needs} or later) fixes {fix.count}: "
         "`fortyninety engine list --advisories`"

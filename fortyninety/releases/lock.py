@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fortyninety.releases.release import ENGINES_DIRECTORY, load_engine_card
+from fortyninety.releases.release import ENGINES_DIRECTORY, load_release
 
 _SEAL = re.compile(
     r"\A# Written by `fortyninety engine lock (?P<release>\S+)`.*\n"
@@ -38,7 +38,7 @@ def compile_lock(release: str, find_links: Sequence[str] = ()) -> str:
     PyTorch's CPU wheel). Which index is asked is this machine's own configuration. Raises LockError
     where there is no uv, or with what uv says.
     """
-    card = load_engine_card(release)
+    card = load_release(release)
     directory = ENGINES_DIRECTORY / release
     overrides = directory / "overrides.txt"
     command = [

@@ -107,8 +107,8 @@ class MultiNode(BaseModel):
     interface_variables: tuple[str, ...]
 
 
-class EngineCard(BaseModel):
-    """What differs between vLLM releases, as data. Read with `load_engine_card`."""
+class Release(BaseModel):
+    """What differs between vLLM releases, as data. Read with `load_release`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -178,13 +178,13 @@ def known_releases() -> list[str]:
 
 
 @cache
-def load_engine_card(release: str) -> EngineCard:
+def load_release(release: str) -> Release:
     """The card of `release`.
 
     Raises FileNotFoundError where there is none, pydantic.ValidationError where it is malformed.
     """
     path = ENGINES_DIRECTORY / release / "engine.yaml"
-    card = EngineCard.model_validate(yaml.safe_load(path.read_text()))
+    card = Release.model_validate(yaml.safe_load(path.read_text()))
     if card.release != release:
         raise ValueError(f"{path} says it is the card of {card.release}")
     return card
@@ -194,4 +194,4 @@ def driver_floor(release: str) -> int:
     """The least driver branch that `release` runs on; 0 where it needs none or is not known."""
     if release not in known_releases():
         return 0
-    return load_engine_card(release).driver_floor or 0
+    return load_release(release).driver_floor or 0

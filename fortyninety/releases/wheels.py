@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fortyninety.checkout import HOST_TOOLS_LOCK
-from fortyninety.releases.release import load_engine_card
+from fortyninety.releases.release import load_release
 
 # Ubuntu 22.04's C library, the oldest of the hosts, is 2.35; what is built for older ones runs.
 _GLIBC = 35
@@ -31,7 +31,7 @@ def download(
     `host_python` is the version of the hosts' own python3, which the tools run on. Every file's
     hash is checked. Raises DownloadError.
     """
-    card = load_engine_card(release)
+    card = load_release(release)
     for lock, python in ((card.lock_path, card.python), (HOST_TOOLS_LOCK, host_python)):
         command = [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),

@@ -14,7 +14,7 @@ from pyinfra.api.facts import get_fact
 from pyinfra.api.host import Host
 
 from fortyninety.deadlines import SURVEY
-from fortyninety.survey.survey import HostState, Survey, SurveyRequest
+from fortyninety.survey.survey import HostReading, Survey, SurveyRequest
 
 # Seconds for which an unchanged host's reading is believed.
 MAXIMUM_AGE = 60.0
@@ -23,16 +23,16 @@ MAXIMUM_AGE = 60.0
 @dataclass
 class _Reading:
     request: SurveyRequest
-    state: HostState
+    state: HostReading
     read_at: float | None
 
 
 _readings: WeakKeyDictionary[Host, _Reading] = WeakKeyDictionary()
 
 
-def read_state(host: Host, request: SurveyRequest) -> HostState:
+def take_reading(host: Host, request: SurveyRequest) -> HostReading:
     """Read `host` now and remember it, together with what to look at the next time."""
-    state: HostState = get_fact(
+    state: HostReading = get_fact(
         host.state,
         host,
         Survey,
@@ -43,10 +43,10 @@ def read_state(host: Host, request: SurveyRequest) -> HostState:
     return state
 
 
-def current_state(host: Host) -> HostState:
+def current_reading(host: Host) -> HostReading:
     """The remembered reading of `host`, or a new one where it is stale.
 
-    Raises KeyError for a host that `read_state` never read.
+    Raises KeyError for a host that `take_reading` never read.
     """
     reading = _readings[host]
     if reading.read_at is None or time.monotonic() - reading.read_at > MAXIMUM_AGE:
@@ -54,24 +54,24 @@ def current_state(host: Host) -> HostState:
     return reading.state
 
 
-def _read_again(host: Host, earlier: _Reading) -> HostState:
+def _read_again(host: Host, earlier: _Reading) -> HostReading:
     """Read `host` anew, but for the files of environments that were found whole in this run.
 
     Nothing that a run executes touches those. A boot may have found other files on the disk.
     """
     whole = tuple(which for which, mark in earlier.state.sealed.items() if mark == "whole")
-    now = read_state(host, replace(earlier.request, whole=whole))
+    now = take_reading(host, replace(earlier.request, whole=whole))
     if whole and now.boot_id != earlier.state.boot_id:
-        return read_state(host, replace(earlier.request, whole=()))
+        return take_reading(host, replace(earlier.request, whole=()))
     return now
 
 
-def remembered_state(host: Host) -> HostState | None:
+def remembered_reading(host: Host) -> HostReading | None:
     """The latest reading of `host`, stale or not; None where it was never read."""
     reading = _readings.get(host)
     return None if reading is None else reading.state
 
 
-def forget_state(host: Host) -> None:
-    """Make the next `current_state` of `host` read it again."""
+def forget_reading(host: Host) -> None:
+    """Make the next `current_reading` of `host` read it again."""
     _readings[host].read_at = None

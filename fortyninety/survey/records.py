@@ -86,7 +86,7 @@ PERHAPS_KERNEL = form("a kernel's release", r"([0-9A-Za-z][0-9A-Za-z._+~:-]{0,25
 VERSION = form("a version", r"[0-9A-Za-z][0-9A-Za-z._+~:-]{0,254}")
 PERHAPS_VERSION = form("a version", r"([0-9A-Za-z][0-9A-Za-z._+~:-]{0,254})?")
 DRIVER_VERSION = form("a driver's version", r"[0-9]{1,4}(\.[0-9]{1,6}){0,3}")
-# "<release>-<the first digits of its lock's hash>", see EngineCard.environment_name.
+# "<release>-<the first digits of its lock's hash>", see Release.environment_name.
 ENVIRONMENT = form("an environment", r"[0-9A-Za-z][0-9A-Za-z.+-]{0,80}-[0-9a-f]{12}")
 PERHAPS_ENVIRONMENT = form("an environment", r"([0-9A-Za-z][0-9A-Za-z.+-]{0,80}-[0-9a-f]{12})?")
 CONFIGURATION = form("a configuration", r"[0-9a-f]{16}")

@@ -230,7 +230,7 @@ class Place:
 
 
 @dataclass
-class HostState:
+class HostReading:
     """One reading of a host.
 
     `unreadable` says why what the host answered is not a reading; then nothing else is set.
@@ -343,8 +343,8 @@ class HostState:
         return self.units.get(name, {}).get(key, "")
 
 
-class Survey(FactBase[HostState]):
-    """The `HostState` of a host, for a `SurveyRequest`."""
+class Survey(FactBase[HostReading]):
+    """The `HostReading` of a host, for a `SurveyRequest`."""
 
     _request: SurveyRequest | None = None
 
@@ -373,25 +373,25 @@ class Survey(FactBase[HostState]):
         return f"{head}\n{SCRIPT}"
 
     @staticmethod
-    def default() -> HostState:
+    def default() -> HostReading:
         """An empty reading; pyinfra fails the host wherever it would be used."""
-        return HostState()
+        return HostReading()
 
-    def process(self, output: list[str]) -> HostState:
+    def process(self, output: list[str]) -> HostReading:
         """The reading, from the script's records, or one that says why it is `unreadable`."""
         try:
             return read_survey(output, self._request)
         except Unreadable as unreadable:
-            return HostState(unreadable=str(unreadable))
+            return HostReading(unreadable=str(unreadable))
 
 
-def read_survey(output: list[str], request: SurveyRequest | None = None) -> HostState:
+def read_survey(output: list[str], request: SurveyRequest | None = None) -> HostReading:
     """The reading of a host that printed these records, about what was asked for in `request`.
 
     Raises Unreadable where a record is not as the script writes it.
     """
     records = parse_records(output, KINDS)
-    state = HostState()
+    state = HostReading()
     ((state.distribution, state.distribution_version, state.codename, state.distribution_name),) = (
         records["os"]
     )

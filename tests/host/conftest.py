@@ -18,7 +18,7 @@ from testinfra.host import Host
 
 from fortyninety.check.report import REACH, Result, table
 from fortyninety.fleet.limit import MatchesNothing, limited
-from fortyninety.releases.release import EngineCard, known_releases, load_engine_card
+from fortyninety.releases.release import Release, known_releases, load_release
 from fortyninety.settings.model import Settings, parse_settings
 from tests.host.inventory_bridge import (
     Box,
@@ -173,7 +173,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     box = item.callspec.params["box"]  # type: ignore[attr-defined]
     engine = str(box.data.get("engine"))
-    if load_engine_card(engine).device == "cpu":
+    if load_release(engine).device == "cpu":
         pytest.skip(f"engine {engine} computes on the CPU: there is no card to measure")
 
 
@@ -288,9 +288,9 @@ def members(box: Box, request: pytest.FixtureRequest) -> list[Box]:
 
 
 @pytest.fixture(scope="session")
-def card(settings: Settings) -> EngineCard:
+def card(settings: Settings) -> Release:
     """What the engine release is like."""
-    return load_engine_card(settings.engine)
+    return load_release(settings.engine)
 
 
 @pytest.fixture(scope="session")

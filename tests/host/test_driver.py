@@ -7,7 +7,7 @@ import shlex
 import pytest
 from testinfra.host import Host
 
-from fortyninety.releases.release import EngineCard
+from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
 from tests.host import packages
 from tests.host.gpu_query import query
@@ -35,7 +35,7 @@ def driver_packages(host: Host) -> list[Package]:
 
 
 def test_the_driver_in_memory_is_of_the_wanted_branch(
-    host: Host, settings: Settings, card: EngineCard
+    host: Host, settings: Settings, card: Release
 ) -> None:
     """Without it no card computes anything, whatever is installed on disk."""
     lowest = max(550, card.driver_floor or 0)

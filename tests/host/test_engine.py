@@ -10,7 +10,7 @@ import pytest
 from testinfra.host import Host
 
 from fortyninety.plan.programs import archive
-from fortyninety.releases.release import EngineCard
+from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
 from tests.host.bounded_ssh import HASHING_SECONDS
 from tests.host.inventory_bridge import ROOT
@@ -30,7 +30,7 @@ def installed(host: Host, process: LiveProcess) -> dict[str, str]:
 
 
 def test_the_engine_is_at_its_pinned_version(
-    installed: dict[str, str], process: LiveProcess, card: EngineCard
+    installed: dict[str, str], process: LiveProcess, card: Release
 ) -> None:
     """Flags, metrics and memory needs change between releases: another is not what was planned."""
     version = installed.get(_plain(card.distribution))
@@ -41,7 +41,7 @@ def test_the_engine_is_at_its_pinned_version(
 
 
 def test_every_package_is_at_its_locked_version(
-    installed: dict[str, str], process: LiveProcess, card: EngineCard
+    installed: dict[str, str], process: LiveProcess, card: Release
 ) -> None:
     """A package that was installed or upgraded by hand is one that nobody tried the engine with."""
     lines = card.lock_path.read_text().splitlines()

@@ -7,7 +7,7 @@ import shlex
 import pytest
 from testinfra.host import Host
 
-from fortyninety.releases.release import EngineCard
+from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
 from tests.host import packages
 from tests.host.live_process import LiveProcess
@@ -20,7 +20,7 @@ def interpreter(host: Host, process: LiveProcess) -> str:
 
 
 def test_the_engine_runs_on_the_python_of_its_card(
-    host: Host, process: LiveProcess, card: EngineCard
+    host: Host, process: LiveProcess, card: Release
 ) -> None:
     """Its lock was resolved for that Python: with another one, wheels are missing."""
     version = host.run(f"{process.directory}/bin/python --version").stdout.strip()
@@ -42,7 +42,7 @@ def test_the_running_interpreter_is_the_environments(
 
 
 def test_the_interpreter_is_its_packages_own(
-    host: Host, settings: Settings, card: EngineCard, interpreter: str
+    host: Host, settings: Settings, card: Release, interpreter: str
 ) -> None:
     """An interpreter that was swapped can do anything, in the engine's name."""
     if interpreter.startswith(f"{settings.install_directory}/pythons/"):
@@ -61,7 +61,7 @@ def test_the_interpreter_is_its_packages_own(
 
 
 def test_the_interpreter_begins_with_nobodys_code(
-    host: Host, settings: Settings, card: EngineCard, interpreter: str
+    host: Host, settings: Settings, card: Release, interpreter: str
 ) -> None:
     """What sitecustomize.py says runs before the engine's first line, at every start."""
     if interpreter.startswith(f"{settings.install_directory}/pythons/"):
@@ -106,7 +106,7 @@ def test_the_environment_sees_its_own_packages_alone(host: Host, process: LivePr
 
 
 def test_kernels_can_be_compiled_at_run_time(
-    host: Host, process: LiveProcess, card: EngineCard
+    host: Host, process: LiveProcess, card: Release
 ) -> None:
     """Triton and torch compile at the first request, and fail there without compiler or headers."""
     include = host.run(

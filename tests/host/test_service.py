@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from fortyninety.releases.release import EngineCard
+from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
 from tests.host.live_process import SECRET, SERVICE, LiveProcess, without_secrets
 
@@ -129,7 +129,7 @@ def test_the_process_is_what_systemd_would_start_now(process: LiveProcess) -> No
     )
 
 
-def expected_flags(settings: Settings, card: EngineCard, cards: int) -> dict[str, str | None]:
+def expected_flags(settings: Settings, card: Release, cards: int) -> dict[str, str | None]:
     """Each flag that must be on the command line with its value; None is a flag without one."""
     tensor_parallel = settings.tensor_parallel_size
     size = cards if tensor_parallel == "all" else int(tensor_parallel)
@@ -171,7 +171,7 @@ def _flags_in(words: list[str]) -> set[str]:
 
 
 def test_the_live_process_has_every_flag(
-    host: Host, process: LiveProcess, settings: Settings, card: EngineCard
+    host: Host, process: LiveProcess, settings: Settings, card: Release
 ) -> None:
     """A missing flag is a smaller context, a slower kernel, or a card that runs out of memory."""
     cards = len(host.run("nvidia-smi --list-gpus").stdout.splitlines())
@@ -200,7 +200,7 @@ def test_the_live_process_has_every_flag(
 
 
 def test_the_live_process_has_no_other_flag(
-    process: LiveProcess, settings: Settings, card: EngineCard
+    process: LiveProcess, settings: Settings, card: Release
 ) -> None:
     """A flag that nobody set in the settings came by hand, and goes by the next deploy."""
     node = card.multi_node
@@ -221,7 +221,7 @@ def test_the_live_process_has_no_other_flag(
 
 
 def test_the_live_process_has_its_variables(
-    host: Host, process: LiveProcess, settings: Settings, card: EngineCard
+    host: Host, process: LiveProcess, settings: Settings, card: Release
 ) -> None:
     """Without them the engine asks the hub at its start, sends reports, or hangs in NCCL."""
     expected = dict(card.environment)
@@ -242,7 +242,7 @@ def test_the_live_process_has_its_variables(
 
 
 def test_no_other_variable_changes_the_engine(
-    process: LiveProcess, settings: Settings, card: EngineCard
+    process: LiveProcess, settings: Settings, card: Release
 ) -> None:
     """A variable that nobody set in the settings came by hand, and no flag tells of it."""
     choice, node = card.attention_backend, card.multi_node
@@ -447,7 +447,7 @@ def test_no_prompt_has_ended_the_engine(host: Host) -> None:
 
 
 def test_the_engine_was_ready_in_time(
-    process: LiveProcess, settings: Settings, card: EngineCard, log: list[tuple[float, str]]
+    process: LiveProcess, settings: Settings, card: Release, log: list[tuple[float, str]]
 ) -> None:
     """After a power cut the box is of no use for as long as the engine takes to start."""
     if settings.cell:
@@ -469,7 +469,7 @@ def test_the_engine_was_ready_in_time(
 def test_the_engine_says_that_it_took_its_flags(
     line: str,
     settings: Settings,
-    card: EngineCard,
+    card: Release,
     log: list[tuple[float, str]],
 ) -> None:
     """A flag on the command line is a wish: some releases fall back and only their log says so."""

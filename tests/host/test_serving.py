@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from fortyninety.releases.release import EngineCard
+from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
 from tests.host.live_process import SERVICE, LiveProcess
 from tests.host.on_host import FOLDER
@@ -127,7 +127,7 @@ def test_the_port_is_the_services(host: Host, settings: Settings, process: LiveP
 
 
 def test_the_model_is_listed_under_its_name(
-    host: Host, settings: Settings, card: EngineCard, process: LiveProcess
+    host: Host, settings: Settings, card: Release, process: LiveProcess
 ) -> None:
     """Clients ask by name: under another one they get a 404."""
     (answer,) = ask(host, settings, "/v1/models")
@@ -157,7 +157,7 @@ def test_a_completion_comes_back(completion: dict[str, Any], settings: Settings)
 
 
 def test_the_engine_is_the_release_that_it_is_called(
-    host: Host, settings: Settings, card: EngineCard
+    host: Host, settings: Settings, card: Release
 ) -> None:
     """Whatever is installed, what answers says for itself which release it is."""
     (answer,) = ask(host, settings, "/version")
@@ -169,7 +169,7 @@ def test_the_engine_is_the_release_that_it_is_called(
 
 
 def test_the_engine_listens_where_it_should_and_nowhere_else(
-    host: Host, settings: Settings, card: EngineCard
+    host: Host, settings: Settings, card: Release
 ) -> None:
     """The engine has no access control: on another address it serves whoever finds it."""
     sockets = host.check_output(f"ss -Hltn 'sport = :{settings.port}'").splitlines()
@@ -194,7 +194,7 @@ def metrics(host: Host, settings: Settings, completion: dict[str, Any]) -> dict[
 
 
 def test_the_kv_cache_is_used_within_its_range(
-    metrics: dict[str, list[float]], card: EngineCard
+    metrics: dict[str, list[float]], card: Release
 ) -> None:
     """An alert on a gauge that means something else never fires, or always."""
     usage = card.metrics["kv_usage"]
@@ -206,7 +206,7 @@ def test_the_kv_cache_is_used_within_its_range(
 
 
 def test_every_metric_of_the_release_is_there(
-    metrics: dict[str, list[float]], card: EngineCard
+    metrics: dict[str, list[float]], card: Release
 ) -> None:
     """A dashboard shows nothing, and looks as if nothing happened."""
     lacking = [
@@ -220,7 +220,7 @@ def test_every_metric_of_the_release_is_there(
     )
 
 
-def test_what_was_asked_is_counted(metrics: dict[str, list[float]], card: EngineCard) -> None:
+def test_what_was_asked_is_counted(metrics: dict[str, list[float]], card: Release) -> None:
     """Counters that stand still hide what the box is used for."""
     for key in ("prompt_tokens", "generation_tokens"):
         name = card.metrics[key].name

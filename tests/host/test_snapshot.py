@@ -10,7 +10,7 @@ import pytest
 import requests
 from testinfra.host import Host
 
-from fortyninety.releases.release import EngineCard
+from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
 from tests.host.bounded_ssh import HASHING_SECONDS
 from tests.host.live_process import LiveProcess
@@ -103,7 +103,7 @@ def _compare(host: Host, folder: str, expected: Expected, *, hashed: bool) -> li
 
 
 def test_the_engine_serves_the_pinned_commit(
-    process: LiveProcess, settings: Settings, card: EngineCard
+    process: LiveProcess, settings: Settings, card: Release
 ) -> None:
     """An engine on another commit answers with another model under the same name."""
     path = process.argument(card.model_argument)

@@ -22,7 +22,7 @@ import pytest
 from fortyninety.model.file_list import keep_file_list
 from fortyninety.model.folder_list import folder_files
 from fortyninety.releases.lock import sealed
-from fortyninety.releases.release import load_engine_card
+from fortyninety.releases.release import load_release
 from lab import python_index, python_mirror, ssh, stages
 from lab.hosts import LabHost
 from lab.inventory import inventory
@@ -83,7 +83,7 @@ def entry(requirements: str, package: str) -> str:
 def other_lock(project: Path) -> None:
     """A second lock of the same release: another version of one package, with that one's hashes."""
     requirements = pins(lock_of(project))
-    other = entry(pins(load_engine_card("0.8.5.post1").lock_path), "certifi")
+    other = entry(pins(load_release("0.8.5.post1").lock_path), "certifi")
     assert other != entry(requirements, "certifi")
     lock_of(project).write_text(
         sealed(ENGINE, requirements.replace(entry(requirements, "certifi"), other))
@@ -319,7 +319,7 @@ def test_going_back_by_settings_builds_nothing_and_asks_no_index(host: LabHost) 
     assert ran.exit_code == 0, ran.output
     assert "Engine | Install vLLM 0.32.0-cpu from its lock" in ran.unchanged
     host.ssh("sed -i '$d' /etc/uv/uv.toml", check=True)
-    assert live(host).endswith(load_engine_card(ENGINE).environment_name)
+    assert live(host).endswith(load_release(ENGINE).environment_name)
 
 
 def test_a_rollback_with_nothing_to_go_to_changes_nothing_and_says_so(host: LabHost) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from fortyninety.plan.plan import SERVICE_UNIT, survey_request
-from fortyninety.releases.release import load_engine_card
+from fortyninety.releases.release import load_release
 from fortyninety.settings.defaults import default_settings
 from fortyninety.settings.model import Settings, parse_settings
 from fortyninety.survey.survey import KINDS, Survey
@@ -121,7 +121,7 @@ def test_the_engine_cannot_write_where_a_deploy_reads(hostile: LabHost) -> None:
 def test_no_record_of_the_survey_is_its_own(hostile: LabHost) -> None:
     asked = Survey()
     settings = settings_of(hostile)
-    command = asked.command(survey_request(settings, load_engine_card(settings.engine)))
+    command = asked.command(survey_request(settings, load_release(settings.engine)))
     lines = hostile.ssh(command, check=True).stdout.splitlines()
     assert MARK not in "".join(line for line in lines if not line.startswith("listener\t"))
     assert {line.partition("\t")[0] for line in lines[1:-1]} <= set(KINDS)

@@ -6,7 +6,7 @@ from typing import Any
 
 from fortyninety.settings.defaults import default_settings
 from fortyninety.settings.model import Settings, parse_settings
-from fortyninety.survey.survey import AptArchive, GpuState, HostState, PackageState
+from fortyninety.survey.survey import AptArchive, GpuState, HostReading, PackageState
 
 RTX_4090 = "0x2684"
 
@@ -46,9 +46,9 @@ def settings(**changes: Any) -> Settings:
     return parsed
 
 
-def bare_host(**changes: Any) -> HostState:
+def bare_host(**changes: Any) -> HostReading:
     """A Debian 13 box with two RTX 4090 and an NVMe disk, as its installer left it."""
-    state = HostState(
+    state = HostReading(
         distribution="debian",
         distribution_version="13",
         codename="trixie",

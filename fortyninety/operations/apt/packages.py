@@ -27,7 +27,7 @@ from fortyninety.operations.apt.messages import (
 from fortyninety.operations.converge import Command, converging, say_failed
 from fortyninety.operations.reasons import differs
 from fortyninety.packages.package import Package
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 # Seconds to wait for another process that uses apt, where no setting says otherwise.
 LOCK_TIMEOUT = 600
@@ -58,7 +58,7 @@ REPAIR = (
 
 @converging
 def packages(
-    state: HostState,
+    state: HostReading,
     wanted: Sequence[Package],
     *,
     hold: bool = False,
@@ -98,7 +98,7 @@ def packages(
 
 
 def _differences(
-    state: HostState, missing: Sequence[Package], removed: Sequence[str], loose: Sequence[str]
+    state: HostReading, missing: Sequence[Package], removed: Sequence[str], loose: Sequence[str]
 ) -> Iterator[str]:
     if state.dpkg_interrupted:
         yield "dpkg was interrupted"

@@ -11,11 +11,13 @@ from fortyninety.deadlines import TOOLS
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.files import placing
 from fortyninety.operations.reasons import differs
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 
 
 @converging
-def trusted(state: HostState, keyring: str, *, address: str, fingerprint: str) -> Iterator[Command]:
+def trusted(
+    state: HostReading, keyring: str, *, address: str, fingerprint: str
+) -> Iterator[Command]:
     """`keyring`, for Signed-By, with the key of full `fingerprint` and no other.
 
     Fetched from `address` by apt's own means, through whatever proxy the host has, and read by gpg

@@ -17,14 +17,14 @@ from fortyninety.cards.power import (
 )
 from fortyninety.problem import Problem
 from fortyninety.settings.model import parse_settings
-from fortyninety.survey.survey import HostState
+from fortyninety.survey.survey import HostReading
 from tests.unit.readings import bare_host, default_data, gpu, settings
 
 FIRST, SECOND = "0000:01:00.0", "0000:02:00.0"
 UUIDS = ("GPU-0a", "GPU-1b")
 
 
-def two_cards(*limits: float, **changes: Any) -> HostState:
+def two_cards(*limits: float, **changes: Any) -> HostReading:
     cards = [
         gpu(index, uuid=uuid, bus=bus, power_limit=limit, **changes)
         for index, (uuid, bus, limit) in enumerate(
@@ -34,7 +34,7 @@ def two_cards(*limits: float, **changes: Any) -> HostState:
     return bare_host(gpus=cards, pci_addresses=[FIRST, SECOND])
 
 
-def problems(limit: PowerLimit, state: HostState) -> list[str]:
+def problems(limit: PowerLimit, state: HostReading) -> list[str]:
     return [str(each) for each in cap_problems("box1", settings(power_limit=limit), state)]
 
 

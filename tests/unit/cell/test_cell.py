@@ -21,7 +21,7 @@ from fortyninety.cell.membership import (
 )
 from fortyninety.plan.plan import CELL_FIREWALL_RULES, SERVICE, Plan, make_plan
 from fortyninety.plan.unit import configuration, service_unit
-from fortyninety.releases.release import load_engine_card
+from fortyninety.releases.release import load_release
 from fortyninety.settings.model import Settings
 from tests.unit.readings import RTX_4090, bare_host, settings
 
@@ -49,7 +49,7 @@ def plan(rank: int, **changes: Any) -> Plan:
     state = bare_host(
         pci_cards=[RTX_4090], addresses={f"192.0.2.{rank + 1}": "eth0", "10.0.0.9": "eth1"}
     )
-    return make_plan(own, load_engine_card(own.engine), state, place(rank))
+    return make_plan(own, load_release(own.engine), state, place(rank))
 
 
 def words(unit: str) -> list[str]:
@@ -210,7 +210,7 @@ def test_a_cells_engine_never_runs_without_the_firewall_nor_is_given_up() -> Non
     assert "\nAfter=fortyninety-cell-firewall.service\n" in unit
     assert "\nStartLimitIntervalSec=0\n" in unit
     alone = settings()
-    unit = service_unit(make_plan(alone, load_engine_card(alone.engine), bare_host()))
+    unit = service_unit(make_plan(alone, load_release(alone.engine), bare_host()))
     assert "fortyninety-cell" not in unit and "\nStartLimitIntervalSec=0\n" in unit
 
 

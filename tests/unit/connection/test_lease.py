@@ -31,7 +31,7 @@ from fortyninety.lease import (
     take_all,
 )
 from fortyninety.plan.preflight import lease_problems
-from fortyninety.survey.survey import HostState, Survey, SurveyRequest, read_survey
+from fortyninety.survey.survey import HostReading, Survey, SurveyRequest, read_survey
 from tests.unit.readings import bare_host, records
 
 
@@ -454,7 +454,7 @@ def test_where_they_share_one_host_of_several_one_at_least_goes_on(
 # --- What a run makes of it -----------------------------------------------------------------------
 
 
-def surveyed(host: Hosts) -> HostState:
+def surveyed(host: Hosts) -> HostReading:
     asked = Survey()
     request = SurveyRequest((), (), (), 1, "x.service", "root", "/none", "/none", "/none")
     command = asked.command(request).replace(lease.FOLDER, str(host.folders["host-0"]))
@@ -491,12 +491,12 @@ class RunHost:
         "nobody since": bare_host(),
         "nobody since another run": bare_host(leaseholder=Holder("b" * 16, "x@y", "deploy", 1)),
         "never read": None,
-        "unreadable": HostState(),
+        "unreadable": HostReading(),
     }.items(),
     ids=lambda each: each[0],
 )
 def test_a_run_changes_what_nobody_else_changed_since_it_was_read(
-    host: Hosts, monkeypatch: pytest.MonkeyPatch, reading: tuple[str, HostState | None]
+    host: Hosts, monkeypatch: pytest.MonkeyPatch, reading: tuple[str, HostReading | None]
 ) -> None:
     if "another" in reading[0]:
         leave_behind(host, "b" * 16)
@@ -517,7 +517,7 @@ def test_a_run_changes_what_nobody_else_changed_since_it_was_read(
     ids=lambda each: each[0],
 )
 def test_a_run_whose_reading_is_older_than_somebody_elses_change_does_not_begin(
-    host: Hosts, monkeypatch: pytest.MonkeyPatch, reading: tuple[str, HostState]
+    host: Hosts, monkeypatch: pytest.MonkeyPatch, reading: tuple[str, HostReading]
 ) -> None:
     leave_behind(host, "b" * 16)
     leases = leases_of_run(host, monkeypatch, reading[1])
@@ -534,10 +534,10 @@ def leave_behind(host: Hosts, run: str) -> None:
 
 
 def leases_of_run(
-    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, reading: HostState | None
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, reading: HostReading | None
 ) -> RunLeases:
     monkeypatch.setattr(run_lease, "_opener", lambda host: hosts.open()[host.name])
-    monkeypatch.setattr(run_lease, "remembered_state", lambda host: reading)
+    monkeypatch.setattr(run_lease, "remembered_reading", lambda host: reading)
     return RunLeases(claim("alice@laptop"), [RunHost("host-0")])  # type: ignore[list-item]
 
 

@@ -31,9 +31,9 @@ from fortyninety.plan.plan import (
     Plan,
     make_plan,
 )
-from fortyninety.releases.release import load_engine_card
+from fortyninety.releases.release import load_release
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import AptArchive, HostState, PackageState
+from fortyninety.survey.survey import AptArchive, HostReading, PackageState
 from fortyninety.templates import render
 from tests.unit.readings import bare_host, settings
 
@@ -52,7 +52,7 @@ class Case:
     settings: dict[str, Any] = field(default_factory=dict)
     installed: dict[str, str] = field(default_factory=dict)
 
-    def host(self) -> HostState:
+    def host(self) -> HostReading:
         """The host before the deploy: its kernel, its own archive, and what is `installed`."""
         kernel = "6.8.0-49-generic" if self.distribution == "ubuntu" else "6.12.57+deb13-amd64"
         flavour = "generic" if self.distribution == "ubuntu" else "amd64"
@@ -130,7 +130,7 @@ CASES = {
 def snapshot(case: Case) -> str:
     """Everything that the driver's and the toolkit's stage would do on the host of a case."""
     state = case.host()
-    plan = make_plan(case.chosen(), load_engine_card(case.chosen().engine), state)
+    plan = make_plan(case.chosen(), load_release(case.chosen().engine), state)
     sections = [
         ("sources", _sources(plan)),
         ("driver packages", _names(plan.driver.packages)),
@@ -160,7 +160,7 @@ def _names(packages: tuple[Package, ...]) -> str:
     return "\n".join(each.specification for each in packages)
 
 
-def _commands(plan: Plan, state: HostState) -> Iterator[str]:
+def _commands(plan: Plan, state: HostReading) -> Iterator[str]:
     """What runs before and with the installation, in the order of tasks/driver.py and cuda.py."""
     driver = plan.driver
     if driver.repository is not None:
@@ -192,7 +192,7 @@ def _commands(plan: Plan, state: HostState) -> Iterator[str]:
     yield from _ran(apt.packages, state, driver.cuda_packages, hold=True)
 
 
-def _keeping(plan: Plan, state: HostState) -> Iterator[str]:
+def _keeping(plan: Plan, state: HostReading) -> Iterator[str]:
     """The pins, the exceptions of unattended upgrades, and the holds."""
     yield from _ran(
         driver_change.pinned,
@@ -204,7 +204,7 @@ def _keeping(plan: Plan, state: HostState) -> Iterator[str]:
     yield from _ran(driver_change.held, state, plan.driver.pins)
 
 
-def _after(plan: Plan, before: HostState) -> HostState:
+def _after(plan: Plan, before: HostReading) -> HostReading:
     """The host once the packages are there, with a library that came along by itself."""
     ubuntu = before.distribution == "ubuntu"
     upstream = {550: "550.163.01", 580: "580.126.09"}.get(plan.settings.driver_branch, "590.48.01")
@@ -221,7 +221,7 @@ def _after(plan: Plan, before: HostState) -> HostState:
     return bare_host(**{**vars(before), "packages": packages})
 
 
-def _ran(operation: Any, state: HostState, *args: Any, **kwargs: Any) -> Iterator[str]:
+def _ran(operation: Any, state: HostReading, *args: Any, **kwargs: Any) -> Iterator[str]:
     """The commands of an operation on a host in `state`, as text."""
     compare = inspect.getclosurevars(operation._inner).nonlocals["function"]
     with ctx_host.use(SimpleNamespace(noop=lambda reason: None)):

@@ -9,7 +9,7 @@ import pytest
 
 from fortyninety.driver.loaded import boot_obstacle, foreign_libraries, lost_cards, why_reboot
 from fortyninety.plan.preflight import host_problems
-from fortyninety.survey.survey import DkmsState, HostState
+from fortyninety.survey.survey import DkmsState, HostReading
 from tests.unit.readings import bare_host, gpu, settings
 
 INSTALLED = "550.163.01"
@@ -17,7 +17,7 @@ KERNEL = "6.12.57+deb13-amd64"
 BUSES = ["0000:01:00.0", "0000:02:00.0"]
 
 
-def with_driver(**changes: Any) -> HostState:
+def with_driver(**changes: Any) -> HostReading:
     """A host whose driver is in memory and whose next boot would find it again."""
     values: dict[str, Any] = {
         "kernels": {KERNEL: INSTALLED},

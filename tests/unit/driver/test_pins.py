@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from fortyninety.driver.pins import DriverPins, is_driver_name
-from fortyninety.survey.survey import HostState, PackageState
+from fortyninety.survey.survey import HostReading, PackageState
 from tests.unit.readings import bare_host
 
 PINS = DriverPins("nvidia-kernel-dkms", "550.", companions=("nvidia-persistenced",))
@@ -24,7 +24,7 @@ INSTALLED = {
 }
 
 
-def host(**changes: str) -> HostState:
+def host(**changes: str) -> HostReading:
     packages = {**INSTALLED, **changes}
     return bare_host(
         packages={name: PackageState(version, held=False) for name, version in packages.items()}

@@ -8,7 +8,7 @@ import pytest
 
 from fortyninety.driver.plan import driver_source, held_headers, plan_driver
 from fortyninety.plan.preflight import host_problems, settings_problems
-from fortyninety.survey.survey import FileState, HostState, PackageState
+from fortyninety.survey.survey import FileState, HostReading, PackageState
 from tests.unit.readings import bare_host, gpu, settings
 
 NAMES = {
@@ -20,7 +20,7 @@ NAMES = {
 DRIVER_550 = {"nvidia-kernel-dkms": PackageState("550.163.01-2", held=True)}
 
 
-def host_of(distribution: str, version: str, **changes: Any) -> HostState:
+def host_of(distribution: str, version: str, **changes: Any) -> HostReading:
     return bare_host(
         distribution=distribution,
         distribution_version=version,
@@ -29,7 +29,7 @@ def host_of(distribution: str, version: str, **changes: Any) -> HostState:
     )
 
 
-def refused(state: HostState, **changes: Any) -> list[str]:
+def refused(state: HostReading, **changes: Any) -> list[str]:
     return [str(each) for each in host_problems("box1", settings(**changes), state)]
 
 

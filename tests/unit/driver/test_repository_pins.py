@@ -9,7 +9,7 @@ import pytest
 
 from fortyninety.driver.repository_pins import nvidia_pins
 from fortyninety.plan.plan import Plan, make_plan
-from fortyninety.releases.release import load_engine_card
+from fortyninety.releases.release import load_release
 from fortyninety.survey.survey import AptArchive
 from fortyninety.templates import render
 from tests.unit.driver.real_apt import Archive, RealApt
@@ -32,7 +32,7 @@ def plan(version: str, codename: str, **changed: Any) -> Plan:
         ],
     )
     own = settings(**changed)
-    return make_plan(own, load_engine_card(own.engine), state)
+    return make_plan(own, load_release(own.engine), state)
 
 
 def preferences(made: Plan) -> dict[str, str]:

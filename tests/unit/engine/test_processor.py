@@ -10,8 +10,8 @@ from fortyninety.engine.processor import processor_problems
 from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights, computed_weights
-from fortyninety.releases.release import known_releases, load_engine_card
-from fortyninety.survey.survey import HostState
+from fortyninety.releases.release import known_releases, load_release
+from fortyninety.survey.survey import HostReading
 from lab.tiny_model import AWQ, PLAIN, TinyModel
 from lab.tiny_model.configuration import model_config
 from tests.unit.readings import bare_host, settings
@@ -21,7 +21,7 @@ AVX2 = frozenset({"fpu", "sse2", "avx", "avx2", "f16c", "fma"})
 AVX512 = AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
 
 
-def host_with(flags: frozenset[str]) -> HostState:
+def host_with(flags: frozenset[str]) -> HostReading:
     return bare_host(processor="AMD Ryzen 9 5950X 16-Core Processor", processor_flags=flags)
 
 
@@ -32,7 +32,7 @@ def checkpoint(model: TinyModel) -> Weights:
 def found(
     flags: frozenset[str], weights: Weights | FitError, engine: str = ENGINE, **changes: Any
 ) -> list[str]:
-    chosen, card = settings(engine=engine, **changes), load_engine_card(engine)
+    chosen, card = settings(engine=engine, **changes), load_release(engine)
     return [str(p) for p in processor_problems("box1", chosen, card, host_with(flags), weights)]
 
 

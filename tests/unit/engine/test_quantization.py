@@ -14,19 +14,19 @@ from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import Flags, estimate
 from fortyninety.fit.shape import make_shape, parse_cards
 from fortyninety.fit.weights import Weights, computed_weights
-from fortyninety.releases.release import EngineCard, known_releases, load_engine_card
+from fortyninety.releases.release import Release, known_releases, load_release
 from fortyninety.settings.model import Settings
 from tests.unit.measured_fits import CONFIGURATIONS
 from tests.unit.readings import settings
 
 
 @pytest.fixture(params=known_releases())
-def card(request: pytest.FixtureRequest) -> EngineCard:
+def card(request: pytest.FixtureRequest) -> Release:
     """Each release's card in turn."""
-    return load_engine_card(request.param)
+    return load_release(request.param)
 
 
-def arguments(chosen: Settings, card: EngineCard) -> list[str]:
+def arguments(chosen: Settings, card: Release) -> list[str]:
     return serve_arguments(chosen, card, model_path="/srv/models/m", tensor_parallel_size=1)
 
 
@@ -34,7 +34,7 @@ def checkpoint(name: str) -> Weights:
     return computed_weights(read_architecture(CONFIGURATIONS[name]))
 
 
-def test_none_leaves_the_flag_out_and_nothing_else(card: EngineCard) -> None:
+def test_none_leaves_the_flag_out_and_nothing_else(card: Release) -> None:
     given, without = arguments(settings(), card), arguments(settings(quantization=None), card)
     at = given.index("--quantization")
     assert without == given[:at] + given[at + 2 :]
@@ -45,7 +45,7 @@ def test_none_leaves_the_flag_out_and_nothing_else(card: EngineCard) -> None:
     [("llama-3.1-8b", "auto"), ("llama-3.1-8b-fp8", "auto"), ("llama-3.1-8b-fp8", "fp8")],
 )
 def test_an_8b_in_bf16_or_fp8_fits_one_card_with_every_release(
-    card: EngineCard, name: str, kv_cache_dtype: str
+    card: Release, name: str, kv_cache_dtype: str
 ) -> None:
     if card.device == "cpu":
         pytest.skip("the CPU build has no card whose memory could be too small")

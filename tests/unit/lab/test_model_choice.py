@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.releases.release import lacking, load_engine_card
+from fortyninety.releases.release import lacking, load_release
 from fortyninety.settings.defaults import ALL
 from lab.errors import LabError
 from lab.model_choice import ENGINE, choose, processor_flags, suiting
@@ -26,7 +26,7 @@ flags\t\t: fpu avx512f avx512bw avx512dq avx512vl
 
 
 def test_awq_where_avx_512_is_and_else_the_plain_one_with_what_is_missing() -> None:
-    needs = load_engine_card(ENGINE).processor
+    needs = load_release(ENGINE).processor
     assert needs is not None
     with_it = processor_flags(CPUINFO.format(more="avx512f avx512bw avx512dq avx512vl"))
     assert suiting(with_it, needs).model is AWQ
@@ -53,7 +53,7 @@ def test_what_is_chosen_is_what_this_machine_has_the_kernels_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("FORTYNINETY_LAB_MODEL", raising=False)
-    needs = load_engine_card(ENGINE).processor
+    needs = load_release(ENGINE).processor
     assert needs is not None
     flags = processor_flags(Path("/proc/cpuinfo").read_text())
     missing = lacking(flags, [*needs.quantization["awq"], *needs.fp8_kv_cache])

@@ -10,13 +10,13 @@ import pytest
 
 from fortyninety.on_host import roll_back
 from fortyninety.operations.environments import too_many
-from fortyninety.survey.survey import HostState, ServedUnit
+from fortyninety.survey.survey import HostReading, ServedUnit
 
 LIVE, OLD, OLDER, CUT = (f"0.32.0-{digit * 12}" for digit in "dcba")
 
 
-def state(*served: tuple[str, str]) -> HostState:
-    return HostState(
+def state(*served: tuple[str, str]) -> HostReading:
+    return HostReading(
         environments={LIVE: True, OLD: True, OLDER: True, CUT: False},
         served=[
             ServedUnit(configuration, 100 - index, engine)

@@ -21,8 +21,8 @@ from fortyninety.plan.fit import (
     predicted_kv_tokens,
 )
 from fortyninety.problem import Problem, problem_lines
-from fortyninety.releases.release import load_engine_card
-from fortyninety.survey.survey import HostState
+from fortyninety.releases.release import load_release
+from fortyninety.survey.survey import HostReading
 from lab.tiny_model import AWQ, PLAIN, TinyModel
 from lab.tiny_model.configuration import model_config
 from tests.unit.readings import RTX_4090, bare_host, gpu, settings
@@ -34,9 +34,9 @@ def weights() -> Weights:
     return found
 
 
-def found(state: HostState, **changes: Any) -> list[Problem]:
+def found(state: HostReading, **changes: Any) -> list[Problem]:
     chosen = settings(**changes)
-    return fit_problems("box1", chosen, load_engine_card(chosen.engine), state, weights())
+    return fit_problems("box1", chosen, load_release(chosen.engine), state, weights())
 
 
 def test_the_default_plan_fits_a_two_card_box() -> None:
@@ -61,7 +61,7 @@ def test_a_member_of_a_cell_holds_its_part_of_the_layers(
     chosen = settings(engine="0.32.0", driver_branch=580, cell="a", gpu_memory_utilization=0.94)
     own = bare_host(gpus=[gpu(0)], pci_cards=[RTX_4090])
     other = bare_host(gpus=[gpu(0, memory=memory_of_the_other)], pci_cards=[RTX_4090])
-    card = load_engine_card(chosen.engine)
+    card = load_release(chosen.engine)
     assert fit_problems("box1", chosen, card, own, weights()) != []
     together = fit_problems("box1", chosen, card, own, weights(), peers=(Peer("box2", other),))
     assert len(together) == problems, together
@@ -79,7 +79,7 @@ def test_a_driver_is_believed_over_what_is_known_of_the_model() -> None:
 
 
 def test_a_host_that_was_not_reached_has_the_cards_of_its_settings() -> None:
-    box, (remark,) = host_box("box1", settings(gpu_count=4), HostState())
+    box, (remark,) = host_box("box1", settings(gpu_count=4), HostReading())
     assert len(box.cards) == 4
     assert "was not reached; 4 cards assumed" in remark
 
@@ -91,7 +91,7 @@ def test_cards_of_different_sizes_are_refused() -> None:
 
 def test_a_checkpoint_whose_weight_is_not_known_is_refused_with_the_way_to_insist() -> None:
     chosen = settings()
-    card = load_engine_card(chosen.engine)
+    card = load_release(chosen.engine)
     unknown = FitError("the hub does not answer")
     (problem,) = fit_problems("box1", chosen, card, bare_host(), unknown)
     assert str(problem) == (
@@ -125,7 +125,7 @@ def tiny(model: TinyModel = AWQ) -> Weights:
 
 
 def test_the_cpu_builds_cache_is_what_its_arguments_say() -> None:
-    chosen, card = settings(engine="0.32.0-cpu"), load_engine_card("0.32.0-cpu")
+    chosen, card = settings(engine="0.32.0-cpu"), load_release("0.32.0-cpu")
     # 128 MiB at 4 layers x 2 x 1 head x 64 x 1 byte on each of two workers.
     assert predicted_kv_tokens(chosen, card, bare_host(), tiny()) == (128 << 20) // 512
     one = bare_host(pci_cards=[RTX_4090])
@@ -133,13 +133,13 @@ def test_the_cpu_builds_cache_is_what_its_arguments_say() -> None:
 
 
 def test_a_16_bit_cache_holds_half_of_what_an_fp8_one_does() -> None:
-    chosen, card = settings(engine="0.32.0-cpu", **PLAIN.settings), load_engine_card("0.32.0-cpu")
+    chosen, card = settings(engine="0.32.0-cpu", **PLAIN.settings), load_release("0.32.0-cpu")
     one = bare_host(pci_cards=[RTX_4090])
     assert predicted_kv_tokens(chosen, card, one, tiny(PLAIN)) == (128 << 20) // 2048
 
 
 def test_a_hosts_prediction_is_that_of_its_settings() -> None:
-    chosen, card = settings(), load_engine_card("0.8.5.post1")
+    chosen, card = settings(), load_release("0.8.5.post1")
     answer = planned_fit("box1", chosen, card, bare_host(), weights())
     assert predicted_kv_tokens(chosen, card, bare_host(), weights()) == answer.fit.kv_tokens
 
@@ -180,7 +180,7 @@ def test_a_hosts_prediction_is_that_of_its_settings() -> None:
 def test_each_releases_own_words_are_read(
     release: str, lines: list[str], expected: KvCache | None
 ) -> None:
-    assert read_kv_cache(lines, load_engine_card(release).log_lines) == expected
+    assert read_kv_cache(lines, load_release(release).log_lines) == expected
 
 
 def test_prediction_and_measurement_stand_side_by_side() -> None:
@@ -197,7 +197,7 @@ def test_prediction_and_measurement_stand_side_by_side() -> None:
 
 
 def arguments(release: str, cards: int, **changes: Any) -> list[str]:
-    card = load_engine_card(release)
+    card = load_release(release)
     chosen = settings(engine=release, **changes)
     return serve_arguments(chosen, card, model_path="/model", tensor_parallel_size=cards)
 
@@ -206,7 +206,7 @@ def arguments(release: str, cards: int, **changes: Any) -> list[str]:
 def test_4090s_share_a_model_without_peer_to_peer_and_one_alone_is_left_as_it_is(
     release: str,
 ) -> None:
-    card = load_engine_card(release)
+    card = load_release(release)
     environments = [
         engine_environment(settings(engine=release), card, tensor_parallel_size=n) for n in (1, 2)
     ]

@@ -20,8 +20,8 @@ from fortyninety.plan.plan import (
     python_source,
     survey_request,
 )
-from fortyninety.releases.release import load_engine_card
-from fortyninety.survey.survey import AptArchive, HostState, PackageState
+from fortyninety.releases.release import load_release
+from fortyninety.survey.survey import AptArchive, HostReading, PackageState
 from tests.unit.readings import bare_host, settings
 
 ADDRESS = "http://archive.example/debian"
@@ -87,9 +87,9 @@ def test_a_package_is_right_at_a_version_that_begins_with_the_wanted_one(
 
 
 def test_every_package_that_is_installed_is_also_surveyed() -> None:
-    chosen, card = settings(), load_engine_card("0.8.5.post1")
+    chosen, card = settings(), load_release("0.8.5.post1")
     surveyed = survey_request(chosen, card).packages
-    plan = make_plan(chosen, card, HostState())
+    plan = make_plan(chosen, card, HostReading())
     for package in (
         *plan_driver(settings(driver_source="nvidia"), bare_host()).packages,
         *plan.driver.packages,
@@ -100,18 +100,18 @@ def test_every_package_that_is_installed_is_also_surveyed() -> None:
 
 
 def test_the_engine_lives_in_a_folder_named_by_its_release_and_lock() -> None:
-    card = load_engine_card("0.8.5.post1")
+    card = load_release("0.8.5.post1")
     paths = plan_paths(settings(), card)
     assert paths.engine.startswith("/opt/fortyninety/engines/0.8.5.post1-")
     assert paths.engine.endswith(card.environment_name)
-    other = plan_paths(settings(), load_engine_card("0.32.0-cpu"))
+    other = plan_paths(settings(), load_release("0.32.0-cpu"))
     assert other.engine != paths.engine
 
 
 def test_the_installed_driver_is_the_packages_upstream_version() -> None:
-    state = HostState(packages={"nvidia-kernel-dkms": PackageState("550.163.01-2", held=True)})
+    state = HostReading(packages={"nvidia-kernel-dkms": PackageState("550.163.01-2", held=True)})
     assert installed_driver(state, "nvidia-kernel-dkms") == "550.163.01"
-    assert installed_driver(HostState(), "nvidia-kernel-dkms") is None
+    assert installed_driver(HostReading(), "nvidia-kernel-dkms") is None
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_python_comes_from_where_the_host_has_one_unless_the_settings_say(
 
 
 def test_uvs_build_of_python_needs_no_package_and_no_other_suite() -> None:
-    made = make_plan(settings(python_source="uv"), load_engine_card("0.8.5.post1"), bare_host())
+    made = make_plan(settings(python_source="uv"), load_release("0.8.5.post1"), bare_host())
     assert not [package for package in made.python_packages if "python3.11" in package.name]
     assert [source.suite for source in made.apt_sources] == ["trixie"]
     assert made.interpreter == "/opt/fortyninety/pythons/python3.11"
@@ -142,7 +142,7 @@ RIGHT = {"NeedDaemonReload": "no", "UnitFileState": "enabled", "ActiveState": "a
 
 
 def test_a_unit_that_is_right_needs_nothing() -> None:
-    assert unit_commands(HostState(units={"a": RIGHT}), "a", current=True) == []
+    assert unit_commands(HostReading(units={"a": RIGHT}), "a", current=True) == []
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_unit_that_is_right_needs_nothing() -> None:
 def test_a_unit_that_is_not_right_is_made_so(
     changes: dict[str, str], current: bool, expected: list[str]
 ) -> None:
-    state = HostState(units={"a": {**RIGHT, **changes}})
+    state = HostReading(units={"a": {**RIGHT, **changes}})
     commands = unit_commands(state, "a", current=current)
     assert len(commands) == len(expected)
     for command, verb in zip(commands, expected, strict=True):

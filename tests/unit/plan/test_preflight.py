@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from fortyninety.plan.preflight import host_problems, settings_problems
-from fortyninety.survey.survey import HostState, PackageState
+from fortyninety.survey.survey import HostReading, PackageState
 from tests.unit.readings import bare_host, gpu, settings
 
 
-def found(state: HostState, **changes: Any) -> list[str]:
+def found(state: HostReading, **changes: Any) -> list[str]:
     return [str(problem) for problem in host_problems("box1", settings(**changes), state)]
 
 
@@ -110,7 +110,7 @@ def test_every_reason_is_said_at_once() -> None:
 
 
 def test_a_host_whose_shell_did_not_answer_is_one_problem() -> None:
-    (problem,) = found(HostState())
+    (problem,) = found(HostReading())
     assert problem.startswith("box1: survey is empty")
 
 

@@ -14,7 +14,7 @@ import pytest
 from fortyninety.engine.command_line import FlagAbsent
 from fortyninety.plan.plan import Plan, make_plan
 from fortyninety.plan.unit import configuration, service_unit
-from fortyninety.releases.release import EngineCard, known_releases, load_engine_card
+from fortyninety.releases.release import Release, known_releases, load_release
 from tests.unit.readings import RTX_4090, bare_host, settings
 
 MODEL = "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"
@@ -23,10 +23,10 @@ SNAPSHOT = (
 )
 
 
-def plan(cards: int = 2, card: EngineCard | None = None, **changes: Any) -> Plan:
+def plan(cards: int = 2, card: Release | None = None, **changes: Any) -> Plan:
     chosen = settings(**changes)
     state = bare_host(pci_cards=[RTX_4090] * cards)
-    return make_plan(chosen, card or load_engine_card(chosen.engine), state)
+    return make_plan(chosen, card or load_release(chosen.engine), state)
 
 
 def exec_start(unit: str) -> list[str]:
@@ -117,7 +117,7 @@ def test_the_cpu_engine_takes_the_same_arguments_but_for_marlin() -> None:
     expected.remove("--enable-chunked-prefill")
     for flag in ("--max-seq-len-to-capture", "--swap-space"):
         del expected[(at := expected.index(flag)) : at + 2]
-    assert on_cpu[start:] == [*expected, *load_engine_card("0.32.0-cpu").extra_arguments]
+    assert on_cpu[start:] == [*expected, *load_release("0.32.0-cpu").extra_arguments]
 
 
 def test_prefix_caching_that_is_off_has_no_flag() -> None:
@@ -127,7 +127,7 @@ def test_prefix_caching_that_is_off_has_no_flag() -> None:
 
 
 def test_a_flag_that_the_release_lacks_is_an_error_and_not_left_out() -> None:
-    card = load_engine_card("0.8.5.post1")
+    card = load_release("0.8.5.post1")
     without = card.model_copy(update={"flags": {**card.flags, "kv_cache_dtype": None}})
     with pytest.raises(FlagAbsent, match="no flag for kv_cache_dtype"):
         plan(card=without)
@@ -147,7 +147,7 @@ def test_the_running_process_carries_the_configuration_of_its_unit() -> None:
 
 @pytest.mark.parametrize("release", known_releases())
 def test_every_engine_has_a_card_and_a_hashed_lock_of_its_version(release: str) -> None:
-    card = load_engine_card(release)
+    card = load_release(release)
     lock = card.lock_path.read_text()
     assert re.search(rf"^{re.escape(card.distribution)}===", lock, re.MULTILINE)
     assert "--index-url" not in lock and "://" not in lock

@@ -14,7 +14,7 @@ from fortyninety.cell.membership import Membership
 from fortyninety.plan.plan import Plan, make_plan
 from fortyninety.plan.unit import service_unit
 from fortyninety.plan.unit_quoting import unit_assignment, unit_command, unit_text
-from fortyninety.releases.release import known_releases, load_engine_card
+from fortyninety.releases.release import known_releases, load_release
 from tests.unit.plan import systemd_reader
 from tests.unit.readings import RTX_4090, bare_host, settings
 
@@ -49,7 +49,7 @@ ODD_WORDS = (
 
 def plan(card: str = "0.8.5.post1", cell: Membership | None = None, **changes: Any) -> Plan:
     state = bare_host(pci_cards=[RTX_4090] * 2, addresses={"192.0.2.1": "eth0"})
-    return make_plan(settings(engine=card, **changes), load_engine_card(card), state, cell)
+    return make_plan(settings(engine=card, **changes), load_release(card), state, cell)
 
 
 def commands(unit: str) -> list[list[str]]:
@@ -136,7 +136,7 @@ def test_a_members_interface_of_any_name_is_its_interface() -> None:
     """Linux takes all but a blank and a slash in it."""
     state = bare_host(pci_cards=[RTX_4090], addresses={"192.0.2.1": 'e"$%\\#;'})
     place = Membership("a", ("192.0.2.1", "192.0.2.2"), 0, 29500)
-    made = make_plan(settings(engine="0.32.0"), load_engine_card("0.32.0"), state, place)
+    made = make_plan(settings(engine="0.32.0"), load_release("0.32.0"), state, place)
     assert systemd_reader.environment(service_unit(made))["NCCL_SOCKET_IFNAME"] == 'e"$%\\#;'
 
 

@@ -9,12 +9,12 @@ from click.testing import CliRunner
 
 from fortyninety.cli import main
 from fortyninety.releases.advisories import advisory_line, fixed_by
-from fortyninety.releases.release import known_releases, load_engine_card
+from fortyninety.releases.release import known_releases, load_release
 from fortyninety.settings.defaults import default_setting
 
 
 def test_the_release_that_fixes_most_is_named_with_the_driver_it_needs() -> None:
-    card = load_engine_card("0.8.5.post1")
+    card = load_release("0.8.5.post1")
     line = advisory_line(card)
     assert line is not None
     assert f"has {len(card.advisories)} known advisories" in line
@@ -22,11 +22,11 @@ def test_the_release_that_fixes_most_is_named_with_the_driver_it_needs() -> None
 
 
 def test_a_release_with_nothing_known_has_no_line() -> None:
-    assert advisory_line(load_engine_card("0.32.0")) is None
+    assert advisory_line(load_release("0.32.0")) is None
 
 
 def test_an_engine_for_another_device_mends_nothing() -> None:
-    fix = fixed_by(load_engine_card("0.6.3.post1"))
+    fix = fixed_by(load_release("0.6.3.post1"))
     assert fix is not None and fix.release == "0.32.0"
 
 
@@ -35,7 +35,7 @@ def test_an_advisory_is_open_only_below_the_release_that_fixes_it(release: str) 
     def numbers(version: str) -> list[int]:
         return [int(part) for part in version.split(".") if part.isdigit()]
 
-    card = load_engine_card(release)
+    card = load_release(release)
     for advisory in card.advisories:
         if advisory.fixed_in is not None:
             assert numbers(card.version) < numbers(advisory.fixed_in), advisory

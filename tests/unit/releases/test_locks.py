@@ -8,7 +8,7 @@ import pytest
 from fortyninety.checkout import ROOT
 from fortyninety.releases import lock as engine_lock
 from fortyninety.releases.lock import compile_lock, seal_problem
-from fortyninety.releases.release import EngineCard, known_releases, load_engine_card
+from fortyninety.releases.release import Release, known_releases, load_release
 from lab import python_index
 
 LOCKS = [*sorted(ROOT.glob("engines/*/requirements.txt")), ROOT / "host-tools/requirements.txt"]
@@ -47,9 +47,9 @@ def requirements(lock: Path) -> dict[str, tuple[str, list[str]]]:
 
 
 @pytest.fixture(params=known_releases())
-def card(request: pytest.FixtureRequest) -> EngineCard:
+def card(request: pytest.FixtureRequest) -> Release:
     """Each release's card in turn."""
-    return load_engine_card(request.param)
+    return load_release(request.param)
 
 
 def test_there_is_a_lock_for_each_engine_and_one_for_the_host_tools() -> None:
@@ -75,32 +75,32 @@ def test_no_lock_names_an_index_or_a_machine_s_folder(lock: Path) -> None:
         assert not found, f"{path} holds {found and found[0]!r}: compile with --no-emit-index-url"
 
 
-def test_a_card_names_a_distribution_that_its_lock_pins_at_its_version(card: EngineCard) -> None:
+def test_a_card_names_a_distribution_that_its_lock_pins_at_its_version(card: Release) -> None:
     """The card's version is what host tests expect; the lock's is what gets installed."""
     version, _ = requirements(card.lock_path)[card.distribution]
     assert version == card.version
 
 
-def test_a_card_spells_every_flag_the_70b_is_served_with(card: EngineCard) -> None:
+def test_a_card_spells_every_flag_the_70b_is_served_with(card: Release) -> None:
     """A missing spelling would drop a flag without a word."""
     missing = [flag for flag in NEEDED_FLAGS if not card.flags.get(flag)]
     assert not missing, f"{card.release} has no spelling for {missing}"
 
 
-def test_a_card_s_log_patterns_can_be_searched_for(card: EngineCard) -> None:
+def test_a_card_s_log_patterns_can_be_searched_for(card: Release) -> None:
     """A pattern that does not compile would fail on the host, long after it was written."""
     for key, lines in card.log_lines.items():
         for pattern in [lines] if isinstance(lines, str) else lines:
             assert re.compile(pattern), key
 
 
-def test_the_kv_usage_gauge_is_a_fraction(card: EngineCard) -> None:
+def test_the_kv_usage_gauge_is_a_fraction(card: Release) -> None:
     """It ends at 1: an alert on 92 would never fire."""
     usage = card.metrics["kv_usage"]
     assert (usage.unit, usage.range) == ("fraction", (0, 1))
 
 
-def test_a_card_gives_a_source_for_what_it_claims(card: EngineCard) -> None:
+def test_a_card_gives_a_source_for_what_it_claims(card: Release) -> None:
     """A fact nobody can trace cannot be corrected."""
     missing = {"version", "entry", "flags", "log_lines", "metrics"} - card.sources.keys()
     assert not missing, f"{card.release} has no source for {missing}"
@@ -108,7 +108,7 @@ def test_a_card_gives_a_source_for_what_it_claims(card: EngineCard) -> None:
 
 def test_the_engine_for_the_cpu_leaves_out_what_breaks_it_there() -> None:
     """torchvision and its kin are built for another torch, and transformers imports them."""
-    pins = requirements(load_engine_card("0.32.0-cpu").lock_path)
+    pins = requirements(load_release("0.32.0-cpu").lock_path)
     assert not {"torchvision", "torchaudio", "torchcodec"} & pins.keys()
     assert pins["torch"][0] == "2.13.0+cpu"
 
@@ -123,7 +123,7 @@ def test_the_host_tools_resume_a_download_that_was_cut() -> None:
 @pytest.mark.parametrize("release", known_releases())
 def test_a_pin_takes_no_other_build_of_its_version(release: str) -> None:
     """`torch==2.13.0` would take 2.13.0+cpu from a host's own index, and end at its hash."""
-    for line in load_engine_card(release).lock_path.read_text().splitlines():
+    for line in load_release(release).lock_path.read_text().splitlines():
         if "==" in line and not line.startswith("#"):
             assert "===" in line or "+" in line.split()[0], line
 
@@ -141,11 +141,11 @@ def test_a_committed_lock_is_what_its_inputs_and_date_give(release: str) -> None
         python_index.ensure_wheels()  # which the package index lacks
         wheels = [str(python_index.wheels_directory())]
     made = compile_lock(release, wheels)
-    assert load_engine_card(release).lock_path.read_text() == made
+    assert load_release(release).lock_path.read_text() == made
 
 
 def test_a_lock_edited_by_hand_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = load_engine_card("0.8.5.post1").lock_path.read_text()
+    original = load_release("0.8.5.post1").lock_path.read_text()
     monkeypatch.setattr(engine_lock, "ENGINES_DIRECTORY", tmp_path)
     lock = tmp_path / "0.8.5.post1" / "requirements.txt"
     lock.parent.mkdir()
@@ -163,11 +163,11 @@ def test_a_lock_edited_by_hand_is_noticed(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_what_a_lock_leaves_out_on_purpose_is_in_its_overrides() -> None:
-    assert load_engine_card("0.6.3.post1").left_out == ("pyairports",)
-    assert set(load_engine_card("0.32.0-cpu").left_out) == {
+    assert load_release("0.6.3.post1").left_out == ("pyairports",)
+    assert set(load_release("0.32.0-cpu").left_out) == {
         "torchaudio",
         "torchcodec",
         "torchvision",
         "triton",
     }
-    assert load_engine_card("0.8.5.post1").left_out == ()
+    assert load_release("0.8.5.post1").left_out == ()

@@ -30,12 +30,12 @@ from fortyninety.facts.completion import CompletionResult
 from fortyninety.operations import converge as making
 from fortyninety.plan.plan import SERVICE, Plan, make_plan
 from fortyninety.plan.preflight import host_problems
-from fortyninety.releases.release import load_engine_card
+from fortyninety.releases.release import load_release
 from fortyninety.survey import records as forms
 from fortyninety.survey.survey import (
     KINDS,
     FileState,
-    HostState,
+    HostReading,
     PackageState,
     ServedUnit,
     Survey,
@@ -192,19 +192,19 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-def any_state() -> st.SearchStrategy[HostState]:
+def any_state() -> st.SearchStrategy[HostReading]:
     """Readings as no survey would let them through, with a stranger's text in every place."""
     drawn = {
         each.name: VALUES[str(each.type)]
-        for each in fields(HostState)
+        for each in fields(HostReading)
         if str(each.type) in VALUES and each.name != "unreadable"
     }
     # The words of a form that are looked up, and so never are anything else.
     mark = st.sampled_from([None, "whole", "touched", "damaged"])
-    return st.builds(HostState, **{**drawn, "snapshot": mark, "second_copy": mark})
+    return st.builds(HostReading, **{**drawn, "snapshot": mark, "second_copy": mark})
 
 
-PLAN: Plan = make_plan(readings.settings(), load_engine_card("0.8.5.post1"), readings.bare_host())
+PLAN: Plan = make_plan(readings.settings(), load_release("0.8.5.post1"), readings.bare_host())
 
 
 # What the tasks give an operation beside the reading, by the parameter's name or else by its type.
@@ -279,7 +279,7 @@ def test_all_operations_are_tried() -> None:
     assert len(OPERATIONS) >= 27
 
 
-def commands(state: HostState) -> Iterator[str]:
+def commands(state: HostReading) -> Iterator[str]:
     """The shell commands that the operations would run on a host that was read so."""
     host = SimpleNamespace(
         name="box1",
@@ -291,8 +291,8 @@ def commands(state: HostState) -> Iterator[str]:
     with ExitStack() as stack:
         stack.enter_context(ctx_host.use(host))
         stack.enter_context(ctx_state.use(SimpleNamespace(is_executing=False)))
-        before, making.current_state = making.current_state, lambda host: state
-        stack.callback(setattr, making, "current_state", before)
+        before, making.current_reading = making.current_reading, lambda host: state
+        stack.callback(setattr, making, "current_reading", before)
         for operation, given_to_it in OPERATIONS:
             for command in operation._inner(**given_to_it):
                 yield from as_text(command)
@@ -330,7 +330,7 @@ def outside_of_quotes(command: str) -> str:
     return "".join(found)
 
 
-def check(state: HostState) -> None:
+def check(state: HostReading) -> None:
     for command in commands(state):
         assert MARK not in command or MARK not in outside_of_quotes(command), command
         if command.startswith("rm -rf -- "):
@@ -346,7 +346,7 @@ def test_text_between_quotes_is_told_from_text_that_is_not() -> None:
 
 @generated
 @given(any_state())
-def test_no_text_of_a_reading_is_in_a_command_but_as_a_quoted_word(state: HostState) -> None:
+def test_no_text_of_a_reading_is_in_a_command_but_as_a_quoted_word(state: HostReading) -> None:
     check(state)
 
 
@@ -407,7 +407,7 @@ def test_many_more_answers_are_readings_or_say_why_not(seed: int) -> None:
 def test_a_command_that_does_not_quote_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The check itself: with a quoting that does nothing it must fail."""
     monkeypatch.setattr("shlex.quote", lambda text: text)
-    state = HostState(
+    state = HostReading(
         distribution="debian",
         packages={"nvidia-kernel-dkms": PackageState("550.163.01-2", held=True)},
         kernels={MARK: None},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fortyninety.survey import latest
-from fortyninety.survey.survey import HostState, SurveyRequest
+from fortyninety.survey.survey import HostReading, SurveyRequest
 
 REQUEST = SurveyRequest(
     files=(),
@@ -28,55 +28,55 @@ SOUND = {"tools": "whole", "engine": "whole", "python": "cut"}
 class Box:
     """A host that answers each survey with the next of some readings."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: HostState) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: HostReading) -> None:
         self.state = SimpleNamespace()
         self.asked: list[tuple[str, ...]] = []
         self._answers = list(answers)
 
-        def get_fact(*_: object, kwargs: dict[str, Any], **__: object) -> HostState:
+        def get_fact(*_: object, kwargs: dict[str, Any], **__: object) -> HostReading:
             self.asked.append(kwargs["request"].whole)
             return self._answers.pop(0)
 
         monkeypatch.setattr(latest, "get_fact", get_fact)
 
 
-def reading(boot: str = "one", sealed: dict[str, str] | None = None) -> HostState:
-    return HostState(boot_id=boot, sealed=SOUND if sealed is None else sealed)
+def reading(boot: str = "one", sealed: dict[str, str] | None = None) -> HostReading:
+    return HostReading(boot_id=boot, sealed=SOUND if sealed is None else sealed)
 
 
 def test_environments_found_whole_are_not_compared_again(monkeypatch: pytest.MonkeyPatch) -> None:
     box: Any = Box(monkeypatch, reading(), reading(), reading())
-    latest.read_state(box, REQUEST)
+    latest.take_reading(box, REQUEST)
     for _ in range(2):
-        latest.forget_state(box)
-        latest.current_state(box)
+        latest.forget_reading(box)
+        latest.current_reading(box)
     assert box.asked == [(), ("tools", "engine"), ("tools", "engine")]
 
 
 def test_what_was_not_whole_is_compared_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = reading(sealed={"tools": "other", "engine": "cut"})
     box: Any = Box(monkeypatch, broken, reading(), reading())
-    latest.read_state(box, REQUEST)
+    latest.take_reading(box, REQUEST)
     for _ in range(2):
-        latest.forget_state(box)
-        latest.current_state(box)
+        latest.forget_reading(box)
+        latest.current_reading(box)
     assert box.asked == [(), (), ("tools", "engine")]
 
 
 def test_all_of_it_is_compared_after_a_boot(monkeypatch: pytest.MonkeyPatch) -> None:
     damaged = reading("two", {"tools": "whole", "engine": "other"})
     box: Any = Box(monkeypatch, reading(), reading("two"), damaged)
-    latest.read_state(box, REQUEST)
-    latest.forget_state(box)
-    assert latest.current_state(box) is damaged
+    latest.take_reading(box, REQUEST)
+    latest.forget_reading(box)
+    assert latest.current_reading(box) is damaged
     assert box.asked == [(), ("tools", "engine"), ()]
-    assert latest.current_state(box) is damaged
+    assert latest.current_reading(box) is damaged
 
 
 def test_a_reading_is_believed_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     box: Any = Box(monkeypatch, reading(), reading())
-    first = latest.read_state(box, REQUEST)
-    assert latest.current_state(box) is first
+    first = latest.take_reading(box, REQUEST)
+    assert latest.current_reading(box) is first
     later = time.monotonic() + latest.MAXIMUM_AGE + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    assert latest.current_state(box) is not first
+    assert latest.current_reading(box) is not first

@@ -9,11 +9,11 @@ from fortyninety.facts.completion import Completion
 from fortyninety.facts.kv_cache import KvCache, read_kv_cache
 from fortyninety.plan.preflight import host_problems
 from fortyninety.survey.boot_kernel import boot_entry_kernel
-from fortyninety.survey.survey import HostState, Survey, SurveyRequest
+from fortyninety.survey.survey import HostReading, Survey, SurveyRequest
 from tests.unit.readings import records, settings
 
 
-def read(*more: str, without: str = "\0") -> HostState:
+def read(*more: str, without: str = "\0") -> HostReading:
     return Survey().process(records(*more, without=without))
 
 

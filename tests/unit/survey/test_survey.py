@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.survey.survey import KINDS, HostState, Survey, SurveyRequest
+from fortyninety.survey.survey import KINDS, HostReading, Survey, SurveyRequest
 from tests.unit.readings import records
 
 
-def survey(directory: Path, **changes: str | tuple[str, ...]) -> HostState:
+def survey(directory: Path, **changes: str | tuple[str, ...]) -> HostReading:
     values = {
         "files": (),
         "packages": ("dpkg",),
