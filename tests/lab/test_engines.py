@@ -179,6 +179,7 @@ def test_a_lock_with_a_wrong_hash_never_becomes_live(host: LabHost, project: Pat
     assert "idna" in ran.output
 
 
+@pytest.mark.exhaustive  # as above, and the build's own refusal is in tests/unit/on_host
 def test_a_lock_that_lacks_a_package_never_becomes_live(host: LabHost, project: Path) -> None:
     requirements = pins(lock_of(project))
     lock_of(project).write_text(

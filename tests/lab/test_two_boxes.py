@@ -208,11 +208,12 @@ def test_a_reboot_of_the_member_that_does_not_serve(pair: list[LabHost], other: 
     serve_again_after(pair, other.reboot)
 
 
+@pytest.mark.exhaustive  # a member goes away in the test above too
 def test_a_reboot_of_the_head(pair: list[LabHost], head: LabHost) -> None:
     serve_again_after(pair, head.reboot)
 
 
-@pytest.mark.exhaustive  # a member goes away in the two tests above too
+@pytest.mark.exhaustive  # a member goes away in the tests above too
 def test_a_link_that_is_cut_for_a_minute(pair: list[LabHost], other: LabHost) -> None:
     link = network.link_name(other.name)
 

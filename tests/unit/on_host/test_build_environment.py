@@ -32,13 +32,14 @@ class Index:
     lock: Path
     ran: Path
 
-    def add_wheel(self, name: str = "tiny") -> None:
-        """A wheel of one module, and a lock that asks for it alone."""
+    def add_wheel(self, name: str = "tiny", *, needs: str = "") -> None:
+        """A wheel of one module that `needs` another, and a lock that asks for it alone."""
         info = f"{name}-1.0.dist-info"
         files = {
             f"{name}/__init__.py": "",
             f"{name}/data.bin": "x" * 4096,
-            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+            + (f"Requires-Dist: {needs}\n" if needs else ""),
             f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\n"
             "Tag: py3-none-any\n",
         }
@@ -137,6 +138,16 @@ def closed(directory: Path) -> list[str]:
         if not stat.S_ISLNK((state := path.lstat()).st_mode)
         if stat.S_IMODE(state.st_mode) not in ((0o755,) if path.is_dir() else (0o644, 0o755))
     ]
+
+
+def test_a_lock_that_lacks_a_package_is_refused_by_its_name(index: Index, tmp_path: Path) -> None:
+    index.add_wheel(needs="absent>=2")
+    directory = tmp_path / "engines" / "1.0-0123456789ab"
+    ran = build(index, directory)
+    assert ran.returncode == 1
+    assert "what serves is untouched: the packages do not go together" in ran.stderr, ran.stderr
+    assert "requires `absent>=2`" in ran.stderr
+    assert not (directory / ".fortyninety-complete").exists()
 
 
 @pytest.fixture
