@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.alone import refuse_a_lab_that_is_up
+from fortyninety.checkout import ROOT
 from lab import hosts, saved_hosts
 from lab.errors import LabError
-from lab.stages import PROJECT, deploy
+from lab.stages import deploy
 
 SAVED = "bench-converged"
 INVENTORY = "inventory/lab.py"
@@ -106,7 +107,7 @@ def _measured_run() -> dict[str, Any]:
         began = time.monotonic()
         ran = subprocess.run(
             [sys.executable, "-m", "bench.measured_run", str(result), INVENTORY],
-            cwd=PROJECT,
+            cwd=ROOT,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

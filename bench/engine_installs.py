@@ -12,11 +12,12 @@ from rich.table import Table
 
 from bench.alone import refuse_a_lab_that_is_up
 from bench.converged_deploy import SAVED, save_converged_host
+from fortyninety.checkout import ROOT
 from fortyninety.releases.release import known_releases, load_release
 from lab import hosts
 from lab.errors import LabError
 from lab.hosts import LabHost
-from lab.stages import PROJECT, deploy_command
+from lab.stages import deploy_command
 
 INVENTORY = "inventory/lab.py"
 ENGINES = "/opt/fortyninety/engines"
@@ -61,7 +62,7 @@ def _installed(host: LabHost, release: str) -> dict[str, str | float | int]:
             deploy_command(
                 INVENTORY, "--data", f"engine={release}", deploy_file="bench/engine_deploy.py"
             ),
-            cwd=PROJECT,
+            cwd=ROOT,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -17,13 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.alone import refuse_a_lab_that_is_up
+from fortyninety.checkout import ROOT
 from fortyninety.plan.programs import SNAPSHOT, run_from_input
 from lab import hosts, links, synthetic_model
 from lab.errors import LabError
 from lab.hosts import LabHost
 from lab.hub.repository import head_commit
 from lab.pinned import pinned_commit
-from lab.stages import PROJECT, operations
+from lab.stages import operations
 
 DEPLOY = "tests/lab/snapshot_deploy.py"
 STAGE = "Snapshot"
@@ -128,8 +129,8 @@ def _deploy(inventory: Path) -> float:
     seen: list[str] = []
     began = seconds = 0.0
     with subprocess.Popen(
-        [*(str(PROJECT / ".venv/bin/python"), "-m", "pyinfra", "-y"), str(inventory), DEPLOY],
-        cwd=PROJECT,
+        [*(str(ROOT / ".venv/bin/python"), "-m", "pyinfra", "-y"), str(inventory), DEPLOY],
+        cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

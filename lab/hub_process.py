@@ -10,13 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+from fortyninety.checkout import ROOT
 from lab import cgroups, paths
 from lab.errors import LabError
 from lab.progress import step
 
 _CONTROL_GROUP = "hub"
 _START_SECONDS = 15.0
-_PROJECT = Path(__file__).resolve().parent.parent
 
 
 def endpoint() -> str:
@@ -55,7 +55,7 @@ def up() -> None:
             *("--access-log", str(access_log())),
         ],
         log=log,
-        environment={"PYTHONPATH": str(_PROJECT)},
+        environment={"PYTHONPATH": str(ROOT)},
     )
     deadline = time.monotonic() + _START_SECONDS
     while not _answers():
@@ -86,7 +86,7 @@ def _make_models() -> None:
     with step("making the tiny models"):
         made = subprocess.run(
             [sys.executable, "-m", "lab.tiny_model", "--output", str(unfinished)],
-            cwd=_PROJECT,
+            cwd=ROOT,
             text=True,
             capture_output=True,
             check=False,

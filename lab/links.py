@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fortyninety.checkout import ROOT
 from lab import network, paths
 from lab.commands import run, succeeds
 from lab.errors import LabError
@@ -19,7 +20,6 @@ HUB_PORT = 8091
 # Begins as every link of the lab does, so that `lab down` removes it.
 _HUB_LINK = "f90labhub"
 _HUB_NAMESPACE = "lab-hub"
-_PROJECT = Path(__file__).resolve().parent.parent
 
 
 def shape(host: LabHost, megabits: int) -> None:
@@ -73,7 +73,7 @@ def hub_behind_a_link(root: Path, access_log: Path, megabits: int) -> Iterator[s
             *("--root", str(root), "--bind", HUB_ADDRESS, "--port", str(HUB_PORT)),
             *("--access-log", str(access_log)),
         ],
-        cwd=_PROJECT,
+        cwd=ROOT,
         stdout=subprocess.DEVNULL,
     )
     try:

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fortyninety.checkout import ROOT
 from lab import paths
 from lab.errors import LabError
 from lab.wheel_download import Source, ensure_wheel, pip, read_pin
@@ -22,7 +23,7 @@ _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _PYTORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 # The environment variable that names another.
 TORCH_INDEX = "FORTYNINETY_TORCH_INDEX"
-_LOCK = Path(__file__).resolve().parent.parent / "engines/0.32.0-cpu/requirements.txt"
+_LOCK = ROOT / "engines/0.32.0-cpu/requirements.txt"
 _HOST_PYTHON = "3.11"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
+from fortyninety.checkout import ROOT
 
 # How long an interrupted pyinfra has for its connections.
 _STOP_SECONDS = 10.0
@@ -73,7 +73,7 @@ def deploy(
 
     with subprocess.Popen(
         deploy_command(inventory, *arguments),
-        cwd=PROJECT,
+        cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -128,7 +128,7 @@ def host_tests(inventory: str, *arguments: str) -> subprocess.CompletedProcess[s
 def _ended(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments],
-        cwd=PROJECT,
+        cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -23,11 +23,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from fortyninety.checkout import ROOT
+from fortyninety.checkout import CHECKPOINTS
 from fortyninety.model.hub import ANSWER, Hub, HubError, shown_address
 from fortyninety.on_host.checkpoint_files import File, FileListError, manifest_text, parse_files
-
-SHIPPED = ROOT / "checkpoints"
 
 # The small files that a hub does not hash are fetched, to be held to their git name and hashed
 # here. The public hub takes none of more than 10 MB that it does not hash. Bytes and seconds.
@@ -75,7 +73,7 @@ def known_file_list(repository: str, revision: str) -> tuple[File, ...] | None:
     shipped = _shipped(repository, revision)
     if shipped is None or kept is None:
         return shipped or kept
-    _refuse_other(shipped, kept, SHIPPED / kept_path.name, str(kept_path))
+    _refuse_other(shipped, kept, CHECKPOINTS / kept_path.name, str(kept_path))
     return shipped
 
 
@@ -126,7 +124,7 @@ def keep_file_list(
     path = folder / file_name(repository, revision)
     with _alone(folder):
         if (shipped := _shipped(repository, revision)) is not None:
-            _refuse_other(shipped, files, SHIPPED / path.name, source)
+            _refuse_other(shipped, files, CHECKPOINTS / path.name, source)
         if not replacing and (kept := _kept(path, repository, revision)) is not None:
             _refuse_other(kept, files, path, source)
             return path
@@ -211,7 +209,7 @@ def git_name(content: bytes) -> str:
 
 
 def _shipped(repository: str, revision: str) -> tuple[File, ...] | None:
-    path = SHIPPED / file_name(repository, revision)
+    path = CHECKPOINTS / file_name(repository, revision)
     try:
         return _parse(path.read_bytes(), repository, revision)
     except FileNotFoundError:

@@ -12,13 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fortyninety.checkout import ROOT
+from fortyninety.checkout import CHECKPOINTS
 from fortyninety.fit.architecture import Architecture, read_architecture
 from fortyninety.fit.errors import CheckpointError
 from fortyninety.fit.weights import Weights, computed_weights, read_weights
 from fortyninety.on_host.checkpoint_files import MOST_BYTES, FileListError, parse_path
-
-CHECKPOINTS_DIRECTORY = ROOT / "checkpoints"
 
 # In bytes. The longest of a checkpoint that is known: DeepSeek-V3, whose index has 8.9 MB for
 # 91,000 tensors, which its 163 shards' headers name in 12 MB together. JSON takes up to 25 times as
@@ -39,7 +37,7 @@ ReadRange = Callable[[str, int, int], bytes]
 
 def known_weights(repository: str, revision: str | None = None) -> Weights | None:
     """The checkpoint as recorded in `checkpoints/`; None where it or its revision is not."""
-    path = CHECKPOINTS_DIRECTORY / f"{repository.replace('/', '--')}.json"
+    path = CHECKPOINTS / f"{repository.replace('/', '--')}.json"
     if not path.exists():
         return None
     record = json.loads(path.read_text())
@@ -54,7 +52,7 @@ def known_repositories() -> list[str]:
     """Every repository with a record in `checkpoints/`."""
     return sorted(
         json.loads(path.read_text())["repository"]
-        for path in CHECKPOINTS_DIRECTORY.glob("*.json")
+        for path in CHECKPOINTS.glob("*.json")
         if not path.name.endswith(".files.json")
     )
 

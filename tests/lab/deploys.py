@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fortyninety.checkout import ROOT
 from lab import stages
 from lab.hosts import LabHost
-from lab.stages import PROJECT, deploy_command, operations
+from lab.stages import deploy_command, operations
 from lab.tiny_model import PLAIN
 
 LAB_INVENTORY = "inventory/lab.py"
@@ -39,7 +40,7 @@ class Result:
 def deploy(
     *arguments: str,
     inventory: str = LAB_INVENTORY,
-    project: Path = PROJECT,
+    project: Path = ROOT,
     deploy_file: str = "deploy.py",
 ) -> Result:
     """Run the deploy to its end, with pyinfra's own JSON result where it prints one.
@@ -71,7 +72,7 @@ def deploy(
 
 @contextmanager
 def deploying(
-    *arguments: str, project: Path = PROJECT, deploy_file: str = "deploy.py"
+    *arguments: str, project: Path = ROOT, deploy_file: str = "deploy.py"
 ) -> Iterator[subprocess.Popen[str]]:
     """A deploy under way, and what it prints, line by line, as it comes; waits for its end."""
     with subprocess.Popen(
@@ -89,7 +90,7 @@ def deploying(
 def deploy_killed_in(
     stage: str,
     *arguments: str,
-    project: Path = PROJECT,
+    project: Path = ROOT,
     when: Callable[[], None] | None = None,
 ) -> str:
     """Start the deploy and kill the controller, without warning, as the stage's operation begins.

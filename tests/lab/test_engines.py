@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from fortyninety.checkout import ROOT
 from fortyninety.model.file_list import keep_file_list
 from fortyninety.model.folder_list import folder_files
 from fortyninety.releases.lock import sealed
@@ -27,7 +28,6 @@ from lab import python_index, python_mirror, ssh, stages
 from lab.hosts import LabHost
 from lab.inventory import inventory
 from lab.question import ask
-from lab.stages import PROJECT
 from lab.tiny_model import SENTENCE
 from tests.lab.asking import complete_command, wait_until_it_answers
 from tests.lab.deploys import Result, deploy, deploy_killed_in
@@ -59,7 +59,7 @@ def large_model_pinned(tmp_path: Path) -> None:
 def project(tmp_path: Path) -> Path:
     """A copy of this project, for an operator's edits: deploys run from it as from the original."""
     copy = tmp_path / "project"
-    shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns(".*", "build", "__pycache__"))
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "__pycache__"))
     return copy
 
 

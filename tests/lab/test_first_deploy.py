@@ -11,13 +11,13 @@ import subprocess
 
 import pytest
 
+from fortyninety.checkout import ROOT
 from fortyninety.settings.defaults import default_setting
 from lab import hosts, hub_process
 from lab.hosts import LabHost
 from lab.inventory import model_data
 from lab.model_choice import choose
 from lab.question import ask
-from lab.stages import PROJECT
 from lab.tiny_model import AWQ, PLAIN, SENTENCE
 from tests.lab.asking import wait_until_it_answers
 from tests.lab.converged_hosts import keep_converged
@@ -187,7 +187,7 @@ def test_a_second_run_changes_nothing_and_fetches_nothing(converged: LabHost) ->
 def test_a_look_without_touching_says_that_nothing_would_change(converged: LabHost) -> None:
     ran = subprocess.run(
         ["bash", "-c", ".venv/bin/python -m pyinfra --dry inventory/lab.py deploy.py"],
-        cwd=PROJECT,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

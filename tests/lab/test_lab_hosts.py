@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from fortyninety.checkout import ROOT
 from lab import apt_cache, cgroups, gpu, hosts, hub_process, inventory, paths, saved_hosts, ssh
 from lab.errors import LabError
 from lab.hosts import LabHost
 
 pytestmark = pytest.mark.lab
 
-_PROJECT = Path(__file__).resolve().parents[2]
 _SAVED = "test-lab-hosts"
 _DRIVER = "550.163.01"
 
@@ -128,7 +128,7 @@ def test_up_leaves_the_hosts_that_are_there_as_they_are(pair: list[LabHost]) -> 
 def test_two_commands_at_once_wait_for_each_other(pair: list[LabHost]) -> None:
     command = [sys.executable, "-m", "lab.cli", "up", "2", "--json"]
     both = [
-        subprocess.Popen(command, cwd=_PROJECT, stdout=subprocess.PIPE, text=True) for _ in range(2)
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
     for each in both:
         output, _ = each.communicate(timeout=60)
@@ -380,7 +380,7 @@ def test_an_unknown_host_is_named_with_the_known_ones(pair: list[LabHost]) -> No
 def test_status_tells_running_from_stopped_hosts(pair: list[LabHost]) -> None:
     pair[1].stop()
     command = [sys.executable, "-m", "lab.cli", "status", "--json"]
-    output = subprocess.run(command, cwd=_PROJECT, capture_output=True, text=True, check=True)
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     running = {item["name"]: item["running"] for item in json.loads(output.stdout)["hosts"]}
     assert running == {"lab1": True, "lab2": False}
 
@@ -399,7 +399,7 @@ def test_a_killed_up_is_taken_up_by_the_next_and_removed_by_down(
     reached: str, untouched: dict[str, object]
 ) -> None:
     command = [sys.executable, "-m", "lab.cli", "up", "2"]
-    killed = subprocess.Popen(command, cwd=_PROJECT, stderr=subprocess.DEVNULL)
+    killed = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     _until((paths.state_directory() / reached).exists, reached)
     killed.send_signal(signal.SIGKILL)
     killed.wait()

@@ -17,10 +17,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from fortyninety.checkout import ROOT
 from lab import hosts, network
 from lab.commands import run
 from lab.hosts import LabHost
-from lab.stages import PROJECT, deploy_command, fortyninety
+from lab.stages import deploy_command, fortyninety
 from tests.lab.deploys import LAB_INVENTORY
 
 pytestmark = [pytest.mark.lab, pytest.mark.exhaustive, pytest.mark.usefixtures("lab")]
@@ -47,14 +48,14 @@ def deploying(text: str, seconds: float = 0) -> Iterator[subprocess.Popen[str]]:
     """A deploy to both hosts under way."""
     with subprocess.Popen(
         deploy_command(LAB_INVENTORY, deploy_file=DEPLOY),
-        cwd=PROJECT,
+        cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={
             **os.environ,
-            "PYTHONPATH": str(PROJECT),
+            "PYTHONPATH": str(ROOT),
             "LEASE_TEXT": text,
             "LEASE_SECONDS": str(seconds),
             "SUDO_USER": text,

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from fortyninety.checkout import ROOT
 from lab import hosts, paths, synthetic_model
 from lab.hosts import LabHost
 from lab.hub.access_log import AccessLog
@@ -27,7 +28,7 @@ from lab.hub.certificate import make_certificate
 from lab.hub.faults import Faults
 from lab.hub.repository import head_commit
 from lab.hub.server import HubServer
-from lab.stages import PROJECT, deploy_command
+from lab.stages import deploy_command
 from tests.lab.deploys import Result, deploy, write_inventory
 
 pytestmark = pytest.mark.lab
@@ -241,7 +242,7 @@ def flip_a_byte(host: LabHost, hub: FleetHub) -> str:
 def verify(inventory: str) -> tuple[int, dict[str, list[str]]]:
     ran = subprocess.run(
         [sys.executable, "-m", "fortyninety", "snapshot", "verify", inventory, "--json"],
-        cwd=PROJECT,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
@@ -311,7 +312,7 @@ def test_a_controller_killed_in_the_middle_leaves_no_port_open_and_the_next_run_
         f"else find {MODEL}/.incoming-*/arriving -type f -size +8M 2>/dev/null | wc -l; fi"
     )
     with subprocess.Popen(
-        command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     ) as controller:
         deadline = time.monotonic() + 120
         whole = begun = 0

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from fortyninety.checkout import ROOT
 from lab import network
 from lab.errors import LabError
 from lab.hosts import LabHost
 from lab.question import ask
-from lab.stages import PROJECT
 from lab.tiny_model import SENTENCE
 from tests.lab.asking import complete_command
 from tests.lab.converged_hosts import start_converged
@@ -242,7 +242,7 @@ def test_after_all_that_the_hosts_are_right_and_a_deploy_changes_nothing(
 def rollback(inventory: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "fortyninety", "rollback", inventory, *arguments],
-        cwd=PROJECT,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

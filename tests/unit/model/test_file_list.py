@@ -114,7 +114,7 @@ def test_a_second_answer_for_a_commit_that_is_another_is_refused(cache: Path) ->
 def test_a_shipped_list_comes_first_and_is_contradicted_by_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lists, "SHIPPED", tmp_path)
+    monkeypatch.setattr(lists, "CHECKPOINTS", tmp_path)
     shipped = (File("a", 1, SHA256, None),)
     path = tmp_path / lists.file_name(REPOSITORY, COMMIT)
     path.write_text(lists.list_text(REPOSITORY, COMMIT, shipped, "the public hub"))
