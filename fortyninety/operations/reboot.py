@@ -39,10 +39,9 @@ def into_driver(
     """Reboot until the driver in memory is the version of `driver_package`, and go on after it.
 
     `service` is stopped before it, in its own time. `timeout` is in seconds, for the whole way down
-    and up. The host fails alone when the kernel
-    that boots next has no module for that version or may not load it, when it does not come back
-    in time or without a card it had, when the driver does not answer afterwards, and when a reboot
-    is needed and not `allowed`.
+    and up. The host fails alone when the kernel that boots next has no module for that version or
+    may not load it, when it does not come back in time or without a card it had, when the driver
+    does not answer afterwards, and when a reboot is needed and not `allowed`.
     """
     version = installed_driver(state, driver_package)
     reason = why_reboot(state, version)
