@@ -17,7 +17,8 @@ from rich.padding import Padding
 
 from fortyninety.fit.alternatives import Alternative, alternatives
 from fortyninety.fit.errors import FitError
-from fortyninety.fit.estimate import KV_DTYPE_BYTES, Fit, Flags, estimate
+from fortyninety.fit.estimate import Fit, estimate
+from fortyninety.fit.flags import KV_DTYPE_BYTES, Flags
 from fortyninety.fit.report import WIDTH, fit_report, fit_values
 from fortyninety.fit.shape import make_shape, parse_cards
 from fortyninety.fit.weights import Weights

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fortyninety.fit.errors import FitError
-from fortyninety.fit.estimate import Fit, Flags, estimate
+from fortyninety.fit.estimate import Fit, estimate
+from fortyninety.fit.flags import Flags
 from fortyninety.fit.shape import Box, make_shape
 from fortyninety.fit.weights import Weights
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from fortyninety.fit.activations import activation_peak, is_4_bit, mlp_bytes_per_token
 from fortyninety.fit.allocator import MIB
 from fortyninety.fit.architecture import Architecture
 from fortyninety.fit.engine_memory import (
@@ -14,9 +15,15 @@ from fortyninety.fit.engine_memory import (
     EngineMemory,
     engine_memory,
 )
-from fortyninety.fit.errors import FitError
+from fortyninety.fit.flags import (
+    KV_DTYPE_BYTES,
+    Flags,
+    batched_tokens,
+    captured_sizes,
+    check_flags,
+)
 from fortyninety.fit.shape import Shape, stage_layers
-from fortyninety.fit.weights import VOCABULARY_PADDING, Weights
+from fortyninety.fit.weights import Weights
 
 # What a process takes of a card before anything is in it, outside PyTorch and outside the engine's
 # budget. Measured on an H100: 552,402,944 bytes. It grows with the multiprocessors, of which an
@@ -42,25 +49,6 @@ UNKNOWN = 100 * MIB
 # (0.8.5.post1, half of it on each of two cards) and 0.32 (0.24.0), and 0.45 for a 13B; 1.6 for a
 # 34B, whose sizes are odd.
 ROUNDING_A_LAYER = MIB * 2 // 5
-
-KV_DTYPE_BYTES = {"auto": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
-
-
-@dataclass(frozen=True)
-class Flags:
-    """The engine's flags that the answer depends on; lengths in tokens.
-
-    `max_num_batched_tokens` is None for the release's own. `compiled_before` asks for a later
-    start: the first start of a configuration compiles, and leaves less for the KV cache.
-    """
-
-    max_model_len: int
-    max_num_seqs: int
-    kv_cache_dtype: str = "fp8"
-    gpu_memory_utilization: float = 0.95
-    max_num_batched_tokens: int | None = None
-    enforce_eager: bool = False
-    compiled_before: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,7 +137,7 @@ def estimate(weights: Weights, shape: Shape, release: str, flags: Flags) -> Fit:
     Raises FitError for flags that no engine takes, ShapeError for a split that is impossible.
     """
     architecture = weights.architecture
-    _check(architecture, flags)
+    check_flags(flags, architecture)
     engine = engine_memory(
         release,
         kv_cache_dtype=flags.kv_cache_dtype,
@@ -176,15 +164,6 @@ def estimate(weights: Weights, shape: Shape, release: str, flags: Flags) -> Fit:
     return Fit(weights, shape, engine, flags, tokens, cards, kv_tokens, reasons, warnings)
 
 
-def batched_tokens(engine: EngineMemory, flags: Flags) -> int:
-    """Tokens in the batch of the measuring run."""
-    if flags.max_num_batched_tokens is not None:
-        return flags.max_num_batched_tokens
-    if engine.whole_prompts:
-        return max(flags.max_model_len, engine.batched_tokens)
-    return max(engine.batched_tokens, flags.max_num_seqs)
-
-
 def kv_bytes_per_token(
     architecture: Architecture, layers: int, tensor_parallel: int, dtype: str
 ) -> int:
@@ -194,46 +173,6 @@ def kv_bytes_per_token(
     """
     heads = max(1, architecture.kv_heads // tensor_parallel)
     return layers * 2 * heads * architecture.head_dim * KV_DTYPE_BYTES[dtype]
-
-
-def captured_sizes(engine: EngineMemory, flags: Flags) -> int:
-    """How many batch sizes CUDA graphs are captured for.
-
-    Source: VllmConfig._set_cudagraph_sizes: 1, 2, 4, by 8 up to 256, then by 16, up to twice
-    max_num_seqs and at most 512; 0.8.5 stops at max_num_seqs and 256.
-    """
-    if engine.captures_all:
-        # Source: VllmConfig._set_cudagraph_sizes of 0.8.5.post1, for its newer engine.
-        return len([1, 2, 4, *range(8, engine.graph_sizes + 1, 8)])
-    most = flags.max_num_seqs if engine.graph_sizes == 256 else flags.max_num_seqs * 2
-    most = min(most, engine.graph_sizes)
-    sizes = [1, 2, 4, *range(8, 256, 8), *range(256, engine.graph_sizes + 1, 16)]
-    return sum(size <= max(most, 1) for size in sizes)
-
-
-def _check(architecture: Architecture, flags: Flags) -> None:
-    if flags.kv_cache_dtype not in KV_DTYPE_BYTES:
-        known = ", ".join(KV_DTYPE_BYTES)
-        raise FitError(f"kv_cache_dtype is {flags.kv_cache_dtype!r}; expected one of {known}")
-    if not 0 < flags.gpu_memory_utilization <= 1:
-        raise FitError(
-            f"gpu_memory_utilization is {flags.gpu_memory_utilization}; expected above 0 to 1"
-        )
-    for name in ("max_model_len", "max_num_seqs", "max_num_batched_tokens"):
-        value = getattr(flags, name)
-        if value is not None and value < 1:
-            raise FitError(f"{name} is {value}; expected at least 1")
-    if flags.max_model_len > architecture.positions:
-        raise FitError(
-            f"max_model_len is {flags.max_model_len}; expected at most the checkpoint's "
-            f"{architecture.positions} positions"
-        )
-    batch = flags.max_num_batched_tokens
-    if batch is not None and batch < flags.max_num_seqs:
-        raise FitError(
-            f"max_num_batched_tokens is {batch}; expected at least max_num_seqs, "
-            f"{flags.max_num_seqs}"
-        )
 
 
 def _card_use(
@@ -249,9 +188,11 @@ def _card_use(
     architecture, card = weights.architecture, shape.card
     first, last = stage == 0, stage == shape.pipeline_parallel - 1
     on_card = weights.on_card(layers, first=first, last=last, tensor_parallel=shape.tensor_parallel)
-    if _is_4_bit(architecture):
+    if is_4_bit(architecture):
         on_card += ROUNDING_A_LAYER * len(layers)
-    activations = _activations(architecture, shape, engine, flags, tokens, first=first, last=last)
+    activations = activation_peak(
+        architecture, shape, engine, flags, tokens, first=first, last=last
+    )
     graphs = 0
     if not flags.enforce_eager:
         each = engine.graph_between_cards if shape.tensor_parallel > 1 else None
@@ -272,7 +213,7 @@ def _card_use(
         fragmentation=engine.fragmentation_base
         + int(
             tokens
-            * _mlp_bytes_per_token(architecture, shape, engine, first=first)
+            * mlp_bytes_per_token(architecture, shape, engine, first=first)
             * FRAGMENTATION_SHARE
         ),
         unknown=UNKNOWN,
@@ -302,123 +243,6 @@ def _set_up_before(shape: Shape, engine: EngineMemory) -> int:
     if shape.tensor_parallel > 1:
         return BETWEEN_CARDS_BEFORE
     return BETWEEN_STAGES_BEFORE if shape.pipeline_parallel > 1 else 0
-
-
-def _activations(
-    architecture: Architecture,
-    shape: Shape,
-    engine: EngineMemory,
-    flags: Flags,
-    tokens: int,
-    *,
-    first: bool,
-    last: bool,
-) -> int:
-    """PyTorch's peak over the weights in the measuring run, in bytes.
-
-    The largest of three moments, each measured apart on an H100 with 0.24.0: in an MLP, in the
-    sampler, and while torch.compile tries its kernels, which only a first start does.
-    """
-    return engine.buffers + max(
-        _mlp_peak(architecture, shape, engine, tokens=tokens, first=first),
-        _sampler_peak(architecture, shape, engine, flags, tokens) if last else 0,
-        _compile_peak(architecture, shape, engine, flags, tokens) if first else 0,
-    )
-
-
-def _mlp_peak(
-    architecture: Architecture, shape: Shape, engine: EngineMemory, *, tokens: int, first: bool
-) -> int:
-    """The largest moment in an MLP, of three: multiply, multiply with each other, multiply again.
-
-    Measured, each exactly but for a few bytes a token: 3 x 8192 + 3 x 28672 elements a token for
-    the 70B in AWQ at 8192 tokens; 4 x 4096 + 3 x 12288 and cuBLAS's workspace for Qwen3-8B at 4096;
-    3 x 4096 + 3 x 14336 and the workspace for Llama-3.1-8B at 2048 and 8192 (0.8.5.post1).
-    """
-    by_tokens = tokens * _mlp_bytes_per_token(architecture, shape, engine, first=first)
-    intermediate = -(-architecture.intermediate // shape.tensor_parallel)
-    unit = architecture.dtype_bytes
-    if _is_4_bit(architecture):
-        # The kernel's sums are there while gate and up are made, when their product is not yet.
-        rows = min(-(-tokens // 64) * 64, engine.reduce_rows)
-        gate_and_up = by_tokens - tokens * unit * intermediate + rows * 2 * intermediate * 4
-        if not _keeps_gate_and_up(architecture):
-            return max(by_tokens, gate_and_up)
-        gate_and_up -= tokens * unit * architecture.hidden
-        return max(by_tokens + rows * architecture.hidden * 4, gate_and_up)
-    extra = shape.card.cublas_workspace
-    if architecture.quantization and architecture.quantization.method == "aqlm":
-        # More than a few tokens at once are multiplied by the matrix written out at 16 bits.
-        # Source: optimized_dequantize_gemm in vllm/model_executor/layers/quantization/aqlm.py.
-        extra += 2 * architecture.hidden * intermediate * 2
-    return by_tokens + extra
-
-
-def _mlp_bytes_per_token(
-    architecture: Architecture, shape: Shape, engine: EngineMemory, *, first: bool
-) -> int:
-    """What an MLP keeps for each token of the batch at its largest moment.
-
-    Gate, up and their product, and three hidden states: the layer's input, its residual, the norm's
-    output (four with 0.32.0); one more, the MLP's own output, where gate and up are still there
-    when it is made.
-    """
-    hidden = engine.hidden + (1 if _keeps_gate_and_up(architecture) else 0)
-    if not first:
-        # What came from the stage before stays.
-        hidden += engine.received
-    mlp = 3 * -(-architecture.intermediate // shape.tensor_parallel)
-    return architecture.dtype_bytes * (hidden * architecture.hidden + mlp)
-
-
-def _keeps_gate_and_up(architecture: Architecture) -> bool:
-    """Whether the model's MLP has a name for gate and up, which keeps them to its end.
-
-    Source: Qwen2MLP.forward in models/qwen2.py, which Qwen3 has too, against LlamaMLP.forward.
-    """
-    return architecture.name in ("Qwen2ForCausalLM", "Qwen3ForCausalLM")
-
-
-def _is_4_bit(architecture: Architecture) -> bool:
-    """Whether the weights are multiplied by Marlin, and not by cuBLAS."""
-    quantization = architecture.quantization
-    return quantization is not None and quantization.method in ("awq", "gptq")
-
-
-def _sampler_peak(
-    architecture: Architecture, shape: Shape, engine: EngineMemory, flags: Flags, tokens: int
-) -> int:
-    """While each sequence's logits are drawn from, with the batch's hidden states still there."""
-    unit, sequences = architecture.dtype_bytes, min(flags.max_num_seqs, tokens)
-    logits = sequences * architecture.vocabulary * engine.sampler_bytes
-    if shape.tensor_parallel > 1:
-        # Each card's part of the logits, gathered on every card.
-        logits += sequences * architecture.vocabulary * unit // shape.tensor_parallel
-    hidden = (tokens + sequences) * architecture.hidden * unit
-    return hidden + logits + shape.card.cublas_workspace
-
-
-def _compile_peak(
-    architecture: Architecture, shape: Shape, engine: EngineMemory, flags: Flags, tokens: int
-) -> int:
-    """While Inductor tries the kernels of the first piece on made-up inputs: a second embedding.
-
-    Measured as the embedding's bytes and two hidden states a token, within 1 MiB in six cases of
-    13B to 70B; a third at 8 bits where activations are made fp8. Gone on the next start, which
-    finds the kernels chosen: 2,369,832,960 bytes then become 1,811,941,376.
-    """
-    if not engine.tries_kernels or flags.enforce_eager or flags.compiled_before:
-        return 0
-    # Not where the embedding is split between cards. Measured with 0.32.0: a first start of the 70B
-    # on two cards had its largest moment in an MLP.
-    if engine.several_before and shape.tensor_parallel > 1:
-        return 0
-    padded = -(-architecture.vocabulary // VOCABULARY_PADDING) * VOCABULARY_PADDING
-    rows = -(-padded // shape.tensor_parallel)
-    per_token = 2 * architecture.dtype_bytes
-    if architecture.quantization and architecture.quantization.method == "fp8":
-        per_token += 1
-    return architecture.hidden * (rows * architecture.dtype_bytes + tokens * per_token) + MIB
 
 
 def _with_kv(use: CardUse, kv: int) -> CardUse:

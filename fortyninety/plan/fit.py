@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fortyninety.cards.known import card_named
 from fortyninety.fit.alternatives import Alternative, alternatives
 from fortyninety.fit.errors import FitError, ShapeError
-from fortyninety.fit.estimate import Fit, Flags, estimate, kv_bytes_per_token
+from fortyninety.fit.estimate import Fit, estimate, kv_bytes_per_token
+from fortyninety.fit.flags import Flags
 from fortyninety.fit.report import fit_text
 from fortyninety.fit.shape import Box, Card, make_shape
 from fortyninety.fit.weights import Weights

@@ -11,7 +11,8 @@ from typing import Any
 from fortyninety.checkout import ROOT
 from fortyninety.fit.allocator import MIB
 from fortyninety.fit.architecture import read_architecture
-from fortyninety.fit.estimate import Fit, Flags, estimate
+from fortyninety.fit.estimate import Fit, estimate
+from fortyninety.fit.flags import Flags
 from fortyninety.fit.shape import CUBLAS_WORKSPACE_HOPPER, Box, Card, make_shape
 from fortyninety.fit.weights import computed_weights
 

@@ -11,7 +11,8 @@ from fortyninety.engine.command_line import serve_arguments
 from fortyninety.engine.quantization import METHODS, quantization_problems
 from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.errors import FitError
-from fortyninety.fit.estimate import Flags, estimate
+from fortyninety.fit.estimate import estimate
+from fortyninety.fit.flags import Flags
 from fortyninety.fit.shape import make_shape, parse_cards
 from fortyninety.fit.weights import Weights, computed_weights
 from fortyninety.releases.release import Release, known_releases, load_release

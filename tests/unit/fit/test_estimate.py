@@ -9,7 +9,8 @@ import pytest
 from fortyninety.fit.alternatives import alternatives
 from fortyninety.fit.engine_memory import engine_memory
 from fortyninety.fit.errors import FitError
-from fortyninety.fit.estimate import Fit, Flags, captured_sizes, estimate
+from fortyninety.fit.estimate import Fit, estimate
+from fortyninety.fit.flags import Flags, captured_sizes
 from fortyninety.fit.shape import make_shape, parse_cards
 from fortyninety.fit.weights import Weights
 from fortyninety.model.reader import known_weights

@@ -17,7 +17,8 @@ from fortyninety.cli import main
 from fortyninety.fit.alternatives import alternatives
 from fortyninety.fit.architecture import MOST_LAYERS, read_architecture
 from fortyninety.fit.errors import CheckpointError, FitError
-from fortyninety.fit.estimate import Flags, estimate
+from fortyninety.fit.estimate import estimate
+from fortyninety.fit.flags import Flags
 from fortyninety.fit.quantization import read_quantization
 from fortyninety.fit.shape import make_shape, parse_cards
 from fortyninety.fit.weights import computed_weights, read_weights

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fortyninety.fit.architecture import read_architecture
-from fortyninety.fit.estimate import UNKNOWN, Flags, estimate
+from fortyninety.fit.estimate import UNKNOWN, estimate
+from fortyninety.fit.flags import Flags
 from fortyninety.fit.shape import Box, Card, make_shape
 from fortyninety.fit.weights import computed_weights
 from fortyninety.settings.profiles import PROFILES
