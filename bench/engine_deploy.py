@@ -9,7 +9,7 @@ from fortyninety.fleet.refusal import Refused
 from fortyninety.fleet.run import host_data
 from fortyninety.plan.plan import make_plan, survey_request
 from fortyninety.releases.release import load_release
-from fortyninety.settings.model import parse_settings
+from fortyninety.settings.parse import parse_settings
 from fortyninety.survey.latest import take_reading
 from tasks import engine, python, service
 

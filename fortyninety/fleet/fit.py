@@ -23,7 +23,8 @@ from fortyninety.plan.fit import HostFit, host_box, settings_flags
 from fortyninety.plan.plan import survey_request
 from fortyninety.plan.preflight import settings_problems
 from fortyninety.releases.release import load_release
-from fortyninety.settings.model import Settings, parse_settings
+from fortyninety.settings.model import Settings
+from fortyninety.settings.parse import parse_settings
 from fortyninety.settings.profiles import PROFILES
 from fortyninety.survey.latest import take_reading
 from fortyninety.survey.survey import HostReading

@@ -23,7 +23,8 @@ from fortyninety.connection.host_keys import SETTING, STRICT, is_about_the_key, 
 from fortyninety.fleet.faults import inventory_fault
 from fortyninety.fleet.limit import MatchesNothing, limited
 from fortyninety.problem import Problem
-from fortyninety.settings.model import Settings, parse_settings
+from fortyninety.settings.model import Settings
+from fortyninety.settings.parse import parse_settings
 
 
 class InventoryUnusable(Exception):

@@ -45,7 +45,8 @@ from fortyninety.problem import Problem
 from fortyninety.releases.advisories import advisory_line
 from fortyninety.releases.release import load_release
 from fortyninety.settings.addresses import is_host_name
-from fortyninety.settings.model import Settings, parse_settings
+from fortyninety.settings.model import Settings
+from fortyninety.settings.parse import parse_settings
 from fortyninety.survey.latest import current_reading, take_reading
 from fortyninety.survey.survey import HostReading
 

@@ -19,7 +19,8 @@ from testinfra.host import Host
 from fortyninety.check.report import REACH, Result, table
 from fortyninety.fleet.limit import MatchesNothing, limited
 from fortyninety.releases.release import Release, known_releases, load_release
-from fortyninety.settings.model import Settings, parse_settings
+from fortyninety.settings.model import Settings
+from fortyninety.settings.parse import parse_settings
 from tests.host.inventory_bridge import (
     Box,
     boxes,

@@ -11,7 +11,8 @@ import pytest
 from fortyninety.plan.plan import SERVICE_UNIT, survey_request
 from fortyninety.releases.release import load_release
 from fortyninety.settings.defaults import default_settings
-from fortyninety.settings.model import Settings, parse_settings
+from fortyninety.settings.model import Settings
+from fortyninety.settings.parse import parse_settings
 from fortyninety.survey.survey import KINDS, Survey
 from lab import stages
 from lab.hosts import LabHost

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fortyninety.settings.defaults import default_settings
-from fortyninety.settings.model import Settings, parse_settings
+from fortyninety.settings.model import Settings
+from fortyninety.settings.parse import parse_settings
 from fortyninety.survey.survey import AptArchive, GpuState, HostReading, PackageState
 
 RTX_4090 = "0x2684"

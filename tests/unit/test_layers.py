@@ -41,7 +41,7 @@ PYINFRA = {"gevent", "paramiko", "pyinfra", "pyinfra_cli"}
 # The survey is read by a fact and remembered for each of pyinfra's hosts; which keys of a host's
 # data are pyinfra's own is known from pyinfra.
 KNOW_PYINFRA = {
-    "fortyninety/settings/model.py",
+    "fortyninety/settings/parse.py",
     "fortyninety/survey/latest.py",
     "fortyninety/survey/survey.py",
 }

@@ -16,7 +16,7 @@ from fortyninety.cards.power import (
     uncapped,
 )
 from fortyninety.problem import Problem
-from fortyninety.settings.model import parse_settings
+from fortyninety.settings.parse import parse_settings
 from fortyninety.survey.survey import HostReading
 from tests.unit.readings import bare_host, default_data, gpu, settings
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fortyninety.problem import Problem
-from fortyninety.settings.model import Settings, parse_settings
+from fortyninety.settings.model import Settings
+from fortyninety.settings.parse import parse_settings
 from tests.unit.readings import default_data, settings
 
 

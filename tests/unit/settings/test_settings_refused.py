@@ -13,7 +13,8 @@ import pytest
 from fortyninety.problem import Problem
 from fortyninety.settings.addresses import is_host_name, is_http_address
 from fortyninety.settings.folders import SHARED, UNUSABLE
-from fortyninety.settings.model import FOLDERS, Settings, parse_settings
+from fortyninety.settings.model import Settings
+from fortyninety.settings.parse import FOLDERS, parse_settings
 from tests.unit.readings import default_data
 
 SECRET = "hunter2-and-more"
