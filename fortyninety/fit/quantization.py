@@ -64,6 +64,27 @@ class Quantization:
         """Whether the matrix at `module`, such as "model.layers.0.mlp.up_proj", is quantized."""
         return not self.left_out.has(module)
 
+    def input_group(self, inputs: int) -> int:
+        """How many inputs of a matrix with so many are stored together."""
+        if self.method == "aqlm":
+            return self.in_group
+        if self.method == "fp8":
+            return self.block[1] if self.block else 1
+        if self.group != -1:
+            return self.group
+        # GPTQ packs inputs into 32 bits, and its scale for a whole row may stand on every card.
+        return inputs if self.method == "awq" else 32 // self.bits
+
+    @property
+    def output_group(self) -> int:
+        """How many outputs of a matrix are stored together."""
+        if self.method == "aqlm":
+            return self.out_group
+        if self.method == "fp8":
+            return self.block[0] if self.block else 1
+        # AWQ packs outputs into 32 bits.
+        return 32 // self.bits if self.method == "awq" else 1
+
     def parts(self, inputs: int, outputs: int, dtype_bytes: int) -> tuple[Part, ...]:
         """The tensors that stand in for a matrix of `inputs` x `outputs`.
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from fortyninety.fit.alignment import misaligned
 from fortyninety.fit.allocator import allocated
 from fortyninety.fit.architecture import Architecture
 from fortyninety.fit.errors import CheckpointError, ShapeError
+from fortyninety.fit.matrices import SPLITS, Split, matrices
 from fortyninety.fit.quantization import BOTH, INPUT, OUTPUT, WHOLE, Axis, Part
 from fortyninety.text.short_repr import short_repr
 
@@ -24,20 +26,6 @@ MOST_BYTES = 1 << 44
 MOST_TENSORS = 200_000
 
 Place = Literal["embedding", "layer", "norm", "head"]
-Split = Literal["columns", "kv columns", "rows", "vocabulary", "whole"]
-"""How tensor parallelism divides a matrix: by output, by input, by rows of the vocabulary."""
-
-# Source: the layer classes that vllm/model_executor/models/llama.py builds its modules from.
-SPLITS: dict[str, Split] = {
-    "q_proj": "columns",
-    "k_proj": "kv columns",
-    "v_proj": "kv columns",
-    "o_proj": "rows",
-    "gate_proj": "columns",
-    "up_proj": "columns",
-    "down_proj": "rows",
-}
-
 # Axes of a tensor by the last part of its name, for checkpoints whose headers were read.
 AXES: dict[str, frozenset[Axis]] = {
     "qweight": BOTH,
@@ -127,6 +115,10 @@ class Weights:
             raise ShapeError(
                 f"{shape.kv_heads} key-value heads and {shape.intermediate} MLP columns cannot be "
                 f"split over {tensor_parallel} cards"
+            )
+        if (why := misaligned(shape, tensor_parallel)) is not None:
+            raise ShapeError(
+                f"{why}. Split it by layers instead (pipeline parallel), or take another checkpoint"
             )
 
     def _share(self, tensor: Tensor, tensor_parallel: int) -> int:
@@ -251,25 +243,13 @@ def _computed(shape: Architecture) -> Iterator[Tensor]:
 
 def _layer(shape: Architecture, layer: int) -> Iterator[Tensor]:
     prefix, unit = f"model.layers.{layer}", shape.dtype_bytes
-    query, key_value = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    attention, output, mlp = shape.attention_bias, shape.output_bias, shape.mlp_bias
-    matrices = (
-        ("self_attn.q_proj", shape.hidden, query, attention),
-        ("self_attn.k_proj", shape.hidden, key_value, attention),
-        ("self_attn.v_proj", shape.hidden, key_value, attention),
-        ("self_attn.o_proj", query, shape.hidden, output),
-        ("mlp.gate_proj", shape.hidden, shape.intermediate, mlp),
-        ("mlp.up_proj", shape.hidden, shape.intermediate, mlp),
-        ("mlp.down_proj", shape.intermediate, shape.hidden, mlp),
-    )
-    for module, inputs, outputs, bias in matrices:
-        split = SPLITS[module.rpartition(".")[2]]
-        parts = _parts(shape, f"{prefix}.{module}", inputs, outputs)
-        if bias:
-            parts = (*parts, Part("bias", outputs * unit, OUTPUT))
+    for matrix in matrices(shape, prefix):
+        parts = _parts(shape, matrix.module, matrix.inputs, matrix.outputs)
+        if matrix.bias:
+            parts = (*parts, Part("bias", matrix.outputs * unit, OUTPUT))
         for part in parts:
-            name = f"{prefix}.{module}.{part.suffix}"
-            yield Tensor(name, part.size, "layer", layer, split, part.axes, part.kept)
+            name = f"{matrix.module}.{part.suffix}"
+            yield Tensor(name, part.size, "layer", layer, matrix.split, part.axes, part.kept)
     norms = {"input_layernorm": shape.hidden, "post_attention_layernorm": shape.hidden}
     if shape.head_norms:
         norms |= {"self_attn.q_norm": shape.head_dim, "self_attn.k_norm": shape.head_dim}
