@@ -162,16 +162,22 @@ def _download(pin: Pin, python: str, source: Source, unfinished: Path) -> Path:
 
 
 def _wait(process: subprocess.Popen[bytes], unfinished: Path) -> None:
-    """Wait until pip ends; raise _NotFetched when nothing was received for too long."""
+    """Wait until pip ends; raise _NotFetched when it waited too long and received nothing."""
     size, since = 0, time.monotonic()
     while True:
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.2)
             return
-        if (now := _size(unfinished)) != size:
+        if (now := _size(unfinished)) != size or not _sleeps(process.pid):
             size, since = now, time.monotonic()
         if time.monotonic() - since > _SILENCE_SECONDS:
             raise _NotFetched(f"it sent nothing for {_SILENCE_SECONDS:.0f} s")
+
+
+def _sleeps(process: int) -> bool:
+    """Whether a process waits for something from outside, and not for this machine's cores."""
+    state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    return state == "S"
 
 
 def failure_reason(log: str, exit_code: int) -> str:
