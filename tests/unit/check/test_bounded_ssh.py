@@ -49,11 +49,12 @@ def test_a_program_that_an_interpreter_ran_is_no_reason_to_do_without_it(
 
 def _ended(process: int) -> bool:
     deadline = time.monotonic() + 10
-    while Path(f"/proc/{process}").exists():
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-        if state == "Z":
+    while time.monotonic() < deadline:
+        try:
+            stat = Path(f"/proc/{process}/stat").read_text()
+        except OSError:
             return True
-        if time.monotonic() > deadline:
-            return False
+        if stat.rpartition(")")[2].split()[0] == "Z":
+            return True
         time.sleep(0.05)
-    return True
+    return False

@@ -116,12 +116,11 @@ def taken(host: Hosts) -> Iterator[Lease]:
     mine.give_back()
 
 
-def wait_until(true: Callable[[], object], seconds: float = 10) -> float:
+def wait_until(true: Callable[[], object], seconds: float = 10) -> None:
     began = time.monotonic()
     while not true():
         assert time.monotonic() - began < seconds
         time.sleep(0.02)
-    return time.monotonic() - began
 
 
 def is_free(hosts: Hosts) -> bool:
@@ -162,7 +161,7 @@ def test_whoever_takes_it_is_told_whose_run_was_there_before(host: Hosts, taken:
     next_one.give_back()
 
 
-def test_a_killed_controller_frees_it_within_a_second(tmp_path: Path) -> None:
+def test_a_killed_controller_frees_it_long_before_it_would_be_missed(tmp_path: Path) -> None:
     """The holder's input ends with its controller, however that ends."""
     script = Claim("deploy", "alice@laptop", "a" * 16).command(str(tmp_path / "host-0"))
     controller = subprocess.Popen(
@@ -182,7 +181,7 @@ def test_a_killed_controller_frees_it_within_a_second(tmp_path: Path) -> None:
     assert not is_free(hosts)
     controller.send_signal(signal.SIGKILL)
     controller.wait()
-    assert wait_until(lambda: is_free(hosts)) < 2
+    wait_until(lambda: is_free(hosts), lease.PATIENCE / 2)
 
 
 def test_a_controller_that_gives_no_sign_of_life_loses_it(
@@ -199,10 +198,10 @@ def test_a_controller_that_gives_no_sign_of_life_loses_it(
 
 
 def test_signs_of_life_keep_it(host: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "PATIENCE", 1)
-    monkeypatch.setattr(lease, "INTERVAL", 0.2)
+    monkeypatch.setattr(lease, "PATIENCE", 3)
+    monkeypatch.setattr(lease, "INTERVAL", 0.1)
     (mine,) = take_all(host.open(), claim("alice@laptop")).values()
-    time.sleep(1.5)
+    time.sleep(4)
     assert mine.lost() is None
     assert not is_free(host)
     mine.give_back()
@@ -211,17 +210,17 @@ def test_signs_of_life_keep_it(host: Hosts, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_lease_that_the_host_does_not_confirm_is_not_trusted(
     host: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "TRUST", 0.5)
     monkeypatch.setattr(lease, "INTERVAL", 0.2)
     (mine,) = take_all(host.open(), claim("alice@laptop")).values()
     assert mine.lost() is None
     process = int((host.folders["host-0"] / "holder").read_text().split()[0])
     os.kill(process, signal.SIGSTOP)
-    time.sleep(1)
+    later = lease._now() + lease.TRUST + 1
+    monkeypatch.setattr(lease, "_now", lambda: later)
     lost = mine.lost()
     os.kill(process, signal.SIGKILL)
     assert lost is not None
-    assert "was not confirmed for 0.5 s" in lost
+    assert "was not confirmed for 30 s" in lost
 
 
 def test_ending_it_says_whose_it_was_and_the_holder_knows_at_once(
@@ -233,7 +232,7 @@ def test_ending_it_says_whose_it_was_and_the_holder_knows_at_once(
     assert kind == "ended"
     assert holder is not None
     assert (holder.who, holder.run) == ("alice@laptop", "a" * 16)
-    wait_until(lambda: taken.lost() is not None, 1)
+    wait_until(lambda: taken.lost() is not None, lease.TRUST / 2)
     assert "somebody ended it" in str(taken.lost())
     wait_until(lambda: is_free(host))
     wait_until(lambda: host.end("host-0", "again") == "free\t\n")

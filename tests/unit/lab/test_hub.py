@@ -195,7 +195,8 @@ def test_a_fetch_that_was_killed_goes_on_where_it_was(serve_hub: ServeHub, tmp_p
         "hf_hub_download(*sys.argv[1:3], revision=sys.argv[3], endpoint=sys.argv[4],"
         " local_dir=sys.argv[5])"
     )
-    slow = serve_hub(bytes_per_second=200_000)
+    # So slow that the client is killed in the middle, however late that is.
+    slow = serve_hub(bytes_per_second=40_000)
     # The client writes in pieces of 10 MiB: smaller ones show that something was kept.
     small = "from huggingface_hub import constants; constants.DOWNLOAD_CHUNK_SIZE = 16384;"
     arguments = [REPOSITORY, SHARD, slow.commit, slow.endpoint, str(target)]

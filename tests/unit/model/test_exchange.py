@@ -51,13 +51,13 @@ IN_GREENLETS = """
 from gevent import monkey
 monkey.patch_all()
 import json, time
-import greenlet
+import gevent, greenlet
 from tests.unit.model.stub_members import StubFleet
 
 fleet, turns = StubFleet({hosts}, 3), []
 
 def hold():
-    time.sleep(0.1)
+    gevent.idle()  # Until all others wait.
     greenlet.settrace(lambda *event: turns.append(event[0]))
     time.sleep(0.3)
     greenlet.settrace(None)

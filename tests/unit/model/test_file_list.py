@@ -194,13 +194,13 @@ HOSTILE_PAGES: list[Any] = [
 
 def test_every_hostile_page_is_refused_in_a_line_and_in_a_moment() -> None:
     assert len(HOSTILE_PAGES) >= 40
-    began = time.monotonic()
+    began = time.process_time()
     for each in HOSTILE_PAGES:
         with pytest.raises(FileListError) as refused:
             files_of_page(each, COMMIT)
         assert str(refused.value).isprintable(), each
         assert len(str(refused.value)) < 600, each
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("each", [HOSTILE_PAGES[5], HOSTILE_PAGES[18], HOSTILE_PAGES[36]])

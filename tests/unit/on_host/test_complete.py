@@ -201,7 +201,7 @@ def test_an_answer_that_drips_ends_in_time(
     began = time.monotonic()
     found = hasty["attempt"](engine.port, "m")
     assert found == {"error": "timed out"}
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
 
 
 def test_a_completion_is_shown_without_what_moves_a_terminal(

@@ -11,7 +11,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ import pytest
 from fortyninety.model import exchange as model_exchange
 from fortyninety.model.steps import Folders, StepFailed
 from lab.hub.faults import Flip
+from tests.unit.serving_folder import ServeFolder
 from tests.unit.serving_hub import CONTENTS, REPOSITORY, SHARD, Hub, ServeHub
 from tests.unit.snapshot_members import (
     ACCOUNT,
@@ -166,13 +166,11 @@ def test_a_hub_that_cuts_again_and_again_is_asked_for_the_rest_within_one_run(
 
 @pytest.mark.usefixtures("big_shard")
 def test_a_hub_that_dies_in_the_middle_and_comes_back_is_waited_for(
-    root: Path, box: LocalMember, serve_hub: ServeHub, tmp_path: Path
+    root: Path, box: LocalMember, tmp_path: Path
 ) -> None:
-    hub = serve_hub()  # only says the commit, and that the port is free afterwards
-    port = hub.address[1] + 1
     log = tmp_path / "dying.log"
 
-    def start(*options: str) -> subprocess.Popen[str]:
+    def start(port: int, *options: str) -> tuple[subprocess.Popen[str], int]:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "lab.hub", "--root", str(root), "--port", str(port)),
@@ -182,22 +180,22 @@ def test_a_hub_that_dies_in_the_middle_and_comes_back_is_waited_for(
             text=True,
         )
         assert process.stdout is not None
-        process.stdout.readline()
-        return process
+        return process, int(process.stdout.readline().rpartition(":")[2])
 
+    # So slow that it dies in the middle, however late that is.
+    first, port = start(0, "--bytes-per-second", "50000")
     dying = Hub(root, ("127.0.0.1", port), log)
-    first = start("--bytes-per-second", "3000000")
     fetching = fetch_big(dying, box, patience=30.0)
-    incoming = box.model / f".incoming-{hub.commit}"
+    incoming = box.model / f".incoming-{dying.commit}"
     wait_until(lambda: any(path.stat().st_size for path in incoming.rglob(SHARD)))
     first.kill()
     first.communicate()
-    second = start()
+    second, _ = start(port)
     _, errors = fetching.communicate(timeout=60)
     second.kill()
     second.communicate()
     assert fetching.returncode == 0, errors
-    assert (box.model / f".partial-{hub.commit}" / SHARD).read_bytes() == BIG
+    assert (box.model / f".partial-{dying.commit}" / SHARD).read_bytes() == BIG
     (begin, _) = sent(dying, SHARD)[-1]
     assert begin > 0, "it began again from nothing"
 
@@ -206,7 +204,8 @@ def test_a_hub_that_dies_in_the_middle_and_comes_back_is_waited_for(
 def test_a_step_left_behind_by_a_dead_controller_is_ended_by_the_next_run(
     serve_hub: ServeHub, box: LocalMember
 ) -> None:
-    slow, hub = serve_hub(1_000_000), serve_hub()
+    # So slow that the step cannot be through before the next run is.
+    slow, hub = serve_hub(20_000), serve_hub()
     orphan = fetch_big(slow, box)
     incoming = box.model / f".incoming-{hub.commit}"
     wait_until(lambda: any(path.stat().st_size for path in incoming.rglob(SHARD)))
@@ -460,7 +459,7 @@ def test_a_token_opens_the_hub_and_is_nowhere_on_the_disk_or_a_command_line(
 
 
 def test_a_folder_and_a_mirror_with_a_manifest_need_no_hub(
-    hub: Hub, members: MakeMembers, tmp_path: Path
+    hub: Hub, members: MakeMembers, serve_folder: ServeFolder
 ) -> None:
     first, from_folder, from_mirror = members(3)
     assert supply(exchange_of(hub), first) == {}
@@ -468,28 +467,9 @@ def test_a_folder_and_a_mirror_with_a_manifest_need_no_hub(
     nowhere = {"endpoint": "http://127.0.0.1:9"}
     assert supply(exchange_of(hub, place=str(published), **nowhere), from_folder) == {}
     assert_published(hub, from_folder)
-    mirror = subprocess.Popen(
-        [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "18090"],
-        cwd=published,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_until(lambda: answers(18090))
-        place = "http://127.0.0.1:18090"
-        assert supply(exchange_of(hub, place=place, **nowhere), from_mirror) == {}
-    finally:
-        mirror.kill()
-        mirror.wait()
+    place = serve_folder(published)
+    assert supply(exchange_of(hub, place=place, **nowhere), from_mirror) == {}
     assert_published(hub, from_mirror)
-
-
-def answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def test_a_second_copy_is_kept_and_restores_what_is_damaged_without_any_hub(
