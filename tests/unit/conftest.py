@@ -1,5 +1,10 @@
 """Fixtures that several unit tests share."""
 
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
 from tests.unit.serving_folder import serve_folder
 from tests.unit.serving_hub import https_hub, hub, root, serve_hub
 from tests.unit.serving_tls import certificate, strangers, trusted
@@ -16,3 +21,15 @@ __all__ = [
     "strangers",
     "trusted",
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_files_beside_the_tests_own(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """Leave nothing in the machine's temporary folder, such as the traceback of a made defect."""
+    folder = str(tmp_path_factory.mktemp("temporary"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
