@@ -16,8 +16,9 @@ from rich.table import Table
 
 from bench.alone import refuse_a_lab_that_is_up
 from fortyninety.checkout import ROOT
-from lab import hosts, saved_hosts
+from lab import hosts
 from lab.errors import LabError
+from lab.hosts import saved_hosts
 from lab.stages import deploy
 
 SAVED = "bench-converged"

@@ -19,11 +19,13 @@ from rich.table import Table
 from bench.alone import refuse_a_lab_that_is_up
 from fortyninety.checkout import ROOT
 from fortyninety.plan.programs import SNAPSHOT, run_from_input
-from lab import hosts, links, synthetic_model
+from lab import hosts
 from lab.errors import LabError
 from lab.hosts import LabHost
+from lab.hub import synthetic_model
+from lab.hub.pinned import pinned_commit
 from lab.hub.repository import head_commit
-from lab.pinned import pinned_commit
+from lab.network import links
 from lab.stages import operations
 
 DEPLOY = "tests/lab/snapshot_deploy.py"

@@ -11,8 +11,10 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-from lab import hosts, hub_process, image, saved_hosts, ssh
+from lab import hosts
 from lab.errors import LabError
+from lab.hosts import image, saved_hosts, ssh
+from lab.hub import hub_process
 from lab.tiny_model import MODELS
 
 P = ParamSpec("P")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab import hosts, hub_process, ssh
+from lab import hosts
 from lab.errors import LabError
-from lab.pinned import pinned_commit
+from lab.hosts import ssh
+from lab.hub import hub_process
+from lab.hub.pinned import pinned_commit
 from lab.tiny_model import TinyModel
 
 

@@ -1,7 +1,7 @@
 """Describe NVIDIA's apt repository of each distribution: address, signing key, package names.
 
 Each line says how it is known. None of it was run against the public repository by this project:
-the lab's own repository has packages of the same names (lab/nvidia_repository).
+the lab's own repository has packages of the same names (lab/sources/nvidia_repository.py).
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lab import gpu
-from lab.gpu import Call
+from lab.gpu import control
+from lab.gpu.control import Call
 
 # By what they are, and not by the links to them, which are among what breaks.
 ENGINE = "$(ls -d /opt/fortyninety/engines/[0-9]*/ | head -n 1)"
@@ -613,8 +613,8 @@ BREAKAGES = (
         "true",
         r"GPU is lost|answers no question|nvidia-smi",
         r"no card answers",
-        from_outside=lambda name: gpu.fail(name, Call.INITIALISE, gpu.GPU_IS_LOST),
-        undo_from_outside=gpu.repair,
+        from_outside=lambda name: control.fail(name, Call.INITIALISE, control.GPU_IS_LOST),
+        undo_from_outside=control.repair,
         why_not="a card has to be put back by hand, and the host rebooted",
     ),
     Breakage(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from lab import hosts, saved_hosts
-from lab.hosts import LabHost
-from lab.model_choice import choose
+from lab import hosts
+from lab.hosts import LabHost, saved_hosts
 from lab.tiny_model import AWQ
+from lab.tiny_model.choice import choose
 from tests.lab.deploys import deploy
 
 # As a whole deploy leaves it, with the lab's usual two cards, and with one: it stands on the other.

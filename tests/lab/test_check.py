@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lab import ssh, stages
-from lab.hosts import LabHost
+from lab import stages
+from lab.hosts import LabHost, ssh
 from lab.inventory import inventory
 from tests.lab.deploys import NOT_IN_THE_LAB, host_tests, not_shown_by, write_inventory
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import gpu, hosts
+from lab import hosts
+from lab.gpu import control
 from lab.hosts import LabHost
 from lab.question import ask
 from lab.tiny_model import SENTENCE
@@ -188,7 +189,7 @@ def test_two_hosts_deploy_side_by_side_and_the_failure_of_one_leaves_the_other_r
     good, bad = pair
     # A cap, and a flag that the service is to be restarted for afterwards.
     changed = ("--data", "power_limit=350", "--data", "max_num_seqs=2")
-    gpu.fail(bad.name, gpu.Call.SET_POWER_LIMIT)
+    control.fail(bad.name, control.Call.SET_POWER_LIMIT)
     bad.ssh("systemctl restart fortyninety-power-limit.service")
     ran = deploy(*changed)
     assert ran.exit_code != 0
@@ -197,13 +198,13 @@ def test_two_hosts_deploy_side_by_side_and_the_failure_of_one_leaves_the_other_r
     assert all(names == [bad.name] for names in ran.failed.values()), ran.output
     assert "Failed to set power management limit" in ran.output
     assert answer(good) == SENTENCE
-    assert gpu.power_limit_watts(good.name, 0) == 350
+    assert control.power_limit_watts(good.name, 0) == 350
     assert ran.changed["Service | Run what the unit on disk says"] == [good.name]
 
-    gpu.repair(bad.name)
+    control.repair(bad.name)
     ran = deploy(*changed)
     assert ran.exit_code == 0, ran.output
-    assert gpu.power_limit_watts(bad.name, 0) == 350
+    assert control.power_limit_watts(bad.name, 0) == 350
     assert answer(bad) == SENTENCE
     assert all(bad.name in names for names in ran.changed.values())
     assert not any(good.name in names for names in ran.changed.values())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import gpu
+from lab.gpu import control
 from lab.hosts import LabHost
 from tests.lab.converged_hosts import start_converged_with_two_cards
 from tests.lab.deploys import LAB_INVENTORY, Result, deploy, deploying, write_inventory
@@ -238,7 +238,7 @@ def test_a_module_that_does_not_build_fails_the_host_with_the_compilers_words(
 
 
 def test_a_next_kernel_without_headers_is_an_error_and_no_reboot(host: LabHost) -> None:
-    gpu.load_driver(host.name, "535.54.03")
+    control.load_driver(host.name, "535.54.03")
     with broken(
         host,
         "touch /boot/vmlinuz-9.9.9-amd64; mkdir /lib/modules/9.9.9-amd64",
@@ -253,7 +253,7 @@ def test_a_next_kernel_without_headers_is_an_error_and_no_reboot(host: LabHost) 
 def test_libraries_newer_than_the_module_are_put_right_by_one_reboot_if_it_is_allowed(
     host: LabHost,
 ) -> None:
-    gpu.load_driver(host.name, "535.54.03")
+    control.load_driver(host.name, "535.54.03")
     assert "version mismatch" in host.ssh("nvidia-smi").stdout
     ran = failed(host, "--data", "allow_reboot=false")
     assert "535.54.03 is in memory: a reboot is pending, and allow_reboot is False" in ran.output
@@ -264,7 +264,7 @@ def test_libraries_newer_than_the_module_are_put_right_by_one_reboot_if_it_is_al
 
 def test_nouveau_on_the_cards_is_kept_from_them_by_one_reboot(host: LabHost) -> None:
     host.ssh("rm /etc/modprobe.d/fortyninety-nouveau.conf", check=True)
-    gpu.load_nouveau(host.name)
+    control.load_nouveau(host.name)
     boots = host.boots
     ran = repaired(host)
     assert "Driver | Keep nouveau from the cards" in ran.changed
@@ -283,7 +283,7 @@ def test_secure_boot_without_the_modules_key_refuses_the_run_and_says_how_to_enr
         '--test-key) echo "$2 is not enrolled" ;; esac\n',
         check=True,
     )
-    gpu.load_driver(host.name, "535.54.03")
+    control.load_driver(host.name, "535.54.03")
     mokutil = "/usr/local/bin/mokutil"
     with broken(host, f"mv /root/mokutil {mokutil}", f"rm {mokutil}"):
         ran = failed(host)
@@ -297,8 +297,8 @@ def test_secure_boot_without_the_modules_key_refuses_the_run_and_says_how_to_enr
 
 def test_a_card_that_is_missing_after_the_reboot_is_named(host: LabHost) -> None:
     uuid = host.ssh("nvidia-smi --id=1 --query-gpu=uuid --format=csv,noheader").stdout.strip()
-    gpu.cards_at_next_boot(host.name, kept=[0])
-    gpu.load_nouveau(host.name)
+    control.cards_at_next_boot(host.name, kept=[0])
+    control.load_nouveau(host.name)
     boots = host.boots
     try:
         ran = run(only=host)
@@ -307,7 +307,7 @@ def test_a_card_that_is_missing_after_the_reboot_is_named(host: LabHost) -> None
         assert "after the reboot card 0000:02:00.0 is missing" in ran.output, ran.output
         assert "expected the 2 cards that were there before" in ran.output
     finally:
-        gpu.cards_at_next_boot(host.name, kept=[0, 1])
+        control.cards_at_next_boot(host.name, kept=[0, 1])
         host.reboot()
     assert uuid in host.ssh("nvidia-smi -L").stdout
     assert_converged(host)
@@ -323,7 +323,7 @@ def test_a_host_that_does_not_come_back_fails_alone(pair: list[LabHost]) -> None
         check=True,
     )
     for each in pair:
-        gpu.load_driver(each.name, "535.54.03")
+        control.load_driver(each.name, "535.54.03")
     ran = run("--data", "reboot_timeout=30")
     assert ran.exit_code != 0
     assert f"[{lost.name}]" in ran.output
@@ -356,23 +356,23 @@ def test_each_card_gets_its_own_cap_and_one_outside_a_cards_limits_changes_none(
     ran = capped(120)
     assert ran.exit_code != 0
     assert f"power_limit of {uuid} is 120 W; expected from 150 to 600 W" in ran.output, ran.output
-    assert gpu.power_limit_watts(host.name, 0) == 400
+    assert control.power_limit_watts(host.name, 0) == 400
     ran = capped(350)
     assert ran.exit_code == 0, ran.output
-    assert [gpu.power_limit_watts(host.name, index) for index in (0, 1)] == [420, 350]
+    assert [control.power_limit_watts(host.name, index) for index in (0, 1)] == [420, 350]
     assert capped(350).changed == {}
     repaired(host)
 
 
 def test_a_cap_comes_back_at_boot_and_with_a_driver_that_is_loaded_anew(host: LabHost) -> None:
-    assert gpu.power_limit_watts(host.name, 1) == 400
+    assert control.power_limit_watts(host.name, 1) == 400
     host.reboot()
-    assert gpu.power_limit_watts(host.name, 1) == 400
+    assert control.power_limit_watts(host.name, 1) == 400
     # Whoever loads a driver anew has to stop the daemon, which has the cards open.
     host.ssh("systemctl stop nvidia-persistenced", check=True)
-    gpu.reload_driver(host.name)
-    assert gpu.power_limit_watts(host.name, 1) is None
+    control.reload_driver(host.name)
+    assert control.power_limit_watts(host.name, 1) is None
     host.ssh("systemctl start nvidia-persistenced && systemctl is-system-running --wait")
     assert host.ssh("systemctl is-active fortyninety-power-limit").stdout == "active\n"
-    assert [gpu.power_limit_watts(host.name, index) for index in (0, 1)] == [400, 400]
+    assert [control.power_limit_watts(host.name, index) for index in (0, 1)] == [400, 400]
     assert_converged(host)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import hosts, nvidia_repository
+from lab import hosts
 from lab.hosts import LabHost
-from lab.nvidia_repository import Package, Repository
 from lab.question import ask
+from lab.sources import nvidia_repository
+from lab.sources.nvidia_repository import Package, Repository
 from lab.tiny_model import SENTENCE
 from tests.lab.converged_hosts import start_converged
 from tests.lab.deploys import Result, deploy, deploy_killed_in, host_tests

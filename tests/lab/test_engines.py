@@ -24,10 +24,11 @@ from fortyninety.model.file_list import keep_file_list
 from fortyninety.model.folder_list import folder_files
 from fortyninety.releases.lock import sealed
 from fortyninety.releases.release import load_release
-from lab import python_index, python_mirror, ssh, stages
-from lab.hosts import LabHost
+from lab import stages
+from lab.hosts import LabHost, ssh
 from lab.inventory import inventory
 from lab.question import ask
+from lab.sources import python_index, python_mirror
 from lab.tiny_model import SENTENCE
 from tests.lab.asking import complete_command, wait_until_it_answers
 from tests.lab.deploys import Result, deploy, deploy_killed_in

@@ -13,12 +13,13 @@ import pytest
 
 from fortyninety.checkout import ROOT
 from fortyninety.settings.defaults import default_setting
-from lab import hosts, hub_process
+from lab import hosts
 from lab.hosts import LabHost
+from lab.hub import hub_process
 from lab.inventory import model_data
-from lab.model_choice import choose
 from lab.question import ask
 from lab.tiny_model import AWQ, PLAIN, SENTENCE
+from lab.tiny_model.choice import choose
 from tests.lab.asking import wait_until_it_answers
 from tests.lab.converged_hosts import keep_converged
 from tests.lab.deploys import (

@@ -8,7 +8,7 @@ import pytest
 
 from lab import hosts
 from lab.hosts import LabHost
-from lab.model_choice import choose
+from lab.tiny_model.choice import choose
 from tests.lab.deploys import NOT_IN_THE_LAB, deploy, host_tests, not_shown_by, skipped
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab"), pytest.mark.exhaustive]

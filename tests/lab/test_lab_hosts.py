@@ -17,9 +17,12 @@ from pathlib import Path
 import pytest
 
 from fortyninety.checkout import ROOT
-from lab import apt_cache, cgroups, gpu, hosts, hub_process, inventory, paths, saved_hosts, ssh
+from lab import cgroups, hosts, inventory, paths
 from lab.errors import LabError
-from lab.hosts import LabHost
+from lab.gpu import control
+from lab.hosts import LabHost, saved_hosts, ssh
+from lab.hub import hub_process
+from lab.sources import apt_cache
 
 pytestmark = pytest.mark.lab
 
@@ -272,7 +275,7 @@ def _query(host: LabHost, fields: str) -> list[str]:
 def test_nvidia_smi_shows_the_cards_after_the_boot_that_follows_the_drivers_build(
     with_driver: LabHost,
 ) -> None:
-    assert gpu.driver_version(with_driver.name) == _DRIVER
+    assert control.driver_version(with_driver.name) == _DRIVER
     fields = "index,name,pci.bus_id,memory.total,driver_version,power.default_limit,power.max_limit"
     assert _query(with_driver, fields) == [
         f"0, NVIDIA GeForce RTX 4090, 00000000:01:00.0, 24564, {_DRIVER}, 450.00, 600.00",
@@ -301,7 +304,7 @@ def test_a_power_limit_is_kept_until_the_reboot(with_driver: LabHost) -> None:
     said = with_driver.ssh("nvidia-smi -i 0 -pl 400", check=True).stdout
     assert "was set to 400.00 W from 450.00 W" in said
     assert _query(with_driver, "power.limit") == ["400.00", "450.00"]
-    assert gpu.power_limit_watts(with_driver.name, 0) == 400
+    assert control.power_limit_watts(with_driver.name, 0) == 400
     with_driver.reboot()
     assert _query(with_driver, "power.limit") == ["450.00", "450.00"]
 
@@ -330,11 +333,11 @@ def test_persistence_and_compute_mode_are_set_and_lost_at_the_reboot(with_driver
 
 
 def test_a_card_can_be_made_to_refuse_a_power_limit_and_be_repaired(with_driver: LabHost) -> None:
-    gpu.fail(with_driver.name, gpu.Call.SET_POWER_LIMIT)
+    control.fail(with_driver.name, control.Call.SET_POWER_LIMIT)
     refused = with_driver.ssh("nvidia-smi -i 0 -pl 400")
     assert refused.returncode != 0
     assert "Unknown Error" in refused.stdout
-    gpu.repair(with_driver.name)
+    control.repair(with_driver.name)
     assert with_driver.ssh("nvidia-smi -i 0 -pl 400").returncode == 0
 
 

@@ -18,9 +18,10 @@ from contextlib import contextmanager
 import pytest
 
 from fortyninety.checkout import ROOT
-from lab import hosts, network
+from lab import hosts
 from lab.commands import run
 from lab.hosts import LabHost
+from lab.network import bridge
 from lab.stages import deploy_command, fortyninety
 from tests.lab.deploys import LAB_INVENTORY
 
@@ -125,7 +126,7 @@ def test_a_controller_that_is_cut_off_loses_its_host_within_a_minute_and_says_so
         for host in pair:
             wait_until_taken(host)
         cut.ssh(WATCH, check=True)
-        link = network.link_name(cut.name)
+        link = bridge.link_name(cut.name)
         run(["ip", "link", "set", link, "down"])
         silent = time.time()
         try:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from lab import network
 from lab.commands import run
 from lab.hosts import LabHost
+from lab.network import bridge
 from lab.stages import operations
 from tests.lab.converged_hosts import start_converged
 from tests.lab.deploys import deploy, deploying
@@ -75,7 +75,7 @@ def test_a_silent_host_fails_alone_within_a_minute_and_the_other_is_deployed_to(
     silent, other = pair
     for host in pair:
         host.ssh(case.undo)
-    link = network.link_name(silent.name)
+    link = bridge.link_name(silent.name)
     seen: list[str] = []
     cut_at = noticed_after = 0.0
     try:

@@ -21,8 +21,9 @@ from pathlib import Path
 import pytest
 
 from fortyninety.checkout import ROOT
-from lab import hosts, paths, synthetic_model
+from lab import hosts, paths
 from lab.hosts import LabHost
+from lab.hub import synthetic_model
 from lab.hub.access_log import AccessLog
 from lab.hub.certificate import make_certificate
 from lab.hub.faults import Faults

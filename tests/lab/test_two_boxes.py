@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from fortyninety.checkout import ROOT
-from lab import network
 from lab.errors import LabError
 from lab.hosts import LabHost
+from lab.network import bridge
 from lab.question import ask
 from lab.tiny_model import SENTENCE
 from tests.lab.asking import complete_command
@@ -215,7 +215,7 @@ def test_a_reboot_of_the_head(pair: list[LabHost], head: LabHost) -> None:
 
 @pytest.mark.exhaustive  # a member goes away in the tests above too
 def test_a_link_that_is_cut_for_a_minute(pair: list[LabHost], other: LabHost) -> None:
-    link = network.link_name(other.name)
+    link = bridge.link_name(other.name)
 
     def cut() -> None:
         subprocess.run(["ip", "link", "set", link, "down"], check=True)

@@ -14,7 +14,7 @@ from fortyninety.cli import main
 from fortyninety.model.file_list import file_list, known_file_list, list_digest
 from fortyninety.model.folder_list import folder_files
 from fortyninety.on_host.checkpoint_files import FileListError, manifest_text
-from lab.pinned import pinned_commit
+from lab.hub.pinned import pinned_commit
 from tests.unit.serving_hub import CONTENTS, REPOSITORY
 
 COMMIT = "1" * 40

@@ -9,7 +9,7 @@ from fortyninety.checkout import ROOT
 from fortyninety.releases import lock as engine_lock
 from fortyninety.releases.lock import compile_lock, seal_problem
 from fortyninety.releases.release import Release, known_releases, load_release
-from lab import python_index
+from lab.sources import python_index
 
 LOCKS = [*sorted(ROOT.glob("engines/*/requirements.txt")), ROOT / "host-tools/requirements.txt"]
 LOCK_IDS = [lock.parent.name for lock in LOCKS]

@@ -10,8 +10,8 @@ import pytest
 from fortyninety.releases.release import lacking, load_release
 from fortyninety.settings.defaults import ALL
 from lab.errors import LabError
-from lab.model_choice import ENGINE, choose, processor_flags, suiting
 from lab.tiny_model import AWQ, PLAIN
+from lab.tiny_model.choice import ENGINE, choose, processor_flags, suiting
 
 # As the kernel prints it, shortened: the flags of a later processor are not looked at.
 CPUINFO = """processor\t: 0

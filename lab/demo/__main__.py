@@ -12,16 +12,16 @@ from pathlib import Path
 from rich.console import Console
 
 from lab import hosts
-from lab.demo_screens import (
+from lab.demo.deploy_failure import find_failure
+from lab.demo.host_activity import HostActivity
+from lab.demo.screens import (
     INVENTORY,
     log_file,
     print_failure,
     print_stopped,
     print_success,
 )
-from lab.deploy_failure import find_failure
 from lab.errors import LabError
-from lab.host_activity import HostActivity
 from lab.hosts import LabHost
 from lab.progress import Activity
 from lab.question import ask

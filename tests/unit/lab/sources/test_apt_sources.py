@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.apt_sources import choose, machine_archives, parse_deb822, parse_one_line
 from lab.errors import LabError
+from lab.sources.apt_sources import choose, machine_archives, parse_deb822, parse_one_line
 
 DEB822 = """\
 Types: deb

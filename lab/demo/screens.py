@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from lab import paths, ssh
-from lab.hosts import LabHost, hosts
+from lab import paths
+from lab.hosts import LabHost, hosts, ssh
 
 INVENTORY = "inventory/lab.py"
 # A terminal of 24 lines has room for a cause of so many and what stands above and below it.

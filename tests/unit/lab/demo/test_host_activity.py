@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.host_activity import HostActivity
+from lab.demo.host_activity import HostActivity
 
 
 class Host:

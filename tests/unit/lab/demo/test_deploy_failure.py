@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.deploy_failure import find_failure
+from lab.demo.deploy_failure import find_failure
 
 OUTPUTS = Path(__file__).parent / "deploy_outputs"
 

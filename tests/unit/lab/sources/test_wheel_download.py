@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from fortyninety.checkout import ROOT
-from lab import wheel_download
 from lab.errors import LabError
-from lab.python_index import TORCH_INDEX, torch_sources
-from lab.wheel_download import Pin, ensure_wheel, failure_reason, read_pin
+from lab.sources import wheel_download
+from lab.sources.python_index import TORCH_INDEX, torch_sources
+from lab.sources.wheel_download import Pin, ensure_wheel, failure_reason, read_pin
 from tests.unit.serving_folder import ServeFolder
 
 WHEEL = "torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl"

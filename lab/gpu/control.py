@@ -6,7 +6,8 @@ from collections.abc import Collection
 from enum import StrEnum
 from pathlib import Path
 
-from lab import cards, paths
+from lab import paths
+from lab.gpu import cards
 from lab.hosts import LabHost
 
 # NVML_ERROR_UNKNOWN in nvml.h: what a driver says when a card does not do as it is told.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import lab
-from lab.nvml_library import stub_source
+import lab.gpu
+from lab.gpu.nvml_library import stub_source
 
 HEADER = """
 nvmlReturn_t DECLDIR nvmlInit_v2(void);
@@ -25,7 +25,7 @@ def test_a_call_inside_the_implementation_is_not_taken_for_a_definition() -> Non
 
 
 def test_the_stand_in_implements_what_nvidia_smi_cannot_do_without() -> None:
-    implementation = (Path(lab.__file__).parent / "nvml/stand_in.c").read_text()
+    implementation = (Path(lab.gpu.__file__).parent / "nvml/stand_in.c").read_text()
     for name in ("nvmlInitWithFlags", "nvmlInternalGetExportTable", "nvmlDeviceGetCount_v2"):
         assert f"{name}(" in implementation
         assert name not in stub_source(f"nvmlReturn_t DECLDIR {name}(void);", implementation)

@@ -19,24 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from lab import (
-    apt_cache,
-    cards,
-    cgroups,
-    hub_process,
-    image,
-    lock,
-    network,
-    paths,
-    preflight,
-    python_index,
-    saved_hosts,
-    ssh,
-)
+from lab import cgroups, lock, paths, preflight
 from lab.errors import LabError
-from lab.model_choice import ModelChoice, choose, named
+from lab.gpu import cards
+from lab.hosts import image, saved_hosts, ssh
+from lab.hub import hub_process
+from lab.network import bridge
 from lab.progress import note, step
+from lab.sources import apt_cache, python_index
 from lab.tiny_model import AWQ
+from lab.tiny_model.choice import ModelChoice, choose, named
 
 DEFAULT_CARDS = "2x24564"
 DEFAULT_RELEASE = "trixie"
@@ -214,7 +206,7 @@ def up(
 ) -> list[LabHost]:
     """Make sure lab1 to labCOUNT exist and run; return them when their boots are complete.
 
-    CARDS is one spec for every host or one a host (see lab.cards.parse). Hosts that are there
+    CARDS is one spec for every host or one a host (see lab.gpu.cards.parse). Hosts that are there
     already stay as they are. SAVED names a saved host to start from. RELEASE is a Debian codename.
     MODEL names the tiny model that the hosts are to serve from their next deploy on; without it,
     new hosts take a saved host's own, or the one that this machine's processor has the kernels for.
@@ -223,7 +215,7 @@ def up(
     asked = choose(model) if model is not None or saved is None else None
     specs = _card_specs(cards, count)
     with lock.exclusive():
-        network.refuse_another_lab()
+        bridge.refuse_another_lab()
         _remove_half_made()
         existing = {host.index: host for host in hosts()}
         _services_up()
@@ -254,11 +246,11 @@ def down(names: Sequence[str] = ()) -> None:
                 _remove(host.name)
             _write_known_hosts()
             return
-        network.refuse_another_lab()
+        bridge.refuse_another_lab()
         for group in cgroups.names():
             cgroups.kill(group)
         cgroups.remove_parent()
-        network.down()
+        bridge.down()
         if paths.state_directory().exists():
             shutil.rmtree(paths.state_directory())
 
@@ -287,7 +279,7 @@ def save(name: str, saved_name: str, *, remove: bool = False) -> None:
 
 def _services_up() -> None:
     """Bring up what hosts need: network, package cache, hub, keys."""
-    network.up()
+    bridge.up()
     ssh.ensure_key()
     apt_cache.up()
     hub_process.up()
@@ -374,7 +366,7 @@ def _write_identity(host: LabHost, root: Path) -> None:
     (etc / "hostname").write_text(f"{host.name}\n")
     (etc / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n")
     (etc / "machine-id").write_text(f"{uuid.uuid4().hex}\n")
-    servers = "".join(f"nameserver {server}\n" for server in network.name_servers())
+    servers = "".join(f"nameserver {server}\n" for server in bridge.name_servers())
     (etc / "resolv.conf").write_text(servers)
     ssh.make_key(etc / "ssh" / "ssh_host_ed25519_key", comment=host.name)
     authorized = root / "root" / ".ssh"
@@ -397,9 +389,9 @@ def _supervisor_settings(host: LabHost) -> dict[str, Any]:
         "prefix_length": paths.PREFIX_LENGTH,
         "gateway": paths.BRIDGE_ADDRESS,
         "bridge": paths.BRIDGE,
-        "link": network.link_name(host.name),
-        "hardware_address": network.hardware_address(host.index),
-        "mtu": network.uplink_mtu(),
+        "link": bridge.link_name(host.name),
+        "hardware_address": bridge.hardware_address(host.index),
+        "mtu": bridge.uplink_mtu(),
         "read_only_binds": [
             (str(host.directory / "pci"), "/sys/bus/pci/devices"),
             (str(host.directory / "modules"), "/sys/module"),
@@ -475,7 +467,7 @@ def _supervisor_process(host: LabHost) -> int | None:
 
 def _remove_processes(name: str) -> None:
     cgroups.kill(_control_group(name))
-    network.remove_host_link(name)
+    bridge.remove_host_link(name)
 
 
 def _remove(name: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from fortyninety.checkout import ROOT
 from lab import paths
 from lab.errors import LabError
-from lab.wheel_download import Source, ensure_wheel, pip, read_pin
+from lab.sources.wheel_download import Source, ensure_wheel, pip, read_pin
 
 # Inside a host: where the lab binds its folder of wheels, and Debian's own certificate bundle.
 WHEELS_ON_HOST = "/var/lib/lab/wheels"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.cards import parse, write_pci_devices
 from lab.errors import LabError
+from lab.gpu.cards import parse, write_pci_devices
 
 
 def test_a_count_and_memory_mean_rtx_4090s() -> None:

@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import Self
 
-from lab import cgroups, network
+from lab import cgroups
 from lab.hosts import LabHost
 from lab.last_line import last_line, printable_line
+from lab.network import bridge
 
 # Logs to which a line is added as work goes on: dpkg's, and make's while DKMS builds the driver.
 _LOGS = ("var/log/dpkg.log", "var/lib/dkms/*/*/build/make.log")
@@ -40,7 +41,7 @@ class HostActivity:
         """Watch a host that is up."""
         return cls(
             host.directory / "upper",
-            Path("/sys/class/net", network.link_name(host.name), "statistics"),
+            Path("/sys/class/net", bridge.link_name(host.name), "statistics"),
             cgroups.unified_root() / cgroups.PARENT / f"host-{host.name}" / "cpu.stat",
         )
 

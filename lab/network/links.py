@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fortyninety.checkout import ROOT
-from lab import network, paths
+from lab import paths
 from lab.commands import run, succeeds
 from lab.errors import LabError
 from lab.hosts import LabHost
+from lab.network import bridge
 
 HUB_ADDRESS = "10.90.0.2"
 HUB_PORT = 8091
@@ -24,13 +25,13 @@ _HUB_NAMESPACE = "lab-hub"
 
 def shape(host: LabHost, megabits: int) -> None:
     """Make the host's cable this fast, in Mbit/s, each way by itself."""
-    run(_limited(network.link_name(host.name), megabits))
+    run(_limited(bridge.link_name(host.name), megabits))
     run([*_inside(host), *_limited("host0", megabits)])
 
 
 def unshape(host: LabHost) -> None:
     """Make the host's cable as fast as the machine is."""
-    succeeds(["tc", "qdisc", "delete", "dev", network.link_name(host.name), "root"])
+    succeeds(["tc", "qdisc", "delete", "dev", bridge.link_name(host.name), "root"])
     succeeds([*_inside(host), "tc", "qdisc", "delete", "dev", "host0", "root"])
 
 
@@ -60,7 +61,7 @@ def hub_behind_a_link(root: Path, access_log: Path, megabits: int) -> Iterator[s
     _remove_hub_link()
     run(["ip", "netns", "add", _HUB_NAMESPACE])
     inside = ["ip", "-n", _HUB_NAMESPACE]
-    # The same hardware address each time: hosts remember it (lab.network.hardware_address).
+    # The same hardware address each time: hosts remember it (lab.network.bridge.hardware_address).
     veth = ["type", "veth", "peer", "name", "hub0", "address", "02:f9:0a:5a:01:02"]
     run(["ip", "link", "add", _HUB_LINK, *veth, "netns", _HUB_NAMESPACE])
     run(["ip", "link", "set", _HUB_LINK, "master", paths.BRIDGE, "up"])

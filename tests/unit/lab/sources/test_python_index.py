@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from lab import python_index
 from lab.errors import LabError
-from lab.python_index import TORCH_INDEX, parse_pip_configuration, torch_sources
+from lab.sources import python_index
+from lab.sources.python_index import TORCH_INDEX, parse_pip_configuration, torch_sources
 
 
 def test_the_environment_wins_over_the_file() -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lab import demo, progress
-from lab.demo import Failed
-from lab.demo_screens import log_file, print_failure, print_stopped
+from lab import progress
+from lab.demo import __main__ as demo
+from lab.demo.__main__ import Failed
+from lab.demo.screens import log_file, print_failure, print_stopped
 from lab.progress import Activity
 
 ROWS, COLUMNS = 24, 80

@@ -9,11 +9,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab import apt_cache, apt_sources, cgroups, nvml_library, paths, python_index
+from fortyninety.checkout import ROOT
+from lab import cgroups, paths
 from lab.commands import run
 from lab.errors import LabError
+from lab.gpu import nvml_library
 from lab.last_line import last_line
 from lab.progress import step
+from lab.sources import apt_cache, apt_sources, python_index
 
 RELEASES = ("trixie", "bookworm")
 
@@ -47,8 +50,7 @@ _COMPILERS = (
     "x86_64-linux-gnu-gcc-12",
     "x86_64-linux-gnu-gcc-14",
 )
-_HERE = Path(__file__).parent
-_ROOTFS = _HERE / "rootfs"
+_ROOTFS = ROOT / "lab/rootfs"
 _HEADER_RELEASE = "trixie"
 _CONTROL_GROUP = "image"
 _KEPT_UNUSED_SECONDS = 7 * 24 * 3600.0

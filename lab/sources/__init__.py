@@ -1,0 +1,1 @@
+"""Give hosts what they install from: package caches, indexes, mirrors, a repository."""
