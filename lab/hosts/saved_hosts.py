@@ -11,6 +11,7 @@ from pathlib import Path
 from lab import paths
 from lab.commands import run
 from lab.errors import LabError
+from lab.hosts.image import images_directory
 from lab.tiny_model import AWQ
 
 
@@ -45,7 +46,18 @@ def save(
 
 
 def read(name: str) -> SavedHost:
-    """The saved host NAME; LabError when there is none or its image is gone."""
+    """The saved host NAME; LabError when there is none or what it stands on is gone."""
+    saved = _described(name)
+    below = [*map(layer, saved.saved), images_directory() / saved.image]
+    if gone := [str(each) for each in below if not each.is_dir()]:
+        raise LabError(
+            f"saved host {name!r} stands on {' and '.join(gone)}, which is not there: remove "
+            f"{_directory() / name} and save the host again"
+        )
+    return saved
+
+
+def _described(name: str) -> SavedHost:
     try:
         values = json.loads((_directory() / name / "saved.json").read_text())
     except FileNotFoundError:
@@ -57,8 +69,9 @@ def read(name: str) -> SavedHost:
 
 
 def everything() -> list[SavedHost]:
-    """Every saved host."""
-    return [read(file.parent.name) for file in sorted(_directory().glob("[!.]*/saved.json"))]
+    """Every saved host, also one that cannot be started from any more."""
+    files = sorted(_directory().glob("[!.]*/saved.json"))
+    return [_described(file.parent.name) for file in files]
 
 
 def remove(name: str) -> None:
@@ -66,7 +79,7 @@ def remove(name: str) -> None:
     standing = [saved.name for saved in everything() if name in saved.saved]
     if standing:
         raise LabError(f"saved hosts stand on {name!r}: {', '.join(standing)}; remove them first")
-    shutil.rmtree(_directory() / read(name).name)
+    shutil.rmtree(_directory() / _described(name).name)
 
 
 def layer(name: str) -> Path:
