@@ -17,6 +17,7 @@ from lab import cgroups, paths
 from lab.errors import LabError
 from lab.hosts import ssh
 from lab.json_file import write_json
+from lab.last_line import last_lines
 from lab.network import bridge
 from lab.progress import note, step
 
@@ -135,7 +136,10 @@ class Power:
         return None
 
     def _error(self, what: str) -> LabError:
-        return LabError(f"{self.name} {what}: see {self.log}")
+        """Say what went wrong, with the end of the console: the log goes when the host does."""
+        said = [f"\n  {line}" for line in last_lines(self.log)]
+        shown = f", which ends with{''.join(said)}" if said else ""
+        return LabError(f"{self.name} {what}: see {self.log}{shown}")
 
 
 def start(wanted: Sequence[Power]) -> None:
