@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from bench.alone import refuse_a_lab_that_is_up
-from bench.converged_deploy import CARDS, INVENTORY, SAVED, save_converged_host
+from bench.converge import CARDS, INVENTORY, SAVED, save_converged_host
 from lab import hosts
 from lab.errors import LabError
 from lab.hosts import LabHost

@@ -67,7 +67,8 @@ NOT_OWNED = "a deploy owns its own files and packages, and not what others add t
 UNSEEN = "a deploy believes an environment that carries its mark; hashing it takes the host tests"
 
 # Each of these ends or hides the service or its cards, or has a deploy refused, so that it can be
-# there only by itself, and a minute each is too long for the tests: they are for `bench/breakages`.
+# there only by itself, and a minute each is too long for the tests: they are for
+# `python -m bench.breakages`.
 # What is said of them here was seen of `masked`, and not yet of the others.
 ALONE = ("stopped", "masked", "hung", "port", "clock", "card", "silent", "nouveau", "account")
 

@@ -1,7 +1,7 @@
 """What breaks a box is named by a host test and shown by drift, and a deploy puts it right.
 
-Many breakages at once, in batches that do not hide each other; `bench/breakages` does them one by
-one. One host, converged, in the order of this file.
+Many breakages at once, in batches that do not hide each other; `python -m bench.breakages`
+does them one by one. One host, converged, in the order of this file.
 """
 
 from __future__ import annotations
