@@ -64,6 +64,16 @@ def converged(shared: list[LabHost]) -> LabHost:
     return shared[0]
 
 
+@pytest.fixture(scope="module")
+def pair(lab: None) -> list[LabHost]:
+    """Two hosts with a card each, each serving by itself, as the settings have them now."""
+    del lab
+    started = start_converged(2)
+    ran = deploy()
+    assert ran.exit_code == 0, ran.output
+    return started
+
+
 def _refuse_another() -> None:
     if hosts.hosts():
         pytest.fail("a lab is up on this machine: end it with `fortyninety lab down` first")

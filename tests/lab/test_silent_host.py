@@ -16,7 +16,6 @@ from lab.commands import run
 from lab.hosts import LabHost
 from lab.network import bridge
 from lab.stages import operations
-from tests.lab.converged_hosts import start_converged
 from tests.lab.deploys import deploy, deploying
 
 pytestmark = [pytest.mark.lab, pytest.mark.exhaustive, pytest.mark.usefixtures("lab")]
@@ -56,16 +55,6 @@ CASES = {
     ),
     "gate": Case("Gate | Wait for a completion", "systemctl restart vllm.service", 3),
 }
-
-
-@pytest.fixture(scope="module")
-def pair(lab: None) -> list[LabHost]:
-    """Two hosts that serve."""
-    del lab
-    started = start_converged(2)
-    ran = deploy()
-    assert ran.exit_code == 0, ran.output
-    return started
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)

@@ -21,7 +21,6 @@ from lab.network import bridge
 from lab.question import ask
 from lab.tiny_model import SENTENCE
 from tests.lab.asking import complete_command
-from tests.lab.converged_hosts import start_converged
 from tests.lab.deploys import (
     NOT_IN_THE_LAB,
     deploy,
@@ -55,17 +54,6 @@ lab = [
     *((name, {**data, "cell": "a", "engine": "0.8.5.post1"}) for name, data in _others),
 ]
 """
-
-
-@pytest.fixture(scope="module")
-def pair(lab: None) -> list[LabHost]:
-    """Two hosts, each serving by itself: the head first."""
-    del lab
-    started = start_converged(2)
-    # As the settings have them now, which is what a rollback is to come back to.
-    ran = deploy()
-    assert ran.exit_code == 0, ran.output
-    return started
 
 
 @pytest.fixture(scope="module")
