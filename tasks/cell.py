@@ -5,13 +5,13 @@ from pyinfra.api.deploy import deploy
 from fortyninety.cell.firewall import firewall_unit, rules, rules_digest
 from fortyninety.operations import cell, files
 from fortyninety.operations.apt import packages as apt
-from fortyninety.plan.plan import (
+from fortyninety.plan.paths import (
     CELL_FIREWALL_RULES,
     CELL_FIREWALL_SERVICE,
     CELL_FIREWALL_UNIT,
     SERVICE,
-    Plan,
 )
+from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import CELL_MEMBER, COMPLETE, program
 
 

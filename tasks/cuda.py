@@ -4,7 +4,8 @@ from pyinfra.api.deploy import deploy
 
 from fortyninety.operations import cuda, files
 from fortyninety.operations.apt import packages as apt
-from fortyninety.plan.plan import NVCC, Plan
+from fortyninety.plan.paths import NVCC
+from fortyninety.plan.plan import Plan
 from fortyninety.templates import render
 
 

@@ -5,7 +5,7 @@ from pyinfra.api.deploy import deploy
 from fortyninety.operations import dkms, driver, files, reboot
 from fortyninety.operations.apt import packages as apt
 from fortyninety.operations.apt import repository_key
-from fortyninety.plan.plan import (
+from fortyninety.plan.paths import (
     ARCHIVE_SOURCES,
     DRIVER_PREFERENCES,
     NOUVEAU_CONFIGURATION,
@@ -15,8 +15,8 @@ from fortyninety.plan.plan import (
     PYTHON_UNATTENDED_UPGRADES,
     SERVICE,
     UNATTENDED_UPGRADES,
-    Plan,
 )
+from fortyninety.plan.plan import Plan
 from fortyninety.templates import render
 
 

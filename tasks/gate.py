@@ -3,7 +3,8 @@
 from pyinfra.api.deploy import deploy
 
 from fortyninety.operations import environments, files, gate
-from fortyninety.plan.plan import SERVICE, SERVICE_UNIT, Plan
+from fortyninety.plan.paths import SERVICE, SERVICE_UNIT
+from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import COMPLETE, program
 from fortyninety.plan.unit import configuration
 

@@ -4,7 +4,8 @@ from pyinfra.api.deploy import deploy
 
 from fortyninety.cards.power import cap_arguments, caps_in_words
 from fortyninety.operations import files, power, units
-from fortyninety.plan.plan import PERSISTENCE_SERVICE, POWER_SERVICE, POWER_UNIT, Plan
+from fortyninety.plan.paths import PERSISTENCE_SERVICE, POWER_SERVICE, POWER_UNIT
+from fortyninety.plan.plan import Plan
 from fortyninety.templates import render
 
 

@@ -3,7 +3,8 @@
 from pyinfra.api.deploy import deploy
 
 from fortyninety.operations import accounts, engine_command_line, files, units
-from fortyninety.plan.plan import SERVICE, SERVICE_UNIT, Plan
+from fortyninety.plan.paths import SERVICE, SERVICE_UNIT
+from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import CHECK_COMMAND_LINE, ENGINE_FAILURE, program
 from fortyninety.plan.unit import configuration, service_unit
 from tasks import cell

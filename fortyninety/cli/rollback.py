@@ -14,7 +14,7 @@ from rich.console import Console
 from fortyninety.cell.membership import named_cell
 from fortyninety.deadlines import DIAGNOSIS, UNIT
 from fortyninety.facts.answers import number_of, read_object, text_of, texts_of
-from fortyninety.plan.plan import SERVICE_UNIT
+from fortyninety.plan.paths import SERVICE_UNIT
 from fortyninety.plan.programs import ROLL_BACK, program
 from fortyninety.survey.records import Unreadable, quoted
 

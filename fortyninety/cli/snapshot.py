@@ -24,7 +24,7 @@ from fortyninety.model.hub import PUBLIC_HUB, shown_address
 from fortyninety.model.token import NoToken, token_at
 from fortyninety.on_host.checkpoint_files import File, FileListError
 from fortyninety.on_host.snapshot.places import MANIFEST
-from fortyninety.plan.plan import plan_paths
+from fortyninety.plan.paths import plan_paths
 from fortyninety.plan.programs import SNAPSHOT, run_from_input
 from fortyninety.releases.release import load_release
 from fortyninety.settings.defaults import default_setting

@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass, replace
 
 from fortyninety.cell.membership import Membership
-from fortyninety.checkout import HOST_TOOLS_LOCK
 from fortyninety.driver.plan import (
     REPOSITORY_TOOLS,
     DriverPlan,
@@ -21,9 +20,18 @@ from fortyninety.engine.command_line import (
 )
 from fortyninety.packages.package import Package
 from fortyninety.packages.pins import Pin, suite_pins
-from fortyninety.plan.directory import Directory
+from fortyninety.plan.paths import (
+    ARCHIVE_SOURCES,
+    CELL_FIREWALL_SERVICE,
+    NVIDIA_KEYRING,
+    PERSISTENCE_SERVICE,
+    POWER_SERVICE,
+    SERVICE,
+    Paths,
+    plan_paths,
+)
 from fortyninety.plan.programs import CELL_MEMBER, program
-from fortyninety.releases.release import Release, lock_hash
+from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
 from fortyninety.survey.survey import DRIVER_NAMES, HostReading, SurveyRequest
 
@@ -31,100 +39,6 @@ from fortyninety.survey.survey import DRIVER_NAMES, HostReading, SurveyRequest
 # (whose only one is 3.13) Debian 12's installs beside its own (measured), and elsewhere uv's build.
 PYTHON_SOURCES = {("debian", "12"): "distribution", ("debian", "13"): "debian-12"}
 PYTHON_SUITE = "bookworm"
-
-SERVICE = "vllm.service"
-POWER_SERVICE = "fortyninety-power-limit.service"
-PERSISTENCE_SERVICE = "nvidia-persistenced.service"
-CELL_FIREWALL_SERVICE = "fortyninety-cell-firewall.service"
-
-ARCHIVE_SOURCES = "/etc/apt/sources.list.d/fortyninety.sources"
-PYTHON_PREFERENCES = "/etc/apt/preferences.d/fortyninety-python"
-PYTHON_UNATTENDED_UPGRADES = "/etc/apt/apt.conf.d/52fortyninety-python"
-NVIDIA_PREFERENCES = "/etc/apt/preferences.d/fortyninety-nvidia"
-DRIVER_PREFERENCES = "/etc/apt/preferences.d/fortyninety-driver"
-# After the distribution's own 50unattended-upgrades, whose list it adds to.
-UNATTENDED_UPGRADES = "/etc/apt/apt.conf.d/52fortyninety-driver"
-NVIDIA_KEYRING = "/etc/apt/keyrings/fortyninety-nvidia.gpg"
-NVCC = "/usr/local/bin/nvcc"
-# What NVIDIA's own installer leaves behind, which no package knows of.
-RUN_FILE_UNINSTALLER = "/usr/bin/nvidia-uninstall"
-NOUVEAU_CONFIGURATION = "/etc/modprobe.d/fortyninety-nouveau.conf"
-SERVICE_UNIT = f"/etc/systemd/system/{SERVICE}"
-POWER_UNIT = f"/etc/systemd/system/{POWER_SERVICE}"
-CELL_FIREWALL_UNIT = f"/etc/systemd/system/{CELL_FIREWALL_SERVICE}"
-CELL_FIREWALL_RULES = "/etc/fortyninety/cell.nft"
-
-
-@dataclass(frozen=True)
-class Paths:
-    """Where things are on the host."""
-
-    root: str
-    temporary: str
-    tools: str
-    tools_lock: str
-    pythons: str
-    managed_interpreter: str
-    engine: str
-    engine_lock: str
-    current_engine: str
-    models: str
-    snapshot: str
-    current_snapshot: str
-    served: str
-    build_environment: str
-    seal_environment: str
-    try_engine: str
-    check_command_line: str
-    second_copy: str | None
-    snapshot_program: str
-    complete: str
-    engine_failure: str
-    cell_member: str
-    nvcc: str
-
-    @property
-    def directories(self) -> tuple[Directory, ...]:
-        """This project's own folders, each above those in it."""
-        below = ("bin", "tools", "engines", "pythons", "served")
-        return (
-            Directory(self.root),
-            *(Directory(f"{self.root}/{name}") for name in below),
-            # What is executed from a temporary folder, which /tmp may not allow.
-            Directory(self.temporary, "700"),
-        )
-
-    @property
-    def surveyed(self) -> tuple[str, ...]:
-        """Every path that an operation compares."""
-        return (
-            ARCHIVE_SOURCES,
-            PYTHON_PREFERENCES,
-            PYTHON_UNATTENDED_UPGRADES,
-            NVIDIA_PREFERENCES,
-            DRIVER_PREFERENCES,
-            UNATTENDED_UPGRADES,
-            NVCC,
-            RUN_FILE_UNINSTALLER,
-            NOUVEAU_CONFIGURATION,
-            SERVICE_UNIT,
-            POWER_UNIT,
-            CELL_FIREWALL_UNIT,
-            CELL_FIREWALL_RULES,
-            *(each.path for each in self.directories),
-            self.managed_interpreter,
-            self.current_engine,
-            self.current_snapshot,
-            self.build_environment,
-            self.seal_environment,
-            self.try_engine,
-            self.check_command_line,
-            self.snapshot_program,
-            self.complete,
-            self.engine_failure,
-            self.cell_member,
-            self.nvcc,
-        )
 
 
 @dataclass(frozen=True)
@@ -229,41 +143,6 @@ class Plan:
         if self.python_source == "uv":
             return self.paths.managed_interpreter
         return f"/usr/bin/python{self.card.python}"
-
-
-def plan_paths(settings: Settings, card: Release) -> Paths:
-    """Where things will be: environments named by their lock, the snapshot by its commit."""
-    root = settings.install_directory
-    tools = f"{root}/tools/{lock_hash(HOST_TOOLS_LOCK)}"
-    engine = f"{root}/engines/{card.environment_name}"
-    model_folder = settings.model_repository.partition("/")[2]
-    model = f"{settings.models_directory}/{model_folder}"
-    second = settings.second_copy_directory
-    return Paths(
-        root=root,
-        temporary=f"{root}/tmp",
-        tools=tools,
-        tools_lock=f"{tools}.lock",
-        pythons=f"{root}/pythons",
-        managed_interpreter=f"{root}/pythons/python{card.python}",
-        engine=engine,
-        engine_lock=f"{engine}.lock",
-        current_engine=f"{root}/engines/current",
-        models=model,
-        snapshot=f"{model}/{settings.model_revision}",
-        current_snapshot=f"{model}/current",
-        served=f"{root}/served",
-        build_environment=f"{root}/bin/build-environment",
-        seal_environment=f"{root}/bin/seal-environment",
-        try_engine=f"{root}/bin/try-engine",
-        check_command_line=f"{root}/bin/check-command-line",
-        second_copy=f"{second}/{model_folder}/{settings.model_revision}" if second else None,
-        snapshot_program=f"{root}/bin/snapshot",
-        complete=f"{root}/bin/complete",
-        engine_failure=f"{root}/bin/engine-failure",
-        cell_member=f"{root}/bin/cell-member",
-        nvcc=f"{root}/bin/nvcc",
-    )
 
 
 def python_source(settings: Settings, state: HostReading) -> str:

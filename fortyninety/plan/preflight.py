@@ -20,12 +20,8 @@ from fortyninety.driver.secure_boot import boot_problem
 from fortyninety.engine.command_line import FlagAbsent
 from fortyninety.plan.host_account import account_problems
 from fortyninety.plan.host_folders import folder_problems
-from fortyninety.plan.plan import (
-    PYTHON_SOURCES,
-    RUN_FILE_UNINSTALLER,
-    make_plan,
-    tensor_parallel_size,
-)
+from fortyninety.plan.paths import RUN_FILE_UNINSTALLER
+from fortyninety.plan.plan import PYTHON_SOURCES, make_plan, tensor_parallel_size
 from fortyninety.problem import Problem
 from fortyninety.releases.lock import seal_problem
 from fortyninety.releases.release import Release, load_release

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from fortyninety.plan.plan import CELL_FIREWALL_SERVICE, POWER_SERVICE, SERVICE, Plan
+from fortyninety.plan.paths import CELL_FIREWALL_SERVICE, POWER_SERVICE, SERVICE
+from fortyninety.plan.plan import Plan
 from fortyninety.plan.unit_quoting import unit_assignment, unit_command, unit_text
 from fortyninety.templates import render
 

@@ -19,7 +19,8 @@ from fortyninety.cell.membership import (
     membership,
     named_cell,
 )
-from fortyninety.plan.plan import CELL_FIREWALL_RULES, SERVICE, Plan, make_plan
+from fortyninety.plan.paths import CELL_FIREWALL_RULES, SERVICE
+from fortyninety.plan.plan import Plan, make_plan
 from fortyninety.plan.unit import configuration, service_unit
 from fortyninety.releases.release import load_release
 from fortyninety.settings.model import Settings

@@ -21,16 +21,15 @@ from fortyninety.operations import driver as driver_change
 from fortyninety.operations.apt import packages as apt
 from fortyninety.operations.apt import repository_key
 from fortyninety.packages.package import Package
-from fortyninety.plan.plan import (
+from fortyninety.plan.paths import (
     ARCHIVE_SOURCES,
     DRIVER_PREFERENCES,
     NVIDIA_KEYRING,
     NVIDIA_PREFERENCES,
     SERVICE,
     UNATTENDED_UPGRADES,
-    Plan,
-    make_plan,
 )
+from fortyninety.plan.plan import Plan, make_plan
 from fortyninety.releases.release import load_release
 from fortyninety.settings.model import Settings
 from fortyninety.survey.survey import AptArchive, HostReading, PackageState

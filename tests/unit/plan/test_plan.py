@@ -10,12 +10,11 @@ from fortyninety.driver.pins import installed_driver
 from fortyninety.driver.plan import plan_driver
 from fortyninety.operations.units import unit_commands
 from fortyninety.packages.package import Package
+from fortyninety.plan.paths import ARCHIVE_SOURCES
 from fortyninety.plan.plan import (
-    ARCHIVE_SOURCES,
     AptSource,
     apt_sources,
     make_plan,
-    plan_paths,
     python_packages,
     python_source,
     survey_request,
@@ -97,15 +96,6 @@ def test_every_package_that_is_installed_is_also_surveyed() -> None:
         *python_packages(card, "distribution"),
     ):
         assert any(fnmatchcase(package.name, pattern) for pattern in surveyed), package.name
-
-
-def test_the_engine_lives_in_a_folder_named_by_its_release_and_lock() -> None:
-    card = load_release("0.8.5.post1")
-    paths = plan_paths(settings(), card)
-    assert paths.engine.startswith("/opt/fortyninety/engines/0.8.5.post1-")
-    assert paths.engine.endswith(card.environment_name)
-    other = plan_paths(settings(), load_release("0.32.0-cpu"))
-    assert other.engine != paths.engine
 
 
 def test_the_installed_driver_is_the_packages_upstream_version() -> None:

@@ -28,7 +28,8 @@ from pyinfra.context import ctx_host, ctx_state
 import fortyninety.operations
 from fortyninety.facts.completion import CompletionResult
 from fortyninety.operations import converge as making
-from fortyninety.plan.plan import SERVICE, Plan, make_plan
+from fortyninety.plan.paths import SERVICE
+from fortyninety.plan.plan import Plan, make_plan
 from fortyninety.plan.preflight import host_problems
 from fortyninety.releases.release import load_release
 from fortyninety.survey import records as forms
