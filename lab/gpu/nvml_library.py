@@ -10,7 +10,7 @@ from lab.commands import run
 from lab.errors import LabError
 
 _HERE = Path(__file__).parent / "nvml"
-_SOURCE = _HERE / "stand_in.c"
+_SOURCES = [_HERE / f"{name}.c" for name in ("library", "cards", "activity", "power", "state")]
 _CONFIGURATION_SOURCE = _HERE / "configuration.c"
 # NVML_ERROR_NOT_SUPPORTED: nvidia-smi then prints [N/A], as for a feature the card does not have.
 _NOT_SUPPORTED = 3
@@ -18,7 +18,12 @@ _NOT_SUPPORTED = 3
 
 def sources() -> list[Path]:
     """Every file that decides what the libraries do."""
-    return [Path(__file__), _SOURCE, _CONFIGURATION_SOURCE]
+    return [Path(__file__), *_SOURCES, _HERE / "stand_in.h", _CONFIGURATION_SOURCE]
+
+
+def implementation() -> str:
+    """The C source of all that the stand-in for libnvidia-ml implements itself."""
+    return "\n".join(source.read_text() for source in _SOURCES)
 
 
 def build(package_directory: Path, target: Path) -> None:
@@ -37,10 +42,10 @@ def build(package_directory: Path, target: Path) -> None:
         if len(headers) != 1:
             raise LabError(f"expected one nvml.h in {packages[0].name}, found {len(headers)}")
         stubs = work / "stubs.c"
-        stubs.write_text(stub_source(headers[0].read_text(), _SOURCE.read_text()))
+        stubs.write_text(stub_source(headers[0].read_text(), implementation()))
         # The header maps old names onto new ones; the library must export both.
         options = ["-DNVML_NO_UNVERSIONED_FUNC_DEFS", f"-I{headers[0].parent}"]
-        _compile(target / "libnvidia-ml.so.1", [_SOURCE, stubs], options)
+        _compile(target / "libnvidia-ml.so.1", [*_SOURCES, stubs], options)
     _compile(target / "libnvidia-cfg.so.1", [_CONFIGURATION_SOURCE], [])
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import lab.gpu
-from lab.gpu.nvml_library import stub_source
+from lab.gpu.nvml_library import implementation, stub_source
 
 HEADER = """
 nvmlReturn_t DECLDIR nvmlInit_v2(void);
@@ -25,7 +22,6 @@ def test_a_call_inside_the_implementation_is_not_taken_for_a_definition() -> Non
 
 
 def test_the_stand_in_implements_what_nvidia_smi_cannot_do_without() -> None:
-    implementation = (Path(lab.gpu.__file__).parent / "nvml/stand_in.c").read_text()
     for name in ("nvmlInitWithFlags", "nvmlInternalGetExportTable", "nvmlDeviceGetCount_v2"):
-        assert f"{name}(" in implementation
-        assert name not in stub_source(f"nvmlReturn_t DECLDIR {name}(void);", implementation)
+        assert f"{name}(" in implementation()
+        assert name not in stub_source(f"nvmlReturn_t DECLDIR {name}(void);", implementation())
