@@ -6,7 +6,7 @@ takes one JSON object on standard input, which says who to become and what sourc
 then one for each file: its path and how many bytes of it are here. It answers each on standard
 output, in frames: "B" and the offset (8 bytes) at which the content goes on; "D", a length (4
 bytes) and so many bytes; and at the end "E", a length (4 bytes) and a JSON object that is empty or
-says what went wrong. The reading side is `sources.Http`, which believes none of it.
+says what went wrong. The reading side is `http_source.Http`, which believes none of it.
 """
 
 import contextlib
