@@ -21,7 +21,7 @@ APT = 2 * 3600
 INITRAMFS = 900
 
 # A unit to stop and start: the engine has 60 s to end (TimeoutStopSec), and the cause of its end is
-# looked for in the journal (engine_failure.PATIENCE).
+# looked for in the journal (PATIENCE in on_host/engine_failure/journal.py).
 UNIT = 420
 
 # Removing an environment or a snapshot: 7 and 40 GB in thousands of files.

@@ -5,7 +5,7 @@ from pyinfra.api.deploy import deploy
 from fortyninety.operations import accounts, engine_command_line, files, units
 from fortyninety.plan.paths import SERVICE, SERVICE_UNIT
 from fortyninety.plan.plan import Plan
-from fortyninety.plan.programs import CHECK_COMMAND_LINE, ENGINE_FAILURE, program
+from fortyninety.plan.programs import CHECK_COMMAND_LINE, ENGINE_FAILURE, archive, program
 from fortyninety.plan.unit import configuration, service_unit
 from tasks import cell
 
@@ -19,7 +19,7 @@ def start(plan: Plan) -> None:
     # Before the unit that runs it as it starts and as it ends.
     files.file(
         plan.paths.engine_failure,
-        program(ENGINE_FAILURE),
+        archive(ENGINE_FAILURE),
         mode="755",
         name="Put the program that finds the cause of a failure in place",
     )

@@ -15,13 +15,14 @@ SEAL_ENVIRONMENT = "seal_environment.py"
 TRY_ENGINE = "try_engine.py"
 CHECK_COMMAND_LINE = "check_command_line.py"
 ROLL_BACK = "roll_back.py"
-SNAPSHOT = "snapshot"
 COMPLETE = "complete.py"
-ENGINE_FAILURE = "engine_failure.py"
 CELL_MEMBER = "cell_member.py"
+# Packages, which become one file each.
+SNAPSHOT = "snapshot"
+ENGINE_FAILURE = "engine_failure"
 
-# What packages of `fortyninety/on_host/` import from outside of themselves.
-_SHARED = ("fortyninety/__init__.py", "fortyninety/on_host/checkpoint_files.py")
+# What a package of `fortyninety/on_host/` imports from outside of itself.
+_BESIDE = {SNAPSHOT: ("fortyninety/on_host/checkpoint_files.py",)}
 # Run an archive that comes in base64 on standard input, and leave nothing: it is a file without a
 # name in memory, so that it also runs where no folder can be written to or executed from.
 _FROM_INPUT = (
@@ -45,7 +46,8 @@ def archive(package: str) -> bytes:
     """
     folder = f"fortyninety/on_host/{package}"
     sources = sorted(path.name for path in (ROOT / folder).glob("*.py"))
-    names = [*_SHARED, *(f"{folder}/{name}" for name in sources)]
+    own = (f"{folder}/{name}" for name in sources)
+    names = ["fortyninety/__init__.py", *_BESIDE.get(package, ()), *own]
     start = (
         f"import sys\n\nfrom {folder.replace('/', '.')}.__main__ import main\n\nsys.exit(main())\n"
     )

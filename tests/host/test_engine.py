@@ -181,7 +181,8 @@ def test_the_programs_that_a_deploy_left_are_this_projects(host: Host, settings:
     own = {path.stem.replace("_", "-"): path.read_bytes() for path in programs.glob("*.py")}
     # A part of every package, and no program by itself.
     del own["checkpoint-files"]
-    own |= {path.parent.name: archive(path.parent.name) for path in programs.glob("*/__main__.py")}
+    packages = [path.parent.name for path in programs.glob("*/__main__.py")]
+    own |= {package.replace("_", "-"): archive(package) for package in packages}
     for name, entry in found.items():
         assert name in own, (
             f"{settings.install_directory}/bin/{name} is none of this project's programs; expected "

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,8 +21,8 @@ from typing import Any
 
 import pytest
 
-from fortyninety.checkout import ROOT
 from fortyninety.on_host import roll_back
+from fortyninety.plan.programs import COMPLETE, ENGINE_FAILURE, archive, program
 
 LOGS = Path(__file__).with_name("engine_logs")
 NOW = "2" * 32
@@ -105,8 +104,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     programs = tmp_path / "bin"
     programs.mkdir()
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    for source, installed in (("complete", "complete"), ("engine_failure", "engine-failure")):
-        shutil.copy(ROOT / "fortyninety" / "on_host" / f"{source}.py", programs / installed)
+    (programs / "complete").write_text(program(COMPLETE))
+    (programs / "engine-failure").write_bytes(archive(ENGINE_FAILURE))
     for name, text in (("systemctl", SYSTEMCTL), ("journalctl", JOURNALCTL)):
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
