@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,10 @@ import click
 from rich.console import Console
 
 from fortyninety.cell.membership import named_cell
+from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines, print_page
 from fortyninety.deadlines import DIAGNOSIS, UNIT
 from fortyninety.facts.answers import number_of, read_object, text_of, texts_of
+from fortyninety.lease import new_claim
 from fortyninety.plan.paths import SERVICE_UNIT
 from fortyninety.plan.programs import ROLL_BACK, program
 from fortyninety.survey.records import Unreadable, quoted
@@ -51,34 +53,23 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
       fortyninety rollback inventory/prod.py --engine 0.8.5.post1
       fortyninety rollback inventory/prod.py --json
     """
-    # Here, and not above: pyinfra changes the standard library as it is imported.
     from fortyninety.connection.lease import RunLeases  # noqa: PLC0415
-    from fortyninety.fleet.inventory import InventoryUnusable, connect_hosts  # noqa: PLC0415
-    from fortyninety.lease import new_claim  # noqa: PLC0415
 
-    try:
-        connected = connect_hosts(inventory, limit)
-    except InventoryUnusable as unusable:
-        raise click.UsageError(str(unusable)) from unusable
-    if partial := _partial_cells(connected):
-        connected.disconnect()
-        raise click.UsageError(partial)
-    names = ", ".join(host.name for host in connected.settings)
-    with Console(stderr=True).status(f"rolling back {names}"):
-        leases = RunLeases(new_claim("rollback"), connected.settings)
-        pool = connected.state.fact_pool
-        waiting = {
-            host.name: pool.spawn(_roll_back, host, settings, engine, leases)
-            for host, settings in connected.settings.items()
-        }
-        results = {name: greenlet.get() for name, greenlet in waiting.items()}
-        leases.give_back()
-        connected.disconnect()
-    problems = [str(problem) for problem in connected.problems]
+    with connected_hosts(inventory, limit) as connected:
+        if partial := _partial_cells(connected):
+            raise click.UsageError(partial)
+        names = ", ".join(host.name for host in connected.settings)
+        with Console(stderr=True).status(f"rolling back {names}"):
+            leases = RunLeases(new_claim("rollback"), connected.settings)
+            results = on_each_host(
+                connected, lambda host, settings: _roll_back(host, settings, engine, leases)
+            )
+            leases.give_back()
+    problems = connected.problems
     if as_json:
-        click.echo(json.dumps({"hosts": results, "problems": problems}, indent=2))
+        print_page(results, problems)
     else:
-        _print(results, problems)
+        print_lines(_lines(results), problems)
     if problems:
         sys.exit(2)
     sys.exit(1 if any("error" in result for result in results.values()) else 0)
@@ -153,15 +144,13 @@ def read_result(line: str) -> dict[str, Any]:
     return result
 
 
-def _print(results: dict[str, dict[str, Any]], problems: list[str]) -> None:
+def _lines(results: dict[str, dict[str, Any]]) -> Iterator[str]:
     for name, result in results.items():
-        click.echo(f"{name}: {_line(result)}")
+        yield f"{name}: {_line(result)}"
         for detail in result.get("details", ()):
-            click.echo(f"{name}:   {detail}")
-    for problem in problems:
-        click.secho(problem, fg="red", err=True)
+            yield f"{name}:   {detail}"
     if any("error" not in result for result in results.values()):
-        click.echo("The next deploy goes by the settings again: set engine and the rest to match.")
+        yield "The next deploy goes by the settings again: set engine and the rest to match."
 
 
 def _line(result: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fortyninety import deadlines
+from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines, print_page
 from fortyninety.facts.answers import number_of, read_object, texts_of
 from fortyninety.model.file_list import (
     FileListUnknown,
@@ -72,31 +74,16 @@ def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
       fortyninety snapshot verify inventory/prod.py --limit gpu-box-2
       fortyninety snapshot verify inventory/prod.py --json | jq '.hosts[] | select(.whole | not)'
     """
-    # Here, and not above: pyinfra changes the standard library as it is imported.
-    from fortyninety.fleet.inventory import InventoryUnusable, connect_hosts  # noqa: PLC0415
-
-    try:
-        connected = connect_hosts(inventory, limit)
-    except InventoryUnusable as unusable:
-        raise click.UsageError(str(unusable)) from unusable
-    if sys.stderr.isatty():
-        click.echo(f"hashing on {len(connected.settings)} hosts ...", err=True)
-    expected = {host: _expected_manifest(each) for host, each in connected.settings.items()}
-    pool = connected.state.fact_pool
-    waiting = [
-        pool.spawn(_verify, host, each, expected[host]) for host, each in connected.settings.items()
-    ]
-    verdicts = [greenlet.get() for greenlet in waiting]
-    connected.disconnect()
-    problems = [str(problem) for problem in connected.problems]
+    with connected_hosts(inventory, limit) as connected:
+        if sys.stderr.isatty():
+            click.echo(f"hashing on {len(connected.settings)} hosts ...", err=True)
+        expected = {host: _expected_manifest(each) for host, each in connected.settings.items()}
+        found = on_each_host(connected, lambda host, each: _verify(host, each, expected[host]))
+    verdicts, problems = found.values(), connected.problems
     if as_json:
-        page = {"hosts": [asdict(each) for each in verdicts], "problems": problems}
-        click.echo(json.dumps(page, indent=2))
+        print_page([asdict(each) for each in verdicts], problems)
     else:
-        for verdict in verdicts:
-            _print(verdict)
-        for problem in problems:
-            click.secho(problem, fg="red", err=True)
+        print_lines((line for each in verdicts for line in _lines(each)), problems)
     sys.exit(0 if all(each.whole for each in verdicts) and not problems else 1)
 
 
@@ -236,14 +223,14 @@ def read_verdict(host: str, folder: str, line: str) -> Verdict:
     )
 
 
-def _print(verdict: Verdict) -> None:
+def _lines(verdict: Verdict) -> Iterator[str]:
     if verdict.whole:
         rate = verdict.bytes / 1e9 / max(verdict.seconds, 0.001)
-        click.echo(
+        yield (
             f"{verdict.host}: {click.style('whole', fg='green')}, {verdict.files} files, "
             f"{verdict.bytes / 1e9:.2f} GB in {verdict.seconds:.1f} s, {rate:.2f} GB/s"
         )
         return
-    click.echo(f"{verdict.host}: {click.style('wrong', fg='red')} in {verdict.folder}")
+    yield f"{verdict.host}: {click.style('wrong', fg='red')} in {verdict.folder}"
     for each in verdict.wrong:
-        click.echo(f"  {each}")
+        yield f"  {each}"

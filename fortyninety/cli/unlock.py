@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines, print_page
 from fortyninety.lease import ending, read_holder
 
 if TYPE_CHECKING:
@@ -50,30 +50,17 @@ def unlock(inventory: str, limit: tuple[str, ...], reason: str, as_json: bool) -
       fortyninety unlock inventory/prod.py --limit gpu-box-1 --reason "alice's laptop is asleep"
       fortyninety unlock inventory/prod.py --limit two_cards --reason "CI hangs" --json
     """
-    # Here, and not above: pyinfra changes the standard library as it is imported.
-    from fortyninety.fleet.inventory import InventoryUnusable, connect_hosts  # noqa: PLC0415
-
     # In one line of a log.
     said = " ".join("".join(each if each.isprintable() else " " for each in reason).split())[:300]
     if not said:
         raise click.UsageError("--reason is empty; expected why, for those who read the log")
-    try:
-        connected = connect_hosts(inventory, limit)
-    except InventoryUnusable as unusable:
-        raise click.UsageError(str(unusable)) from unusable
-    pool = connected.state.fact_pool
-    waiting = [pool.spawn(_unlock, host, said) for host in connected.settings]
-    results = [greenlet.get() for greenlet in waiting]
-    connected.disconnect()
-    problems = [str(problem) for problem in connected.problems]
+    with connected_hosts(inventory, limit) as connected:
+        done = on_each_host(connected, lambda host, _: _unlock(host, said))
+    results, problems = done.values(), connected.problems
     if as_json:
-        page = {"hosts": [asdict(each) for each in results], "problems": problems}
-        click.echo(json.dumps(page, indent=2))
+        print_page([asdict(each) for each in results], problems)
     else:
-        for each in results:
-            click.echo(f"{each.host}: {_line(each)}")
-        for problem in problems:
-            click.secho(problem, fg="red", err=True)
+        print_lines((f"{each.host}: {_line(each)}" for each in results), problems)
     if problems:
         sys.exit(2)
     sys.exit(1 if any(each.error for each in results) else 0)

@@ -1,0 +1,62 @@
+"""Do one thing on every host of an inventory, and print what came of it.
+
+The fleet's modules are imported when a command runs: pyinfra_cli patches the standard library.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from pyinfra.api.host import Host
+
+    from fortyninety.fleet.inventory import ConnectedHosts
+    from fortyninety.problem import Problem
+    from fortyninety.settings.model import Settings
+
+Done = TypeVar("Done")
+
+
+@contextmanager
+def connected_hosts(inventory: str, limit: Iterable[str]) -> Iterator[ConnectedHosts]:
+    """The hosts of an inventory, connected meanwhile. Raises UsageError where it has none."""
+    from fortyninety.fleet.inventory import InventoryUnusable, connect_hosts  # noqa: PLC0415
+
+    try:
+        connected = connect_hosts(inventory, limit)
+    except InventoryUnusable as unusable:
+        raise click.UsageError(str(unusable)) from unusable
+    try:
+        yield connected
+    finally:
+        connected.disconnect()
+
+
+def on_each_host(
+    connected: ConnectedHosts, do: Callable[[Host, Settings], Done]
+) -> dict[str, Done]:
+    """Do it on every connected host, side by side; what it returned, by the host's name."""
+    pool = connected.state.fact_pool
+    waiting = {
+        host.name: pool.spawn(do, host, settings) for host, settings in connected.settings.items()
+    }
+    return {name: greenlet.get() for name, greenlet in waiting.items()}
+
+
+def print_page(hosts: object, problems: Iterable[Problem]) -> None:
+    """Print the results of the hosts, and why the others have none, as JSON."""
+    page = {"hosts": hosts, "problems": [str(problem) for problem in problems]}
+    click.echo(json.dumps(page, indent=2))
+
+
+def print_lines(lines: Iterable[str], problems: Iterable[Problem]) -> None:
+    """Print the lines of the hosts, and on standard error why the others have none."""
+    for line in lines:
+        click.echo(line)
+    for problem in problems:
+        click.secho(str(problem), fg="red", err=True)

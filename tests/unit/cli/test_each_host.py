@@ -1,0 +1,92 @@
+"""The commands that do one thing on each host: every host has its result, and the worst decides."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fortyninety.checkout import ROOT
+
+HOSTS = ["@fake/free", "@fake/held", "@fake/stuck", ("@fake/wrong", {"power_limt": 3})]
+ANSWERS = {
+    "@fake/free": [("lease", ["free\t"], True)],
+    "@fake/held": [("lease", ["ended\t"], True)],
+    "@fake/stuck": [("lease", ["stuck\t"], True)],
+}
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Path:
+    (tmp_path / "boxes.py").write_text(f"boxes = {HOSTS!r}\n")
+    (tmp_path / "answers.json").write_text(json.dumps(ANSWERS))
+    return tmp_path
+
+
+def run(fleet: Path, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command over the imagined hosts, in a process of its own."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.unit.imagined_hosts", str(fleet / "answers.json")),
+            *(command, str(fleet / "boxes.py"), *arguments),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "XDG_CACHE_HOME": str(fleet / "cache")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [
+        (["@fake/free", "@fake/held"], 0),
+        (["@fake/free", "@fake/stuck"], 1),
+        (["@fake/stuck", "@fake/wrong"], 2),
+    ],
+)
+def test_unlock_ends_with_the_worst_of_its_hosts(fleet: Path, limit: list[str], code: int) -> None:
+    options = [f"--limit={each}" for each in limit]
+    assert run(fleet, "unlock", "--reason", "x", *options).returncode == code
+
+
+def test_hosts_are_told_on_standard_output_and_problems_on_standard_error(fleet: Path) -> None:
+    ran = run(fleet, "unlock", "--reason", "x", "--limit", "boxes")
+    assert [line.partition(":")[0] for line in ran.stdout.splitlines()] == [
+        *("@fake/free", "@fake/held", "@fake/stuck"),
+    ]
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("@fake/wrong: power_limt is 3")
+
+
+def test_the_page_has_the_hosts_and_the_problems(fleet: Path) -> None:
+    ran = run(fleet, "unlock", "--reason", "x", "--limit", "boxes", "--json")
+    page = json.loads(ran.stdout)
+    assert ran.stderr == ""
+    assert [(host["host"], host["ended"]) for host in page["hosts"]] == [
+        *(("@fake/free", False), ("@fake/held", True), ("@fake/stuck", False)),
+    ]
+    (problem,) = page["problems"]
+    assert problem.startswith("@fake/wrong: power_limt is 3")
+
+
+def test_a_rollback_without_its_leases_changes_no_host(fleet: Path) -> None:
+    ran = run(fleet, "rollback", "--limit", "@fake/free", "--limit", "@fake/held", "--json")
+    assert ran.returncode == 1
+    hosts = json.loads(ran.stdout)["hosts"]
+    assert [(name, host["changed"]) for name, host in hosts.items()] == [
+        *(("@fake/free", False), ("@fake/held", False)),
+    ]
+
+
+def test_an_inventory_that_is_not_there_is_a_wrong_call(fleet: Path) -> None:
+    (fleet / "boxes.py").unlink()
+    ran = run(fleet, "rollback")
+    assert ran.returncode == 2
+    assert f"Error: there is no inventory file {fleet / 'boxes.py'}" in ran.stderr
