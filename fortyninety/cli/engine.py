@@ -1,4 +1,4 @@
-"""The `engine` commands: which releases there are, and their locks."""
+"""List the engine releases, and make their locks: `fortyninety engine`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from fortyninety.releases import wheels
 from fortyninety.releases.advisories import fixed_by
 from fortyninety.releases.release import Release, known_releases, load_release
 from fortyninety.settings.defaults import default_setting
+
+# Characters of a line in a pipe, where nothing is folded.
+PIPE_WIDTH = 1000
 
 FIND_LINKS = click.option(
     "--find-links",
@@ -56,11 +59,15 @@ def list_releases(as_json: bool, advisories: bool) -> None:
         click.echo(json.dumps([_values(card, default) for card in cards], indent=2))
         return
     console = Console(highlight=False)
-    console.print(_table(cards, default))
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PIPE_WIDTH, no_color=True)
+    tables = [_table(cards, default)]
     if advisories:
-        for card in cards:
-            if card.advisories:
-                console.print(_advisory_table(card))
+        tables += [_advisory_table(card) for card in cards if card.advisories]
+    for table in tables:
+        if not console.is_terminal:
+            table.box = None
+        console.print(table)
 
 
 @engine.command()
@@ -70,8 +77,8 @@ def list_releases(as_json: bool, advisories: bool) -> None:
 def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
     """Make engines/RELEASE/requirements.txt anew from its requirements.in.
 
-    uv resolves it as of the date in the release's card (locked_on), so the same card gives the
-    same lock on every day and every machine.
+    uv resolves as of the date in the release's card (locked_on), so the same card always gives the
+    same lock.
 
     \b
     Examples:
@@ -94,7 +101,7 @@ def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
         )
         sys.exit(1)
     else:
-        # Beside and renamed: a lock that was cut off midway would look like an edited one.
+        # Renamed into place: a lock that was cut off midway would look like an edited one.
         beside = path.with_suffix(".new")
         beside.write_text(text)
         beside.rename(path)
@@ -114,8 +121,8 @@ def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
 def download(release: str, folder: Path, host_python: str, find_links: tuple[str, ...]) -> None:
     """Fetch every wheel of RELEASE, and of the host's tools, into FOLDER.
 
-    For hosts that reach no package index: copy the folder onto them, and set wheel_directory and
-    package_index = "none". What is there already is not fetched again.
+    For hosts without a package index: copy the folder onto them, and set wheel_directory and
+    package_index = "none". Existing wheels are not fetched again.
 
     \b
     Examples:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -51,10 +52,22 @@ def test_engine_list_shows_every_release_and_the_default() -> None:
 
 
 def test_engine_list_fits_a_terminal_of_80_columns() -> None:
-    shown = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["engine", "list"])
-    assert max(len(line) for line in shown.output.splitlines()) <= 80
+    terminal = {"COLUMNS": "80", "TTY_COMPATIBLE": "1", "NO_COLOR": "1"}
+    shown = CliRunner(env=terminal).invoke(main, ["engine", "list", "--advisories"])
+    assert max(len(click.unstyle(line)) for line in shown.output.splitlines()) <= 80
     for release in known_releases():
         assert f" {release} " in shown.output
+
+
+def test_engine_list_in_a_pipe_has_a_line_for_each_row_and_no_boxes() -> None:
+    shown = CliRunner(env={"COLUMNS": "40"}).invoke(main, ["engine", "list", "--advisories"])
+    assert shown.output.isascii()
+    for release in known_releases():
+        for advisory in load_release(release).advisories:
+            assert any(
+                advisory.id in line and line.rstrip().endswith(advisory.summary)
+                for line in shown.output.splitlines()
+            )
 
 
 def test_a_lock_of_an_unknown_release_is_refused_with_those_there_are() -> None:
