@@ -11,15 +11,15 @@ import click
 
 from fortyninety.text.printable import printable
 
-# The area whose failures mean that a host could not be looked at, and not that it is wrong.
+# The area whose failures mean that a host could not be checked, not that something is wrong.
 REACH = "reach"
-# In the order in which a box is built up.
+# In the order of a deploy's stages.
 AREAS = (
     *(REACH, "driver", "driver_kept", "cuda", "python", "engine", "snapshot", "power", "service"),
     *("serving", "cell", "network", "secrets", "system"),
 )
 WIDTH = 80
-# Characters of a message that are printed.
+# Characters of a message that are printed; --json has all of it.
 LONGEST = 1500
 _AREA_WIDTH = 12
 _CELL_WIDTH = 11
@@ -57,9 +57,9 @@ class Result:
 
 
 def exit_code(results: Sequence[Result]) -> int:
-    """0 where every host is right, 1 where something is wrong, 2 where a host was not looked at.
+    """0 where every host is right, 1 where something is wrong, 2 where a host was not checked.
 
-    The last wins: nobody knows what is wrong with a host that was not looked at.
+    2 takes precedence: the state of a host that was not checked is unknown.
     """
     failed = [each for each in results if each.outcome == "failed"]
     if not results or any(each.area == REACH for each in failed):
@@ -68,7 +68,7 @@ def exit_code(results: Sequence[Result]) -> int:
 
 
 def table(results: Sequence[Result]) -> str:
-    """Areas by hosts, how many tests passed in each and how many did not; 80 columns wide."""
+    """Areas by hosts, with the number of tests that passed, failed or were skipped; 80 columns."""
     hosts = sorted({each.host for each in results}, key=_naturally)
     found = {each.area for each in results}
     areas = [each for each in AREAS if each in found] + sorted(found - set(AREAS))
@@ -86,7 +86,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def _naturally(name: str) -> list[tuple[int, str]]:
-    """Box 10 comes after box 9."""
+    """A sort key by which box 10 comes after box 9."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
@@ -111,7 +111,7 @@ def _cell(results: Sequence[Result], host: str, area: str) -> str:
 
 
 def findings(results: Iterable[Result]) -> str:
-    """Every failure once: where several tests or hosts say the same, under the first of them."""
+    """Every failure once; tests and hosts with the same message are grouped under the first."""
     grouped: dict[str, list[Result]] = {}
     for each in results:
         if each.outcome == "failed":
@@ -133,7 +133,7 @@ def _cut(message: str) -> str:
 
 
 def _sentence(test: str) -> str:
-    return f"not so: {test.removeprefix('test_').replace('_', ' ')}"
+    return f"FAILED: {test.removeprefix('test_').replace('_', ' ')}"
 
 
 def summary(results: Sequence[Result]) -> str:

@@ -16,10 +16,10 @@ from fortyninety.cli.unlock import unlock
 
 
 class Commands(EndingGroup):
-    """The commands; those of the lab are loaded when asked for, and there in a checkout alone."""
+    """The commands; `lab` exists only in a checkout, and is loaded on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of the alphabet."""
+        """The names in alphabetical order."""
         return sorted([*super().list_commands(ctx), *(["lab"] if _has_lab() else [])])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -38,16 +38,16 @@ def _has_lab() -> bool:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="fortyninety")
 def main() -> None:
-    """Bare RTX 4090 boxes to a verified fleet that serves Llama 3.1 70B with vLLM.
+    """Turn bare RTX 4090 boxes into a verified fleet that serves Llama 3.1 70B with vLLM.
 
-    A deploy itself is pyinfra's:
+    Deploy with pyinfra:
 
     \b
-        pyinfra inventory/prod.py deploy.py          deploy, with a look at the changes first
-        pyinfra --dry inventory/prod.py deploy.py    only look
+        pyinfra inventory/prod.py deploy.py          show the changes, ask, deploy
+        pyinfra --dry inventory/prod.py deploy.py    show the changes only
 
-    What each command ends with is in its own help. 70 is a defect of fortyninety itself, whose
-    traceback FORTYNINETY_TRACEBACK=1 prints; 130 is Ctrl-C.
+    Each command's help has its exit codes. 70 is a defect of fortyninety itself
+    (FORTYNINETY_TRACEBACK=1 prints the traceback), 130 is Ctrl-C.
     """
 
 

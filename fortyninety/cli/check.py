@@ -1,4 +1,4 @@
-"""The `check` command: are the boxes right?"""
+"""Check hosts with the host tests: `fortyninety check`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from fortyninety.check.report import Result, exit_code, findings, summary, table
 from fortyninety.checkout import ROOT
 
 SUITE = ROOT / "tests" / "host"
-# What the suite is run with, by the name of the module.
+# Modules that the suite needs.
 NEEDED = ("pytest", "testinfra", "xdist")
-# pytest's exit codes for a run to its end: everything passed, something failed.
+# pytest's exit codes of a complete run: everything passed, something failed.
 TO_ITS_END = (0, 1)
 
 
 class CouldNotLook(click.ClickException):
-    """Why nothing was looked at."""
+    """Why nothing was checked."""
 
     exit_code = 2
 
@@ -37,7 +37,7 @@ class CouldNotLook(click.ClickException):
 @click.argument("inventory")
 @click.option("--limit", multiple=True, metavar="HOST_OR_GROUP", help="Only these; repeatable.")
 @click.option("--quick", is_flag=True, help="Hash nothing large.")
-@click.option("--no-load", is_flag=True, help="Ask the engines nothing that keeps them busy.")
+@click.option("--no-load", is_flag=True, help="Leave out requests that keep the engines busy.")
 @click.option("--json", "as_json", is_flag=True, help="Print every result as JSON.")
 @click.option("--junit", metavar="FILE", help="Write a JUnit report as well.")
 @click.option(
@@ -45,7 +45,7 @@ class CouldNotLook(click.ClickException):
     type=click.IntRange(1, 64),
     default=8,
     show_default=True,
-    help="How many hosts are looked at side by side.",
+    help="How many hosts are checked at once.",
 )
 def check(  # noqa: PLR0917 (click gives them by name)
     inventory: str,
@@ -56,11 +56,10 @@ def check(  # noqa: PLR0917 (click gives them by name)
     junit: str | None,
     jobs: int,
 ) -> None:
-    """Look at the hosts of INVENTORY by their own means, and say what is not as it should be.
+    """Check the hosts of INVENTORY by their own means, and change nothing.
 
-    Changes nothing. Ends with 0 where everything is right, 1 where something is wrong, 2 where a
-    host or the inventory could not be looked at, whatever the other hosts are like. What is wrong
-    is said with what was found, what was expected and what to do.
+    Each failure says what was found, what was expected and what to do. Ends with 0 where everything
+    is right, 1 where something is wrong, 2 where a host or the inventory could not be checked.
 
     \b
     Examples:
@@ -92,7 +91,7 @@ def check(  # noqa: PLR0917 (click gives them by name)
 
 
 def refuse_without_suite() -> None:
-    """Raise CouldNotLook where the suite, or what it is run with, is not here."""
+    """Raise CouldNotLook where the suite or a module that it needs is missing."""
     lacking = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if lacking:
         raise CouldNotLook(
@@ -108,10 +107,10 @@ def refuse_without_suite() -> None:
 
 
 def run_suite(arguments: list[str]) -> Iterator[Result]:
-    """Run the suite with pytest's arguments; its results as they come.
+    """Run the suite with pytest's arguments, and yield its results as they come.
 
-    In a process of its own: pytest takes over output, signals and the import of modules. Raises
-    CouldNotLook where it comes to no end.
+    It runs in its own process, because pytest takes over output, signals and imports. Raises
+    CouldNotLook where it does not complete.
     """
     reading, writing = os.pipe()
     with tempfile.TemporaryFile("w+") as output, os.fdopen(reading) as lines:
@@ -131,7 +130,7 @@ def run_suite(arguments: list[str]) -> Iterator[Result]:
             for line in lines:
                 yield Result.from_line(line)
         finally:
-            # Interrupted, it is left to end its connections by itself: the terminal told it too.
+            # On Ctrl-C the terminal signals the suite too, which then closes its connections.
             code = suite.wait()
         if code not in TO_ITS_END:
             output.seek(0)
@@ -139,7 +138,7 @@ def run_suite(arguments: list[str]) -> Iterator[Result]:
 
 
 def _reason(output: str) -> str:
-    """Why pytest came to no end, in its own words."""
+    """Why pytest did not complete, in its own words."""
     said: list[str] = re.findall(r"^(?:ERROR: |E  +|INTERNALERROR> +)(.+)$", output, re.MULTILINE)
     if output.startswith("ERROR: ") and said:
         return said[0]
@@ -147,13 +146,13 @@ def _reason(output: str) -> str:
 
 
 def shown(results: Iterable[Result]) -> Iterator[Result]:
-    """The results, with how far it is on a terminal's last line."""
+    """Pass the results on, and show progress on a terminal's last line."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield from results
         return
     ended: Counter[str] = Counter()
-    with console.status("asking the hosts ...") as status:
+    with console.status("checking the hosts ...") as status:
         for each in results:
             ended[each.outcome] += 1
             status.update(

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 @click.option("--limit", multiple=True, metavar="HOST_OR_GROUP", help="Only these; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def drift(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
-    """Say what a deploy would change now on the hosts of INVENTORY, and why, changing nothing.
+    """Show what a deploy would change now on the hosts of INVENTORY, and why; change nothing.
 
-    The engine is asked for one completion, as in a deploy; nothing else happens on a host. What
-    follows from a change (a restart, a reboot) shows when a deploy makes it.
+    The engine is asked for one completion, as in a deploy. Consequences of a change (a restart, a
+    reboot) are not shown.
 
     Ends with 0 where a deploy would change nothing, 3 where it would change something, and 2 where
-    a host could not be looked at: out of reach, refused by preflight, sudo that wants a password.
+    a host could not be checked: unreachable, refused by preflight, sudo that asks for a password.
 
     \b
     Examples:
@@ -35,12 +35,12 @@ def drift(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
       fortyninety drift inventory/prod.py --limit gpu-box-2
       fortyninety drift inventory/prod.py --json | jq -r '.hosts[] | select(.changes != []).name'
     """
-    # Here, and not above: pyinfra changes the standard library as it is imported.
+    # Imported when the command runs: pyinfra_cli patches the standard library.
     from fortyninety.fleet.drift import look  # noqa: PLC0415
     from fortyninety.fleet.inventory import InventoryUnusable  # noqa: PLC0415
 
     try:
-        with Console(stderr=True).status(f"looking at the hosts of {inventory}"):
+        with Console(stderr=True).status(f"checking the hosts of {inventory}"):
             found = look(inventory, limit)
     except InventoryUnusable as unusable:
         raise click.UsageError(str(unusable)) from unusable
@@ -77,14 +77,14 @@ def _print(found: Drift, inventory: str) -> None:
     if any(host.changes for host in found.hosts):
         click.echo(
             f"A deploy would make these changes: pyinfra {inventory} deploy.py\n"
-            "What follows from them, such as a restart or a reboot, shows when it does."
+            "Consequences, such as a restart or a reboot, are not listed."
         )
 
 
 def _print_host(host: HostDrift) -> None:
     count = len(host.changes)
     if count == 0:
-        click.echo(f"{host.name}: {click.style('as a deploy leaves it', fg='green')}")
+        click.echo(f"{host.name}: {click.style('up to date', fg='green')}")
     else:
         would = "one operation" if count == 1 else f"{count} operations"
         click.echo(f"{host.name}: {click.style(f'{would} would change it', fg='yellow')}")
@@ -95,4 +95,4 @@ def _print_host(host: HostDrift) -> None:
         if change.failure is not None:
             click.echo(f"    {click.style('would fail', fg='red')}: {change.failure}")
     for each in host.not_looked_at:
-        click.echo(f"  not looked at: {each}")
+        click.echo(f"  not checked: {each}")

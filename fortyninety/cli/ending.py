@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-# A defect of this project's own. Source: EX_SOFTWARE of sysexits.h. Never 1, which is an answer:
-# "does not fit", "wrong", "did not go back".
+# A defect of this project: EX_SOFTWARE of sysexits.h. Not 1, which is a command's answer, such as
+# "does not fit".
 DEFECT = 70
-# As a shell says of a process that SIGINT (2) or SIGPIPE (13) ended: 128 and the signal.
+# As a shell reports SIGINT (2) and SIGPIPE (13): 128 and the signal.
 INTERRUPTED = 130
 NOBODY_READS = 141
 
@@ -24,7 +24,7 @@ class EndingGroup(click.Group):
     """A group whose commands end with DEFECT, INTERRUPTED or NOBODY_READS where none answered."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what it does not answer itself becomes an exit code and one line."""
+        """Run the command; turn an exception into an exit code and one line."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit):
@@ -33,7 +33,7 @@ class EndingGroup(click.Group):
             click.echo("Interrupted", err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
-            # Nor may the interpreter try again as it ends.
+            # So that the interpreter does not write to the pipe again as it exits.
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
             ctx.exit(NOBODY_READS)
         except Exception as error:
@@ -42,7 +42,7 @@ class EndingGroup(click.Group):
 
 
 def _said(ctx: click.Context, error: Exception) -> str:
-    """One line that says whose fault it is, and where all of it is to be read."""
+    """One line that says that this is a defect, and where the traceback is."""
     name = " ".join(filter(None, (ctx.info_name, ctx.invoked_subcommand)))
     whole = "".join(traceback.format_exception(error))
     if os.environ.get(TRACEBACK_VARIABLE):

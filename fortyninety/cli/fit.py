@@ -1,4 +1,4 @@
-"""The `fit` command: whether a model fits the cards, before anything is fetched."""
+"""Compute whether a model fits the cards, before anything is fetched: `fortyninety fit`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BAD_INPUT = 2
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said of one host, or of the question on the command line."""
+    """The answer for one host, or for the question on the command line."""
 
     name: str
     fit: Fit
@@ -50,7 +50,7 @@ class Answer:
         return {"host": self.name, **values, "remarks": list(self.remarks)} if self.name else values
 
 
-# Of what reaches an address of the hub: nothing that ends a path or a line.
+# These reach an address of the hub, so they hold nothing that ends a path or a line.
 REPOSITORY_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*")
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 
@@ -83,10 +83,10 @@ RELEASES_WITH_CARD = f"Releases with a card: {', '.join(known_releases())}."
 @click.option("--enforce-eager", is_flag=True, help="Without torch.compile and CUDA graphs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON; sizes are bytes.")
 def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Say whether a model fits the cards, how much KV cache is left, and what would fit instead.
+    """Show whether a model fits the cards, how much KV cache is left, and what would fit instead.
 
-    Nothing but config.json and the beginnings of shards is fetched. Ends with 0 where it fits, 1
-    where it does not, 2 where the question cannot be answered.
+    Only config.json and the beginnings of shards are fetched. Ends with 0 where it fits, 1 where it
+    does not, 2 where the question cannot be answered.
 
     \b
     Examples:
@@ -102,7 +102,7 @@ def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options:
         if inventory is None:
             answers = [_question(options)]
         else:
-            # pyinfra changes the standard library as it is imported.
+            # Imported when the command runs: pyinfra_cli patches the standard library.
             from fortyninety.fleet.fit import fleet_fit  # noqa: PLC0415
 
             answers = [
@@ -150,11 +150,11 @@ def _given(value: Any, default: Any) -> Any:
 
 
 def _model(model: str | None, revision: str | None) -> Weights:
-    """A folder where there is one of that name, else a repository: recorded here, or on the hub."""
+    """The weights of a folder of that name, else of a repository: recorded here, or on the hub."""
     if model is None:
         model = default_setting("model_repository")
         revision = _given(revision, default_setting("model_revision"))
-    # An empty name would be the folder that this runs in.
+    # An empty name would mean the current folder.
     if model and Path(model).is_dir():
         return folder_weights(Path(model))
     if REPOSITORY_NAME.fullmatch(model) is None:

@@ -1,4 +1,4 @@
-"""`fortyninety rollback`: back to what served before."""
+"""Put back what served before: `fortyninety rollback`."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("inventory")
 @click.option("--limit", multiple=True, metavar="HOST", help="Only this host or group; repeatable.")
-@click.option("--engine", metavar="RELEASE", help="To the latest that served with this release.")
+@click.option("--engine", metavar="RELEASE", help="Go back to the latest unit of this release.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json: bool) -> None:
     """Put back what served before the last change, restart, and wait for an answer.
 
-    Each host goes back to the latest unit that passed a deploy's gate and is not the one on disk:
-    its engine, its model and its flags. Another rollback comes back again. No network is used.
-    The members of a cell go back together: a limit that names some of them alone is refused.
+    Each host returns to the latest unit that passed a deploy's gate and is not the one on disk: its
+    engine, its model and its flags. A second rollback undoes the first. No network is used.
+    The members of a cell go back together: a limit that names only some of them is refused.
     Where somebody else changes one of the hosts, none is rolled back.
 
     Ends with 0 where every host answers, 1 where one did not go back or does not answer, 2 where
-    a host could not be looked at.
+    a host could not be reached.
 
     \b
     Examples:
@@ -104,7 +104,7 @@ def _roll_back(
         *(("--engine", engine) if engine else ()),
     ]
     try:
-        # By this project's own program, whatever an older deploy may have left on the host.
+        # The program comes from here: a host may have that of an older deploy.
         output = shell(
             host,
             f"python3 - {shlex.join(options)}",
@@ -123,7 +123,7 @@ def _roll_back(
 
 
 def read_result(line: str) -> dict[str, Any]:
-    """What the program on a host says that it did, as it may say it. Raises Unreadable."""
+    """Check and return the result of the program on a host. Raises Unreadable."""
     found = read_object(line)
     changed = found.get("changed")
     if changed not in (True, False, None):
@@ -158,7 +158,7 @@ def _line(result: dict[str, Any]) -> str:
         state = {True: "was rolled back", False: "nothing was changed", None: "not known"}
         return f"{click.style(state[result['changed']], fg='red')}: {result['error']}"
     old, new = result["from"], result["to"]
-    # No year has more than four digits here, whatever the host's clock says.
+    # A host's clock may be wrong: no year has more than four digits here.
     served_until = min(new["served_until"], LATEST)
     served = datetime.fromtimestamp(served_until).strftime("%Y-%m-%d %H:%M")
     return (

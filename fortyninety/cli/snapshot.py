@@ -1,4 +1,4 @@
-"""The `snapshot` commands."""
+"""Verify the checkpoints on hosts, and pin their lists of files: `fortyninety snapshot`."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def snapshot() -> None:
 def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
     """Hash every byte of the published snapshots again, on the hosts of INVENTORY, side by side.
 
-    The manifest is held to the list of the checkpoint's files that this machine has. Changes
-    nothing. Ends with 0 where everything is right, 1 where something is not or a host does not
-    answer, 2 where the inventory cannot be used. A wrong snapshot is marked as such, so that the
-    next deploy puts it right: it fetches what is wrong alone.
+    The manifest is compared with the list of the checkpoint's files that this machine has. A wrong
+    snapshot is marked, and the next deploy repairs it; nothing else changes. Ends with 0 where
+    everything is right, 1 where something is wrong or a host does not answer, 2 where the inventory
+    cannot be used.
 
     \b
     Examples:
@@ -93,7 +93,7 @@ def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
 @click.option(
     "--folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A copy that you trust; every file of it is hashed.",
+    help="A copy that you trust; every file is hashed.",
 )
 @click.option(
     "--manifest",
@@ -113,11 +113,11 @@ def pin(
     replacing: bool,
     as_json: bool,
 ) -> None:
-    """Keep the list of files of REPOSITORY at the commit REVISION: what every host is held to.
+    """Keep the list of files of REPOSITORY at the commit REVISION; every host must match it.
 
-    A deploy does it by itself where the hub answers over https. Without it, give a copy or a
-    manifest that you trust; with neither, the hub of group_data/all.py is asked now. Ends with 1
-    where another list of the commit is known, which no list should contradict.
+    A deploy does this itself where the hub answers over https. Elsewhere give a copy or a manifest
+    that you trust; with neither, the hub of group_data/all.py is asked now. Ends with 1 where
+    another list of the commit is known.
 
     \b
     Examples:
@@ -182,7 +182,7 @@ def _verify(host: Host, settings: Settings, expected: str | FileListUnknown) -> 
     folder = plan_paths(settings, load_release(settings.engine)).snapshot
     manifest = shlex.quote(f"{folder}/{MANIFEST}")
     try:
-        # By this project's own program, whatever an older deploy may have left on the host.
+        # The program comes from here: a host may have that of an older deploy.
         command, archive = run_from_input(SNAPSHOT, "verify", folder)
         output = shell(host, command, timeout=deadlines.SNAPSHOT, _stdin=archive)
         found = shell(host, f"sha256sum <{manifest}").stdout
@@ -205,7 +205,7 @@ def _verify(host: Host, settings: Settings, expected: str | FileListUnknown) -> 
 
 
 def read_verdict(host: str, folder: str, line: str) -> Verdict:
-    """What the program on a host says that it found, as it may say it. Raises Unreadable."""
+    """Check and return the verdict of the program on a host. Raises Unreadable."""
     found = read_object(line)
     seconds, wrong = found.get("seconds"), texts_of(found, "wrong")
     if "wrong" not in found:

@@ -1,4 +1,4 @@
-"""`fortyninety unlock`: end the lease of somebody who is not at it any more."""
+"""End the lease of a run that hangs: `fortyninety unlock`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ANSWERS = ("free", "ended", "stuck")
 
 @dataclass(frozen=True)
 class Unlocked:
-    """What became of a host's lease: whose it was, or why it could not be ended."""
+    """The result for a host: whose lease it was, or why it could not be ended."""
 
     host: str
     ended: bool
@@ -33,14 +33,14 @@ class Unlocked:
 @click.option(
     "--limit", multiple=True, required=True, metavar="HOST_OR_GROUP", help="Only these; repeatable."
 )
-@click.option("--reason", required=True, help="Why; it is logged on each host, with who you are.")
+@click.option("--reason", required=True, help="Why; logged on each host with your name.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def unlock(inventory: str, limit: tuple[str, ...], reason: str, as_json: bool) -> None:
     """End the lease that somebody has on hosts of INVENTORY, whoever it is, and say whose it was.
 
     A deploy or a rollback has the lease of each host that it changes, and frees it however it ends,
-    within a minute where its network is cut. So this is for the rare rest: a controller that hangs.
-    It goes on with nothing on the hosts whose lease it lost, but what it began there may go on.
+    within a minute where its network is cut. Use this for a controller that hangs. It begins
+    nothing more on the hosts whose lease it lost; a command under way there may continue.
 
     Ends with 0 where nobody has the lease of any of the hosts now, 1 where one could not be ended,
     2 where a host or the inventory could not be used.
@@ -50,7 +50,7 @@ def unlock(inventory: str, limit: tuple[str, ...], reason: str, as_json: bool) -
       fortyninety unlock inventory/prod.py --limit gpu-box-1 --reason "alice's laptop is asleep"
       fortyninety unlock inventory/prod.py --limit two_cards --reason "CI hangs" --json
     """
-    # In one line of a log.
+    # It becomes one line of a log.
     said = " ".join("".join(each if each.isprintable() else " " for each in reason).split())[:300]
     if not said:
         raise click.UsageError("--reason is empty; expected why, for those who read the log")

@@ -29,7 +29,7 @@ def drift(*arguments: str, inventory: str = LAB_INVENTORY) -> subprocess.Complet
 def test_a_host_as_a_deploy_left_it_shows_nothing(converged: LabHost) -> None:
     ran = drift("--limit", converged.name)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert ran.stdout == f"{converged.name}: as a deploy leaves it\n"
+    assert ran.stdout == f"{converged.name}: up to date\n"
 
 
 def test_what_changed_is_said_without_its_secrets_and_nothing_is_touched(
@@ -68,5 +68,5 @@ def test_a_host_that_refuses_the_key_is_said_and_the_others_are_looked_at(
     )
     ran = drift(inventory=inventory)
     assert ran.returncode == 2
-    assert f"{converged.name}: as a deploy leaves it" in ran.stdout
+    assert f"{converged.name}: up to date" in ran.stdout
     assert "other: connection is refused or unanswered (Authentication error" in ran.stderr

@@ -63,7 +63,7 @@ def test_the_same_finding_of_several_hosts_is_said_once() -> None:
     failed.append(result("b", outcome="failed", message=message))
     said = click.unstyle(findings([*failed, result("c")]))
     assert said.count(message) == 1
-    assert said.startswith("a, b: not so: it is so")
+    assert said.startswith("a, b: FAILED: it is so")
     assert "Somebody waits." in said
     assert "c" not in said.split(":")[0]
 
