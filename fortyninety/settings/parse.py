@@ -168,7 +168,7 @@ def _problem(host: str, key: str, errors: list[ErrorDetails]) -> Problem:
             subject=key if key.isidentifier() and len(key) <= 80 else shown("", key),
             found=shown(f"{key} {' '.join(near)}", errors[0]["input"]),
             expected=allowed,
-            remedy="Every setting there is stands in group_data/all.py",
+            remedy="All settings are listed in group_data/all.py",
         )
     if errors[0]["type"] == "missing":
         return Problem(host=host, subject=key, found="missing", expected=allowed_values(key))
