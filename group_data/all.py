@@ -1,13 +1,13 @@
-"""Every setting, with its default and why. A file named for an inventory group overrides it for
-that group, and a host's own data in the inventory overrides both.
+"""Every setting, with its default and the reason. A file named after an inventory group overrides
+it for that group; a host's own data in the inventory overrides both.
 
 Sizes are MiB, power is W, times are seconds, lengths are tokens.
 """
 
 # --- How a host is reached ------------------------------------------------------------------------
 
-# pyinfra's own, see its page on the SSH connector. A host whose key is not known is refused, in
-# every inventory: add keys to ~/.ssh/known_hosts before the first run (docs/deploy.md).
+# A setting of pyinfra's SSH connector. Hosts with an unknown key are refused: add keys to
+# ~/.ssh/known_hosts before the first run (docs/deploy.md).
 ssh_strict_host_key_checking = "yes"
 
 # --- The engine ---------------------------------------------------------------------------------
@@ -19,23 +19,23 @@ engine = "0.8.5.post1"
 # Where the engine's environments and this project's own tools live on the host.
 install_directory = "/opt/fortyninety"
 
-# How many environments that served before stay on the host, for `fortyninety rollback`. One of
-# 0.8.5.post1 has 7.4 GB.
+# How many earlier environments stay on the host, for `fortyninety rollback`. One of 0.8.5.post1
+# takes 7.4 GB.
 engines_kept = 1
 
-# More arguments for the engine, as its own command line takes them, such as ["--seed", "1"]. The
-# release's own parser reads the whole command line before anything is restarted.
+# Further arguments of the engine's command line, such as ["--seed", "1"]. The release's own parser
+# checks the whole command line before anything is restarted.
 engine_arguments = []
 
-# The attention backend by the release's own name for it; None is what its card says is right for
-# the KV cache's type (engines/*/engine.yaml).
+# The attention backend, by the release's own name; None is the card's choice for the KV cache's
+# type (engines/*/engine.yaml).
 attention_backend = None
 
-# Where Python packages come from: "host" is whatever index the host's own uv and pip are set up
-# with, an address is another index (an internal one), and "none" is wheel_directory alone.
+# Where Python packages come from: "host" is the index that the host's own uv and pip use, an
+# address is another index (such as an internal one), and "none" is wheel_directory only.
 package_index = "host"
 
-# A folder of wheels on the host that is looked in first; docs/engines.md says how to fill one.
+# A folder of wheels on the host that is searched first (docs/engines.md).
 wheel_directory = None
 
 # Where the engine's Python 3.11 comes from: "distribution" is the package of the host's own
@@ -43,10 +43,10 @@ wheel_directory = None
 # keeps below install_directory. "auto": on Debian 13 Debian 12's, on Debian 12 its own, else uv's.
 python_source = "auto"
 
-# Where uv fetches its builds of Python from, in place of the public address: https:// or file://.
+# Where uv fetches its builds of Python from, instead of the public address: https:// or file://.
 python_mirror = None
 
-# The unprivileged account that the service runs as; made when absent.
+# The unprivileged account that the service runs as; created when absent.
 service_user = "vllm"
 
 # --- The model ----------------------------------------------------------------------------------
@@ -55,8 +55,8 @@ service_user = "vllm"
 model_repository = "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"
 model_revision = "2123003760781134cfc31124aa6560a45b491fdf"
 
-# Another hub that speaks the same protocol; None is the public one. The list of the checkpoint's
-# files is taken over https alone (docs/snapshot.md); an http:// hub wants one that is pinned.
+# Another hub with the same protocol; None is the public one. The list of the checkpoint's files is
+# fetched over https only (docs/snapshot.md); an http:// hub needs a pinned list.
 hub_endpoint = None
 
 # Checkpoints go to <models_directory>/<name>/<commit>. Put it on local NVMe: 39.8 GB are read at
@@ -69,41 +69,41 @@ allow_non_nvme = False
 hub_token = None
 
 # Where the bytes come from, if not from the hub: a folder of the hosts ("/mnt/disk/NAME"; one host
-# that has it is enough) or a plain HTTP mirror ("http://mirror/NAME"). Whether they are right the
-# checkpoint's list says: `fortyninety snapshot pin` makes one where there is no hub.
+# that has it is enough) or a plain HTTP mirror ("http://mirror/NAME"). The checkpoint's list
+# verifies them; without a hub make one by `fortyninety snapshot pin`.
 snapshot_source = None
 
-# How many commits of a checkpoint stay on a host, with the one that is served: 2 is one to go back
-# to. Each takes the checkpoint's 39.8 GB, less the files that two of them have in common.
+# How many commits of a checkpoint stay on a host, including the served one. Each takes the
+# checkpoint's 39.8 GB, less the files that commits share.
 snapshots_kept = 2
 
-# A folder on another disk of the host that keeps the served commit a second time: what is damaged
-# on the first is restored from it, without the network. None is no second copy.
+# A folder on another disk of the host with a second copy of the served commit, from which damaged
+# files are restored without the network. None is no second copy.
 second_copy_directory = None
 
 # --- How it gets from host to host ---------------------------------------------------------------
 
-# The checkpoint leaves the hub once for the hosts of a run, which hand it on to each other. With
-# False each fetches for itself.
+# Fetch the checkpoint from the hub once for all hosts of a run, which pass it on to each other.
+# With False each host fetches it from the hub.
 snapshot_peers = True
 
 # The name or address at which the other hosts reach this one; None is its SSH address.
 peer_address = None
 
-# The port on which a host hands on, open to the hosts of the run while the run lasts.
+# The port on which a host passes it on, open to the hosts of the run during the run.
 peer_port = 8873
 
-# How fast a host hands on at most, in MB/s (1 Gbit/s is 119); None is no limit.
+# The maximum rate at which a host passes it on, in MB/s (1 Gbit/s is 119); None is no limit.
 peer_rate_limit = None
 
 # --- How it is served ---------------------------------------------------------------------------
 
-# The name that clients ask for; None is the repository's own name.
+# The model name in requests; None is the repository's name.
 served_model_name = None
 
-# The kernel for quantized weights. "awq_marlin" is the fast one for AWQ on RTX 4090s; a release
-# that spells it otherwise says so itself (engines/*/engine.yaml). None gives the engine no flag: it
-# goes by the checkpoint's own config.json, which is right for 16-bit and fp8 weights.
+# The kernel for quantized weights. "awq_marlin" is the fast one for AWQ on RTX 4090s; the release's
+# card has another spelling where needed (engines/*/engine.yaml). None sets no flag: the engine uses
+# the checkpoint's own config.json, which is right for 16-bit and fp8 weights.
 quantization = "awq_marlin"
 
 # fp8 halves the KV cache: 160 KiB a token for Llama 3.1 70B, against 320 KiB at fp16.
@@ -114,56 +114,57 @@ kv_cache_dtype = "fp8"
 # (fortyninety/settings/profiles.py).
 profile = "balanced"
 
-# Either of the two by itself, over the profile's; None is the profile's.
+# Override one of the profile's two values; None is the profile's.
 max_model_len = None
 max_num_seqs = None
 
-# How many tokens of prompts the engine reads at once; None is the profile's, 2048: longer prompts
-# are cut. At max_model_len or above 0.6.3.post1 and 0.8.5.post1 read every prompt whole, as the
-# tutorial does: the first token a fifth sooner for less than half of the KV cache, and on two 24 GB
-# cards the longest prompts end the engine (measured, docs/fit.md): there it is refused.
+# How many tokens of prompts the engine reads at once; longer prompts are cut. None is the
+# profile's, 2048. At max_model_len or above 0.6.3.post1 and 0.8.5.post1 read prompts whole, as the
+# tutorial does: the first token comes a fifth sooner, the KV cache has less than half the size, and
+# on two 24 GB cards the longest prompts end the engine (measured, docs/fit.md), so it is refused
+# there.
 max_num_batched_tokens = None
 
-# Reuse the KV cache of a prompt's beginning that was seen before.
+# Reuse the KV cache of a known beginning of a prompt.
 enable_prefix_caching = True
 
-# The share of each card's memory that the engine may take.
+# The share of each card's memory that the engine may use.
 gpu_memory_utilization = 0.95
 
-# Over how many cards the model is split: "all" the cards of the box, or a number of them.
+# Over how many cards the model is split: "all" cards of the box, or a number.
 # The 39.8 GB of AWQ-INT4 need two cards of 24 GB; see docs/fit.md.
 tensor_parallel_size = "all"
 
 # A plan that does not fit the cards is refused before anything is fetched: "warn" goes on with it.
 fit = "refuse"
 
-# Where the engine listens. It has no access control worth the name of its own, so loopback.
+# Where the engine listens: on loopback, because its own access control is incomplete.
 listen_address = "127.0.0.1"
 port = 8000
 
-# How long the first completion may take to come after the service starts. 70B from NVMe: minutes.
+# How long the first completion may take after the service starts. 70B from NVMe takes minutes.
 ready_timeout = 1800
 
-# Ports that something besides SSH and the engine may listen on, such as [9100] for a node exporter:
-# `fortyninety check` takes any other for a hole. Nothing is opened by it.
+# Ports besides those of SSH and the engine, such as [9100] for a node exporter. `fortyninety check`
+# fails on any other. This opens no port.
 other_listening_ports = []
 
 # --- Boxes that serve one model together ----------------------------------------------------------
 
-# The name of the cell this box is a member of: boxes with the same one hold a part of the model
-# each. The first of them in the inventory is the head, which is asked (docs/cell.md).
+# The name of this box's cell: boxes with the same name hold a part of the model each. The first of
+# them in the inventory is the head, which answers requests (docs/cell.md).
 cell = None
 
-# By which address the other members reach this box: None is the one that SSH goes to. A name is
-# looked up where the deploy runs.
+# The address at which the other members reach this box; None is its SSH address. Names are resolved
+# where the deploy runs.
 cell_address = None
 
-# Where the head waits for the others; the engine's own rendezvous is at the next port.
+# The head's port for the other members; the engine's own rendezvous uses the next port.
 cell_port = 29500
 
 # --- The cards ----------------------------------------------------------------------------------
 
-# What every card of the box must be, and how many there must be (None: at least one).
+# The required model and number of the box's cards (None: at least one).
 gpu_model = "NVIDIA GeForce RTX 4090"
 gpu_count = None
 
@@ -198,20 +199,20 @@ driver_kernel_modules = "auto"
 # distribution in it (<address>/debian12/x86_64/); None is NVIDIA's own.
 nvidia_repository = None
 
-# The full fingerprint of the key that the repository is signed with; None is NVIDIA's. The mirror
-# has its key beside its packages, as <last eight digits in lower case>.pub.
+# The full fingerprint of the repository's signing key; None is NVIDIA's. A mirror has its key
+# beside its packages, as <last eight digits in lower case>.pub.
 nvidia_repository_key = None
 
-# The CUDA toolkit; None is the one that came with the driver's branch: 12.4 with 550 (Debian 13
-# carries it itself), 13.0 with 580, 13.1 with 590. It stands beside others and brings no driver.
+# The CUDA toolkit; None is the one released with the driver's branch: 12.4 with 550 (in Debian 13's
+# archive), 13.0 with 580, 13.1 with 590. It is installed beside others, without a driver.
 cuda_version = None
 
-# A new driver needs a reboot before it is in memory. With False the run stops there and says so.
+# A new driver needs a reboot. With False the run stops before it with an error.
 allow_reboot = True
 
-# How long a host may take to come back from a reboot before it counts as failed.
+# How long a reboot may take before the host fails.
 reboot_timeout = 600
 
 # How long to wait for another process that uses apt, such as unattended upgrades, before the host
-# counts as failed. Who it is and since when is said meanwhile.
+# fails. The process is named meanwhile.
 apt_lock_timeout = 600

@@ -5,8 +5,8 @@ The tiny model and the lab's own hub come with the hosts of inventory/lab.py.
 
 engine = "0.32.0-cpu"
 
-# PyTorch's CPU wheel, which package indexes lack; the lab lays it ready on every host.
+# PyTorch's CPU wheel, which package indexes lack; the lab puts it on every host.
 wheel_directory = "/var/lib/lab/wheels"
 
-# The lab's disks are folders of the machine that carries it, whatever they lie on.
+# The lab's disks are folders of its machine, on any kind of disk.
 allow_non_nvme = True
