@@ -78,6 +78,10 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
     for name in ("FIND_LINKS", "EXTRA_INDEX_URL", "INDEX_URL", "CONSTRAINT"):
         monkeypatch.delenv(f"PIP_{name}", raising=False)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    # The program empties this folder, as a deploy has it do on a host.
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     folder = tmp_path / "packages"
     folder.mkdir()
     return Index(folder, tmp_path / "lock", tmp_path / "ran")
