@@ -425,6 +425,7 @@ def test_a_build_whose_controller_was_killed_goes_on_and_the_next_run_uses_it(
         "0.8.5.post1",
         pytest.param("0.32.0", marks=pytest.mark.exhaustive),
         "0.32.0-cpu",
+        pytest.param("0.33.0", marks=pytest.mark.exhaustive),
     ],
 )
 @pytest.mark.usefixtures("large_model_pinned")

@@ -21,7 +21,7 @@ from fortyninety.plan.fit import (
     predicted_kv_tokens,
 )
 from fortyninety.problem import Problem, problem_lines
-from fortyninety.releases.release import load_release
+from fortyninety.releases.release import known_releases, load_release
 from fortyninety.survey.survey import HostReading
 from lab.tiny_model import AWQ, PLAIN, TinyModel
 from lab.tiny_model.configuration import model_config
@@ -202,7 +202,9 @@ def arguments(release: str, cards: int, **changes: Any) -> list[str]:
     return serve_arguments(chosen, card, model_path="/model", tensor_parallel_size=cards)
 
 
-@pytest.mark.parametrize("release", ["0.6.3.post1", "0.8.5.post1", "0.32.0"])
+@pytest.mark.parametrize(
+    "release", [each for each in known_releases() if load_release(each).device == "cuda"]
+)
 def test_4090s_share_a_model_without_peer_to_peer_and_one_alone_is_left_as_it_is(
     release: str,
 ) -> None:

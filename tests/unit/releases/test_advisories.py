@@ -13,22 +13,25 @@ from fortyninety.releases.advisories import advisory_line, fixed_by
 from fortyninety.releases.release import known_releases, load_release
 from fortyninety.settings.defaults import default_setting
 
+# Of several that fix equally many and ask for the same driver, the latest is named.
+LATEST = [release for release in known_releases() if load_release(release).device == "cuda"][-1]
+
 
 def test_the_release_that_fixes_most_is_named_with_the_driver_it_needs() -> None:
     card = load_release("0.8.5.post1")
     line = advisory_line(card)
     assert line is not None
     assert f"has {len(card.advisories)} known advisories" in line
-    assert f"0.32.0 (driver 580 or later) fixes {len(card.advisories)}" in line
+    assert f"{LATEST} (driver 580 or later) fixes {len(card.advisories)}" in line
 
 
 def test_a_release_with_nothing_known_has_no_line() -> None:
-    assert advisory_line(load_release("0.32.0")) is None
+    assert advisory_line(load_release(LATEST)) is None
 
 
 def test_an_engine_for_another_device_mends_nothing() -> None:
     fix = fixed_by(load_release("0.6.3.post1"))
-    assert fix is not None and fix.release == "0.32.0"
+    assert fix is not None and fix.release == LATEST
 
 
 @pytest.mark.parametrize("release", known_releases())
