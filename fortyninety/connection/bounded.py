@@ -1,7 +1,7 @@
 """Bound every command on a host by a deadline, and notice when a host falls silent.
 
-Without either a host that loses its power or its network in the middle of a command is waited for
-until the kernel gives up on the connection, and that is never where nothing is being sent.
+Otherwise a host that loses its power or its network during a command is waited for until the kernel
+gives up on the connection, which never happens while nothing is being sent.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from fortyninety.connection import output
 from fortyninety.deadlines import COMMAND
 from fortyninety.lease import ChannelLost
 
-# Seconds between two questions to the SSH server, and for it to answer one of them. A server whose
-# machine is at work answers within a fraction of a second.
+# Seconds between two questions to the SSH server, and for its answer. The server of a busy machine
+# answers within a fraction of a second.
 QUESTION_INTERVAL = 10
 SILENCE = 30
 
-# Seconds in which a host must accept a connection and a login. Of the parts pyinfra and paramiko
-# bound TCP to 10 s, the banner and the keys to 15 s, the login to 30 s.
+# Seconds in which a host must accept a connection and a login. pyinfra and paramiko bound TCP to
+# 10 s, the banner and the keys to 15 s, the login to 30 s.
 CONNECT = 60
 
 # Seconds for the server to open a channel; paramiko would wait an hour. Longer than it takes to
-# notice silence, so that a command that begins on a silent host ends with that as its reason.
+# notice silence, so that a command on a silent host fails with that reason.
 CHANNEL = QUESTION_INTERVAL + SILENCE + 5
 
-# What every command begins with: a hardened host's login has 027 or 077, under which the service's
-# account cannot read what root makes for it.
+# The first line of every command: a hardened host's login has 027 or 077, under which the service's
+# account cannot read the files that root makes for it.
 UMASK = "umask 022"
 
-# Seconds beyond a command's deadline after which it is given up in whatever it is.
+# Seconds beyond a command's deadline after which it is given up here.
 _GRACE = 5
 
-# Bytes of a line that is believed.
+# The most bytes of a line that are read.
 _LONGEST = 4096
 
 Done = TypeVar("Done")
@@ -64,10 +64,10 @@ class _Late(BaseException):
 
 
 class Connection:
-    """What a host of pyinfra has for a connector: the one it had, with deadlines and a watch.
+    """Wrap a pyinfra host's connector with deadlines and a watch.
 
-    A command that is not done within its deadline, or whose host falls silent, fails with one line
-    that says so. Whatever else pyinfra asks of a connector is answered by the one it had.
+    A command that exceeds its deadline, or whose host falls silent, fails with a reason in one
+    line. Other attributes are those of the wrapped connector.
     """
 
     def __init__(self, host: Host) -> None:
@@ -100,7 +100,7 @@ class Connection:
         self._begin_watch()
 
     def close(self) -> None:
-        """End the connection at once, in the middle of whatever it is used for."""
+        """End the connection at once, also during a command."""
         if (transport := self.transport) is not None:
             transport.close()
 
@@ -115,7 +115,7 @@ class Connection:
     def ask(
         self, command: Any, deadline: float | None = None, **arguments: Any
     ) -> tuple[bool, Any]:
-        """Run a command; whether it succeeded, and pyinfra's output of it.
+        """Run a command; return whether it succeeded, and pyinfra's output.
 
         `arguments` are the connector's own. Raises HostLost where the connection ends, and where
         the command is not done within `deadline` seconds (`_timeout` of the arguments, or else
@@ -130,7 +130,7 @@ class Connection:
         return done
 
     def open(self, command: str, **arguments: Any) -> HostChannel:
-        """Begin a command that is talked to while it runs. Raises ChannelLost.
+        """Begin an interactive command. Raises ChannelLost.
 
         `arguments` are the connector's own.
         """
@@ -155,13 +155,13 @@ class Connection:
     def run_shell_command(
         self, command: Any, print_output: bool = False, print_input: bool = False, **arguments: Any
     ) -> tuple[bool, CommandOutput]:
-        """As `ask`, for pyinfra: a host that is lost is a command that failed, and why it is."""
+        """As `ask`, for pyinfra: where the host is lost, the command fails with the reason."""
         try:
             return self.ask(
                 command, print_output=print_output, print_input=print_input, **arguments
             )
         except HostLost as lost:
-            if print_output:  # Then pyinfra takes everything for printed.
+            if print_output:  # pyinfra then assumes that all output is printed.
                 echo(f"{self._host.print_prefix}{lost}", err=True)
             return False, CommandOutput([OutputLine("stderr", str(lost))])
 
@@ -226,14 +226,14 @@ class Connection:
 
 
 class HostChannel:
-    """A command under way on a host, as `lease.Channel` says."""
+    """A running command on a host; implements `lease.Channel`."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._rest = b""
 
     def write(self, line: str) -> None:
-        """Give it a line of input. Raises ChannelLost."""
+        """Write a line of input. Raises ChannelLost."""
         try:
             self._channel.settimeout(CHANNEL)
             self._channel.sendall(f"{line}\n".encode())
@@ -241,7 +241,7 @@ class HostChannel:
             raise ChannelLost(f"the connection takes nothing: {error}") from error
 
     def read(self, seconds: float) -> str:
-        """Its next line, of _LONGEST bytes at most. Raises ChannelLost where none came, and why."""
+        """Read a line of at most _LONGEST bytes. Raises ChannelLost where none came, with why."""
         until = time.monotonic() + seconds
         while b"\n" not in self._rest and len(self._rest) < _LONGEST:
             try:
@@ -256,17 +256,17 @@ class HostChannel:
         return f"{line[:_LONGEST].decode(errors='replace')}\n"
 
     def ended(self) -> bool:
-        """Whether it ended, or its connection."""
-        # What it printed last may not have been read yet.
+        """Whether the command or its connection ended."""
+        # Its last output may not have been read yet.
         return bool(self._channel.closed or self._channel.eof_received)
 
     def close(self) -> None:
-        """End its input and output."""
+        """Close its input and output."""
         with suppress(SSHException, OSError, EOFError):
             self._channel.close()
 
     def _last_words(self) -> str:
-        """What it said of its end."""
+        """Its standard error, as the reason of its end."""
         said = b""
         with suppress(SSHException, OSError, EOFError):
             self._channel.settimeout(1)
@@ -277,10 +277,10 @@ class HostChannel:
 
 
 class _Watch:
-    """Asks an SSH server again and again whether it is there, and closes the connection if not.
+    """Asks an SSH server regularly for an answer, and closes the connection without one.
 
-    The question wants an answer, which also travels through jump hosts; the TCP connection may well
-    be acknowledged by one of those, or by the kernel of a machine whose programs stand still.
+    The answer comes from the host itself, also through jump hosts. TCP acknowledgements may come
+    from a jump host, or from the kernel of a machine whose programs are stuck.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -316,13 +316,13 @@ class _Watch:
         return False
 
     def _ask(self) -> None:
-        # Refused or granted, it is an answer; where the connection ended the transport says so.
+        # Refused or granted, it is an answer; the transport knows when the connection ended.
         with suppress(SSHException, OSError, EOFError):
             self._transport.global_request("keepalive@openssh.com", wait=True)
 
 
 def bounded(host: Host) -> Connection:
-    """The host's connection, with deadlines from now on, and its output fit for a terminal."""
+    """Wrap the host's connector, once, and return it; its output becomes fit for a terminal."""
     output.install()
     if not isinstance(host.connector, Connection):
         host.connector = Connection(host)  # type: ignore[assignment]
@@ -337,7 +337,7 @@ def _within(seconds: float) -> Iterator[None]:
 
 
 def _doing(host: Host, command: Any) -> str:
-    """The operation under way, or else the beginning of the command. Never standard input."""
+    """The current operation, or else the beginning of the command. Never standard input."""
     operation = host.executing_op_hash or host.current_op_hash
     if operation is not None:
         return f"`{', '.join(sorted(host.state.get_op_meta(operation).names))}`"

@@ -8,8 +8,8 @@ from pathlib import Path
 from paramiko import SSHException
 from paramiko.hostkeys import HostKeys
 
-# What pyinfra is told for a host whose data says nothing. Its own default takes any new key, so
-# that whoever answers first in the host's place is root's host from then on.
+# The value for hosts without the setting. pyinfra's default accepts any new key, so that whoever
+# answers first in the host's place would get root's commands.
 SETTING = "ssh_strict_host_key_checking"
 STRICT = "yes"
 
@@ -20,9 +20,9 @@ def is_about_the_key(said: str) -> bool:
 
 
 def is_known(address: str, port: int | None = None, known_hosts: str | None = None) -> bool:
-    """Whether a file of known hosts has a key for the host by this name; True where it is unread.
+    """Whether a file of known hosts has a key for this name; True where it cannot be read.
 
-    A host that ~/.ssh/config calls otherwise is not found: what follows is only advice.
+    Aliases of ~/.ssh/config are not resolved: the result is used for advice only.
     """
     file = Path(known_hosts or "~/.ssh/known_hosts").expanduser()
     name = address if port in (None, 22) else f"[{address}]:{port}"
@@ -34,7 +34,7 @@ def is_known(address: str, port: int | None = None, known_hosts: str | None = No
 
 
 def key_remedy(address: str, port: int | None = None, known_hosts: str | None = None) -> str:
-    """What to do about a host's key that is not known, or is another than the known one."""
+    """What to do about a host's key that is unknown, or differs from the known one."""
     option = "" if port in (None, 22) else f" -p {port}"
     file = known_hosts or "~/.ssh/known_hosts"
     return (

@@ -30,7 +30,7 @@ class RunLeases:
         except Refused as refused:
             self._refused = refused.reasons
             return
-        # Its plan was made for the host as it was then.
+        # The plan was made for the host as it was read.
         if changed := [host.name for host in hosts if self._changed_since_read(host)]:
             self.give_back()
             self._refused = dict.fromkeys(changed, "somebody else changed it since it was read")
@@ -41,7 +41,7 @@ class RunLeases:
         return self._refused
 
     def obstacle(self, host: Host) -> str | None:
-        """Why the host may not be changed, or may not be any more; None while it may."""
+        """Why the host may not be changed, or no longer; None while it may."""
         if self._refused:
             return self._not_begun(host)
         lease = self._leases.get(host.name)
@@ -83,9 +83,9 @@ _runs: WeakKeyDictionary[State, AsyncResult] = WeakKeyDictionary()
 
 
 def obstacle(host: Host) -> str | None:
-    """Why an operation that is carried out may not change the host; None while it may.
+    """Why an operation may not change the host; None while it may.
 
-    The first one that asks takes the leases of all hosts of the run.
+    The first call of a run takes the leases of all of its hosts.
     """
     leases = made_once(_runs, host.state, lambda: _take(host.state))
     return leases.obstacle(host)

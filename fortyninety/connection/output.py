@@ -1,9 +1,8 @@
 """Remove from what hosts print everything that a terminal would obey.
 
-pyinfra takes lines of a host as they come: one that is not UTF-8 ends the greenlet that reads it
-(and loses the rest of the answer), one with an escape sequence repaints the terminal that shows it,
-and one that never ends fills the memory. So its reader is replaced, in one place for every command
-of every connector.
+pyinfra reads lines of a host unchecked: one that is not UTF-8 ends the reading greenlet and loses
+the rest of the answer, one with an escape sequence repaints the terminal, and one that never ends
+fills the memory. This module replaces its reader, for every command of every connector.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from pyinfra.connectors.util import OutputLine
 
 from fortyninety.text.printable import printable, printable_message
 
-# Of one stream of one command, in characters; apt and dpkg print some 100 kB for a driver. What is
-# beyond it is read, so that the command can end, and dropped.
+# Characters of one stream of one command; apt and dpkg print some 100 kB for a driver. The rest is
+# read, so that the command can end, and dropped.
 MOST_CHARACTERS = 32_000_000
-# Of one line; what is beyond it is another line.
+# Characters of one line; longer lines are split.
 LONGEST_LINE = 2_000_000
 
 
 class _Printable(logging.Filter):
-    """Lets every message pass, without what a terminal would obey."""
+    """Passes every message on, without control characters."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = printable_message(record.getMessage()), ()
@@ -38,7 +37,7 @@ _FILTER = _Printable()
 
 
 def install() -> None:
-    """Have pyinfra read and log what hosts say as this module does. Once is enough."""
+    """Replace pyinfra's reader and filter its log. Idempotent."""
     if util.read_buffer is not _read_buffer:
         util.read_buffer = _read_buffer
         logger.addFilter(_FILTER)
@@ -66,8 +65,7 @@ def _read_buffer(
 
 
 def _lines(io: Any) -> Iterator[str]:
-    # paramiko decodes the lines of a channel by itself, strictly, unless it is told that they are
-    # bytes.
+    # paramiko decodes the lines of a channel strictly, unless they are declared as bytes.
     if hasattr(io, "FLAG_BINARY"):
         io._flags |= io.FLAG_BINARY
     given: Iterator[bytes | str] = (

@@ -15,9 +15,9 @@ __all__ = ["HostLost", "attempt", "shell"]
 def shell(host: Host, command: str, *, timeout: float | None = None, **arguments: Any) -> Any:
     """Run a command on a connected host as its data says, with sudo or without.
 
-    `timeout` is in seconds (`fortyninety.deadlines`; COMMAND where nothing is said), `arguments`
-    are pyinfra's own, such as `_stdin`. Returns pyinfra's output whether the command succeeded or
-    not. Raises HostLost where it cannot be run at all or is not done in time.
+    `timeout` is in seconds (`fortyninety.deadlines`; default COMMAND), `arguments` are pyinfra's
+    own, such as `_stdin`. Returns pyinfra's output, whether the command succeeded or not. Raises
+    HostLost where it cannot be run or is not done in time.
     """
     return attempt(host, command, timeout=timeout, **arguments)[1]
 

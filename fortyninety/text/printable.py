@@ -1,8 +1,7 @@
 """Make text of a host or a hub fit for a terminal and for one line of a log.
 
-What a stranger chose may hold escape sequences, which repaint a terminal or type into it, carriage
-returns, which hide what stands before them, and marks of writing direction, which show a command
-other than it is.
+Untrusted text may hold escape sequences, which repaint a terminal or type into it, carriage
+returns, which hide the text before them, and marks of writing direction, which disguise a command.
 """
 
 from __future__ import annotations
@@ -10,14 +9,14 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Characters of a text that people are shown, where nothing else says how many.
+# Characters of a text that are shown by default.
 LONGEST = 2000
 
 # Control, format (writing direction, zero width), surrogate, private use, separators of lines and
-# paragraphs. Unassigned characters are left: a later Unicode may know them.
+# paragraphs. Unassigned characters are kept: a later Unicode may assign them.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _PLAIN = re.compile(r"[ -~]*")
-# A colour or a weight, as this program's own messages have them around what they quote.
+# A colour or a weight, as this program's own messages have them around quoted text.
 _STYLE = re.compile(r"(\x1b\[[0-9;]{0,20}m)")
 
 
@@ -33,9 +32,9 @@ def printable(text: str, longest: int = LONGEST, *, keep: str = "") -> str:
 
 
 def printable_message(text: str) -> str:
-    """A message of this program, several lines long perhaps, with its own colours.
+    """A message of this program, of one or several lines, with its own colours.
 
-    Whatever it quotes cannot do more than change the colour.
+    Quoted text can at most change the colour.
     """
     # Every other part is a style.
     return "".join(

@@ -16,6 +16,6 @@ def short_repr(value: Any) -> str:
     try:
         text = _SHORT.repr(value)
     except Exception:
-        # A number of more digits than Python prints, or a class with a repr() of its own.
+        # A number with more digits than Python prints, or a class with its own repr().
         return f"a value of type {type(value).__name__}"
     return text if text.isprintable() else ascii(text)

@@ -7,11 +7,10 @@ from typing import Any
 
 from fortyninety.text.short_repr import short_repr
 
-# Keys whose value is not shown when it is wrong, misspelt ones too: somebody may have put the
-# secret itself there.
+# Keys whose wrong value is not shown, including misspelt ones: it may be the secret itself.
 _SECRET_KEY = re.compile(r"to?ke?n|pas|pwd|secret|credential|auth|private|api_?key", re.I)
-# Values that look like one: an address with a user, a query or a fragment, a hub's token, a header,
-# and whatever calls itself a secret.
+# Values that look like a secret: an address with a user, a query or a fragment, a hub's token, a
+# header, or a word for a secret.
 _SECRET_VALUE = re.compile(
     r"@|://[^\s]*[?#]|hf_|Bearer|Basic |PRIVATE KEY|token|passw|pwd|secret|credential|api.?key",
     re.I,
