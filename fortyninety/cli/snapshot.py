@@ -22,10 +22,11 @@ from fortyninety.model.file_list import (
     list_digest,
 )
 from fortyninety.model.folder_list import folder_files, manifest_files
-from fortyninety.model.hub import PUBLIC_HUB, shown_address
+from fortyninety.model.hub import shown_address
 from fortyninety.model.token import NoToken, token_at
 from fortyninety.on_host.checkpoint_files import File, FileListError
 from fortyninety.on_host.snapshot.places import MANIFEST
+from fortyninety.on_host.snapshot.reader import PUBLIC_HUB
 from fortyninety.plan.paths import plan_paths
 from fortyninety.plan.programs import SNAPSHOT, run_from_input
 from fortyninety.releases.release import load_release

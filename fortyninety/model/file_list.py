@@ -26,6 +26,7 @@ from urllib.parse import quote
 from fortyninety.checkout import CHECKPOINTS
 from fortyninety.model.hub import ANSWER, Hub, HubError, shown_address
 from fortyninety.on_host.checkpoint_files import File, FileListError, manifest_text, parse_files
+from fortyninety.on_host.snapshot.places import REVISION
 
 # The small files that a hub does not hash are fetched, to be held to their git name and hashed
 # here. The public hub takes none of more than 10 MB that it does not hash. Bytes and seconds.
@@ -35,7 +36,6 @@ PATIENCE = 300.0
 LONGEST_LIST = 8 * 2**20
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class FileListUnknown(Exception):
@@ -286,7 +286,7 @@ def _refuse_other(kept: tuple[File, ...], other: tuple[File, ...], path: Path, s
 
 
 def _refuse_name(repository: str, revision: str) -> None:
-    if not _REPOSITORY.fullmatch(repository) or not _COMMIT.fullmatch(revision):
+    if not _REPOSITORY.fullmatch(repository) or not REVISION.fullmatch(revision):
         name = f"{ascii(repository)[:120]} at {ascii(revision)[:60]}"
         raise FileListUnknown(
             f"{name} is no pinned checkpoint; expected organisation/name and a full commit hash of "

@@ -19,10 +19,10 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
+from fortyninety.on_host.snapshot.reader import PUBLIC_HUB
+
 if TYPE_CHECKING:
     import requests
-
-PUBLIC_HUB = "https://huggingface.co"
 
 # Seconds: until a connection is there, until the next bytes of an answer, and for all of a small
 # answer (one that arrives a byte at a time never exceeds the second).

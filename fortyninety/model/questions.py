@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
@@ -13,6 +12,7 @@ from fortyninety.model.file_list import FileListUnknown
 from fortyninety.model.hub import Hub, HubError, is_https, shown_address
 from fortyninety.model.token import NoToken, token_at
 from fortyninety.on_host.checkpoint_files import File
+from fortyninety.on_host.snapshot.places import REVISION
 from fortyninety.on_host.snapshot.present import FREE_MARGIN
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
@@ -20,8 +20,6 @@ from fortyninety.survey.survey import HostReading
 
 # Seconds: an answer makes an error clearer, and is not worth a long wait.
 TIMEOUT = 5
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def token_of(settings: Settings) -> str | None:
@@ -79,7 +77,7 @@ def ask_for_commit(endpoint: str | None, repository: str, revision: str) -> str 
     except HubError:
         return None
     sha = page.get("sha") if isinstance(page, dict) else None
-    return sha if isinstance(sha, str) and _COMMIT.fullmatch(sha) else None
+    return sha if isinstance(sha, str) and REVISION.fullmatch(sha) else None
 
 
 def list_problems(host: str, files: tuple[File, ...] | FileListUnknown) -> Iterator[Problem]:
