@@ -9,7 +9,7 @@ from typing import TypeAlias
 from fortyninety.cards.known import card_named
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import GpuState, HostReading
+from fortyninety.survey.reading import GpuState, HostReading
 
 # In W: one cap for every card, or one for each by its UUID or PCI address. Both survive what an
 # index does not: cards are numbered anew when one is added, taken out or does not come up.

@@ -14,7 +14,7 @@ from typing import Any
 from fortyninety.problem import Problem
 from fortyninety.releases.release import known_releases, load_release
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 # What the members must have alike: all that shapes the engine, which is one on all of them.
 ALIKE = (

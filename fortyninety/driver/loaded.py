@@ -6,7 +6,7 @@ Pure: what a reading of the host says, and what follows from it.
 from __future__ import annotations
 
 from fortyninety.driver.secure_boot import module_refused
-from fortyninety.survey.survey import GpuState, HostReading
+from fortyninety.survey.reading import GpuState, HostReading
 
 
 def why_reboot(state: HostReading, installed: str | None) -> str | None:

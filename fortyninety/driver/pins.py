@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from fortyninety.packages.pins import Pin
-from fortyninety.survey.survey import DRIVER_NAMES, HostReading
+from fortyninety.survey.reading import HostReading
+from fortyninety.survey.request import DRIVER_NAMES
 
 # What the kernel modules of any source and branch are built from.
 MODULE_PACKAGE = re.compile(

@@ -15,7 +15,7 @@ from fortyninety.driver.repository_pins import nvidia_pins
 from fortyninety.packages.package import Package
 from fortyninety.packages.pins import Pin
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 SUPPORTED_DISTRIBUTIONS = {
     ("debian", "12"): "Debian 12",

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from fortyninety.driver import nvidia_repository
 from fortyninety.driver.nvidia_repository import Repository
 from fortyninety.packages.pins import NEVER, USUAL, Pin
-from fortyninety.survey.survey import DRIVER_NAMES, AptArchive
+from fortyninety.survey.reading import AptArchive
+from fortyninety.survey.request import DRIVER_NAMES
 
 # NVIDIA's modules need a later DKMS than Debian 12 has from 570.148 on, which their repository
 # carries (docs/driver.md).

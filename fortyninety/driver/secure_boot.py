@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fortyninety.problem import Problem
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 # Where dkms puts the certificate of the key that it signs with (dkms 3 on Debian).
 DKMS_CERTIFICATE = "/var/lib/dkms/mok.pub"

@@ -10,7 +10,7 @@ from fortyninety.fit.weights import Weights
 from fortyninety.problem import Problem
 from fortyninety.releases.release import Release, lacking
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 
 def processor_problems(

@@ -27,7 +27,7 @@ from fortyninety.settings.model import Settings
 from fortyninety.settings.parse import parse_settings
 from fortyninety.settings.profiles import PROFILES
 from fortyninety.survey.latest import take_reading
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 FLAGS = (
     "max_model_len",

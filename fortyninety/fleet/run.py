@@ -48,7 +48,7 @@ from fortyninety.settings.addresses import is_host_name
 from fortyninety.settings.model import Settings
 from fortyninety.settings.parse import parse_settings
 from fortyninety.survey.latest import current_reading, take_reading
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 Answer = TypeVar("Answer")
 

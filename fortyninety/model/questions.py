@@ -16,7 +16,7 @@ from fortyninety.on_host.snapshot.places import REVISION
 from fortyninety.on_host.snapshot.present import FREE_MARGIN
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 # Seconds: an answer makes an error clearer, and is not worth a long wait.
 TIMEOUT = 5

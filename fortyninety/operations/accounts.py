@@ -9,7 +9,7 @@ from pyinfra import host
 
 from fortyninety.operations.converge import Command, converging
 from fortyninety.operations.reasons import differs
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 
 @converging

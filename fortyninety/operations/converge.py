@@ -17,7 +17,7 @@ from pyinfra.context import ctx_host
 from fortyninety.connection.lease import obstacle
 from fortyninety.operations.reasons import would_fail
 from fortyninety.survey.latest import current_reading, forget_reading
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 from fortyninety.text.printable import printable
 
 Command: TypeAlias = str | StringCommand | FunctionCommand | PyinfraCommand

@@ -18,7 +18,7 @@ from fortyninety.operations.apt.packages import (
 from fortyninety.operations.converge import Command, converging
 from fortyninety.operations.reasons import only_asks
 from fortyninety.packages.package import Package
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 # What of a driver a toolkit might drag in or take away: its library, its modules, its tools.
 DRIVER_PARTS = (

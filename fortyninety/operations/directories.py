@@ -10,7 +10,7 @@ from pyinfra import host
 from fortyninety.operations.converge import Command, converging
 from fortyninety.operations.reasons import differs
 from fortyninety.plan.directory import Directory
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 
 @converging

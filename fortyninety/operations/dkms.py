@@ -11,7 +11,7 @@ from fortyninety.driver.pins import installed_driver
 from fortyninety.operations.apt.packages import LOCK_TIMEOUT, QUIETLY, apt_command
 from fortyninety.operations.converge import Command, converging
 from fortyninety.operations.reasons import differs
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 
 @converging

@@ -20,7 +20,7 @@ from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.files import file_commands
 from fortyninety.operations.reasons import differs
 from fortyninety.packages.package import Package
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 from fortyninety.templates import render
 
 # Why the driver is pinned, as its preferences say.

@@ -12,7 +12,7 @@ from fortyninety.deadlines import PARSER
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.reasons import only_asks
 from fortyninety.releases.release import Release
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 
 @converging

@@ -13,10 +13,10 @@ from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.files import Upload, linking
 from fortyninety.operations.reasons import differs
 from fortyninety.operations.removal import removal
-from fortyninety.plan.plan import PackageSource
+from fortyninety.plan.python import PackageSource
 from fortyninety.releases.release import Release
 from fortyninety.survey import records
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 # How an environment is found that is not what its mark says.
 _FOUND = {

@@ -19,7 +19,7 @@ from pyinfra.api.command import StringCommand
 from fortyninety.deadlines import INITRAMFS
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.reasons import differs
-from fortyninety.survey.survey import FileState, HostReading
+from fortyninety.survey.reading import FileState, HostReading
 
 
 @converging

@@ -15,7 +15,7 @@ from fortyninety.facts.kv_cache import EngineLog, KvCache, read_kv_cache
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.files import placing
 from fortyninety.operations.reasons import differs
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 
 @converging

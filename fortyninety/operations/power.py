@@ -16,7 +16,7 @@ from fortyninety.operations.reasons import differs
 from fortyninety.operations.units import unit_commands
 from fortyninety.settings.model import Settings
 from fortyninety.survey.latest import current_reading
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 
 @converging

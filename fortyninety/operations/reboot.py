@@ -24,7 +24,7 @@ from fortyninety.driver.pins import installed_driver
 from fortyninety.operations.converge import Command, converging, failing, say_failed, within
 from fortyninety.operations.reasons import differs
 from fortyninety.survey.latest import current_reading, forget_reading
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 # Seconds between attempts to reach a host that is on its way down or up.
 RETRY_INTERVAL = 0.5

@@ -15,8 +15,8 @@ from fortyninety.deadlines import REMOVAL, SNAPSHOT
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.reasons import differs
 from fortyninety.operations.removal import removal
+from fortyninety.survey.reading import HostReading
 from fortyninety.survey.records import COMMIT, LEFTOVER
-from fortyninety.survey.survey import HostReading
 
 # How a snapshot that is not whole is found.
 _IN_WORDS = {

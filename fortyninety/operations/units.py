@@ -10,7 +10,7 @@ from pyinfra import host
 from fortyninety.deadlines import UNIT
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.reasons import differs
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 
 @converging

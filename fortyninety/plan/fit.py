@@ -16,7 +16,7 @@ from fortyninety.plan.plan import tensor_parallel_size
 from fortyninety.problem import Problem
 from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 # Of the CPU build, whose KV cache is not what is left over but what its card's arguments say.
 FIXED_KV_CACHE = "--kv-cache-memory-bytes"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 NO_LOGIN = ("nologin", "false")
 # Beside its own. The cards' device files are everybody's; some images make them these groups'.

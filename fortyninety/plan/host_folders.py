@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import HostReading, Place
+from fortyninety.survey.reading import HostReading, Place
 
 
 def folder_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:

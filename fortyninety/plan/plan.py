@@ -20,8 +20,8 @@ from fortyninety.engine.command_line import (
 )
 from fortyninety.packages.package import Package
 from fortyninety.packages.pins import Pin, suite_pins
+from fortyninety.plan.archives import AptSource, apt_sources, driver_components
 from fortyninety.plan.paths import (
-    ARCHIVE_SOURCES,
     CELL_FIREWALL_SERVICE,
     NVIDIA_KEYRING,
     PERSISTENCE_SERVICE,
@@ -31,45 +31,17 @@ from fortyninety.plan.paths import (
     plan_paths,
 )
 from fortyninety.plan.programs import CELL_MEMBER, program
+from fortyninety.plan.python import (
+    PYTHON_SUITE,
+    PackageSource,
+    package_source,
+    python_packages,
+    python_source,
+)
 from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import DRIVER_NAMES, HostReading, SurveyRequest
-
-# Where Python 3.11 comes from unless the settings say otherwise: Debian 12 has it, on Debian 13
-# (whose only one is 3.13) Debian 12's installs beside its own (measured), and elsewhere uv's build.
-PYTHON_SOURCES = {("debian", "12"): "distribution", ("debian", "13"): "debian-12"}
-PYTHON_SUITE = "bookworm"
-
-
-@dataclass(frozen=True)
-class PackageSource:
-    """Where Python packages are fetched from: an index (None: the host's own), a folder of wheels.
-
-    `no_index` means the folder alone.
-    """
-
-    index: str | None
-    no_index: bool
-    wheels: str | None
-
-
-def package_source(settings: Settings) -> PackageSource:
-    """Where the settings say that Python packages come from."""
-    named = settings.package_index not in ("host", "none")
-    return PackageSource(
-        index=settings.package_index if named else None,
-        no_index=settings.package_index == "none",
-        wheels=settings.wheel_directory,
-    )
-
-
-@dataclass(frozen=True)
-class AptSource:
-    """A suite of an archive that apt is to know, at the address the host already uses."""
-
-    address: str
-    suite: str
-    components: tuple[str, ...]
+from fortyninety.survey.reading import HostReading
+from fortyninety.survey.request import DRIVER_NAMES, SurveyRequest
 
 
 @dataclass(frozen=True)
@@ -143,67 +115,6 @@ class Plan:
         if self.python_source == "uv":
             return self.paths.managed_interpreter
         return f"/usr/bin/python{self.card.python}"
-
-
-def python_source(settings: Settings, state: HostReading) -> str:
-    """Where the engine's Python comes from on this host, with "auto" made up its mind."""
-    if settings.python_source != "auto":
-        return settings.python_source
-    return PYTHON_SOURCES.get((state.distribution, state.distribution_version), "uv")
-
-
-def python_packages(card: Release, source: str) -> tuple[Package, ...]:
-    """The engine's interpreter, what compiles kernels at run time, and what its card asks for.
-
-    Triton compiles a launcher in C against Python's headers, which uv's builds carry along.
-    python3-venv is for the host's tools.
-    """
-    interpreter = () if source == "uv" else (f"python{card.python}", f"python{card.python}-dev")
-    names = (*interpreter, "gcc", "libc6-dev", "python3-venv", *card.host_packages)
-    return tuple(Package(name) for name in dict.fromkeys(names))
-
-
-def driver_components(driver: DriverPlan, state: HostReading) -> tuple[str, ...]:
-    """The components of the host's own archive that the driver and the toolkit come from.
-
-    NVIDIA's packages for Debian build on some of contrib (NVIDIA's guide); for Ubuntu, on main.
-    """
-    if state.distribution != "debian":
-        return ()
-    if driver.source == "distribution" or driver.cuda_directory is None:
-        return ("contrib", "non-free", "non-free-firmware")
-    return ("contrib",) if driver.source == "nvidia" else ()
-
-
-def apt_sources(
-    state: HostReading, source: str, components: tuple[str, ...]
-) -> tuple[AptSource, ...]:
-    """The components with the driver, and the suite with Python 3.11, at the host's own archive.
-
-    Its security fixes come from where the host's own come from. Only what the host's own sources
-    lack: apt warns of a component that is named twice. Empty where apt knows no archive of the
-    host's release: there is then no address to take.
-    """
-    own = [each for each in state.apt_archives if each.source_file != ARCHIVE_SOURCES]
-    suites = {(each.suite, each.component): each.address for each in reversed(own)}
-    address = suites.get((state.codename, "main"))
-    if address is None:
-        return ()
-    wanted = [(address, state.codename, components)]
-    if source == "debian-12":
-        wanted.append((address, PYTHON_SUITE, ("main",)))
-        security = suites.get((f"{state.codename}-security", "main"))
-        if security is not None:
-            wanted.append((security, f"{PYTHON_SUITE}-security", ("main",)))
-    lacking = (
-        AptSource(
-            where,
-            suite,
-            tuple(each for each in needed if (suite, each) not in suites),
-        )
-        for where, suite, needed in wanted
-    )
-    return tuple(source for source in lacking if source.components)
 
 
 def needed_archives(plan: Plan, state: HostReading) -> tuple[str, ...]:

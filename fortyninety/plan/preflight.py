@@ -21,12 +21,13 @@ from fortyninety.engine.command_line import FlagAbsent
 from fortyninety.plan.host_account import account_problems
 from fortyninety.plan.host_folders import folder_problems
 from fortyninety.plan.paths import RUN_FILE_UNINSTALLER
-from fortyninety.plan.plan import PYTHON_SOURCES, make_plan, tensor_parallel_size
+from fortyninety.plan.plan import make_plan, tensor_parallel_size
+from fortyninety.plan.python import PYTHON_SOURCES
 from fortyninety.problem import Problem
 from fortyninety.releases.lock import seal_problem
 from fortyninety.releases.release import Release, load_release
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 from fortyninety.text.printable import printable
 
 NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "9p"})

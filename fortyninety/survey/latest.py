@@ -14,7 +14,9 @@ from pyinfra.api.facts import get_fact
 from pyinfra.api.host import Host
 
 from fortyninety.deadlines import SURVEY
-from fortyninety.survey.survey import HostReading, Survey, SurveyRequest
+from fortyninety.survey.fact import Survey
+from fortyninety.survey.reading import HostReading
+from fortyninety.survey.request import SurveyRequest
 
 # Seconds for which an unchanged host's reading is believed.
 MAXIMUM_AGE = 60.0

@@ -14,7 +14,8 @@ from fortyninety.releases.release import load_release
 from fortyninety.settings.defaults import default_settings
 from fortyninety.settings.model import Settings
 from fortyninety.settings.parse import parse_settings
-from fortyninety.survey.survey import KINDS, Survey
+from fortyninety.survey.fact import Survey
+from fortyninety.survey.kinds import KINDS
 from lab import stages
 from lab.hosts import LabHost
 from lab.inventory import inventory

@@ -7,7 +7,7 @@ from typing import Any
 from fortyninety.settings.defaults import default_settings
 from fortyninety.settings.model import Settings
 from fortyninety.settings.parse import parse_settings
-from fortyninety.survey.survey import AptArchive, GpuState, HostReading, PackageState
+from fortyninety.survey.reading import AptArchive, GpuState, HostReading, PackageState
 
 RTX_4090 = "0x2684"
 

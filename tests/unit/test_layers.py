@@ -43,7 +43,7 @@ PYINFRA = {"gevent", "paramiko", "pyinfra", "pyinfra_cli"}
 KNOW_PYINFRA = {
     "fortyninety/settings/parse.py",
     "fortyninety/survey/latest.py",
-    "fortyninety/survey/survey.py",
+    "fortyninety/survey/fact.py",
 }
 
 # Run by the Python of an environment: that of the host's tools, and the engine's own.

@@ -27,7 +27,7 @@ from fortyninety.operations.apt.messages import (
 from fortyninety.operations.converge import Command, converging, say_failed
 from fortyninety.operations.reasons import differs
 from fortyninety.packages.package import Package
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 # Seconds to wait for another process that uses apt, where no setting says otherwise.
 LOCK_TIMEOUT = 600

@@ -11,7 +11,7 @@ from fortyninety.deadlines import TOOLS
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.files import placing
 from fortyninety.operations.reasons import differs
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 
 
 @converging

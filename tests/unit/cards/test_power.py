@@ -17,7 +17,7 @@ from fortyninety.cards.power import (
 )
 from fortyninety.problem import Problem
 from fortyninety.settings.parse import parse_settings
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 from tests.unit.readings import bare_host, default_data, gpu, settings
 
 FIRST, SECOND = "0000:01:00.0", "0000:02:00.0"

@@ -31,7 +31,10 @@ from fortyninety.lease import (
     take_all,
 )
 from fortyninety.plan.preflight import lease_problems
-from fortyninety.survey.survey import HostReading, Survey, SurveyRequest, read_survey
+from fortyninety.survey.fact import Survey
+from fortyninety.survey.parse import read_survey
+from fortyninety.survey.reading import HostReading
+from fortyninety.survey.request import SurveyRequest
 from tests.unit.readings import bare_host, records
 
 

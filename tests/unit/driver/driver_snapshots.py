@@ -32,7 +32,7 @@ from fortyninety.plan.paths import (
 from fortyninety.plan.plan import Plan, make_plan
 from fortyninety.releases.release import load_release
 from fortyninety.settings.model import Settings
-from fortyninety.survey.survey import AptArchive, HostReading, PackageState
+from fortyninety.survey.reading import AptArchive, HostReading, PackageState
 from fortyninety.templates import render
 from tests.unit.readings import bare_host, settings
 

@@ -9,7 +9,7 @@ import pytest
 
 from fortyninety.driver.loaded import boot_obstacle, foreign_libraries, lost_cards, why_reboot
 from fortyninety.plan.preflight import host_problems
-from fortyninety.survey.survey import DkmsState, HostReading
+from fortyninety.survey.reading import DkmsState, HostReading
 from tests.unit.readings import bare_host, gpu, settings
 
 INSTALLED = "550.163.01"

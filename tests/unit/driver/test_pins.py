@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from fortyninety.driver.pins import DriverPins, is_driver_name
-from fortyninety.survey.survey import HostReading, PackageState
+from fortyninety.survey.reading import HostReading, PackageState
 from tests.unit.readings import bare_host
 
 PINS = DriverPins("nvidia-kernel-dkms", "550.", companions=("nvidia-persistenced",))

@@ -8,7 +8,7 @@ import pytest
 
 from fortyninety.driver.plan import driver_source, held_headers, plan_driver
 from fortyninety.plan.preflight import host_problems, settings_problems
-from fortyninety.survey.survey import FileState, HostReading, PackageState
+from fortyninety.survey.reading import FileState, HostReading, PackageState
 from tests.unit.readings import bare_host, gpu, settings
 
 NAMES = {

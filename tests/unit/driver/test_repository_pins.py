@@ -10,7 +10,7 @@ import pytest
 from fortyninety.driver.repository_pins import nvidia_pins
 from fortyninety.plan.plan import Plan, make_plan
 from fortyninety.releases.release import load_release
-from fortyninety.survey.survey import AptArchive
+from fortyninety.survey.reading import AptArchive
 from fortyninety.templates import render
 from tests.unit.driver.real_apt import Archive, RealApt
 from tests.unit.readings import bare_host, settings

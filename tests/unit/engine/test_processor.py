@@ -11,7 +11,7 @@ from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights, computed_weights
 from fortyninety.releases.release import known_releases, load_release
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 from lab.tiny_model import AWQ, PLAIN, TinyModel
 from lab.tiny_model.configuration import model_config
 from tests.unit.readings import bare_host, settings

@@ -16,7 +16,7 @@ import pytest
 
 from fortyninety.checkout import ROOT
 from fortyninety.operations.environments import pip_install
-from fortyninety.plan.plan import PackageSource
+from fortyninety.plan.python import PackageSource
 
 HOST = ROOT / "fortyninety" / "on_host"
 PROGRAM = HOST / "build_environment.py"

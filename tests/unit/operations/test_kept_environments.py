@@ -10,7 +10,7 @@ import pytest
 
 from fortyninety.on_host import roll_back
 from fortyninety.operations.environments import too_many
-from fortyninety.survey.survey import HostReading, ServedUnit
+from fortyninety.survey.reading import HostReading, ServedUnit
 
 LIVE, OLD, OLDER, CUT = (f"0.32.0-{digit * 12}" for digit in "dcba")
 

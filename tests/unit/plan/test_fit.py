@@ -22,7 +22,7 @@ from fortyninety.plan.fit import (
 )
 from fortyninety.problem import Problem, problem_lines
 from fortyninety.releases.release import known_releases, load_release
-from fortyninety.survey.survey import HostReading
+from fortyninety.survey.reading import HostReading
 from lab.tiny_model import AWQ, PLAIN, TinyModel
 from lab.tiny_model.configuration import model_config
 from tests.unit.readings import RTX_4090, bare_host, gpu, settings

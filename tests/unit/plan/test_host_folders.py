@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fortyninety.plan.host_folders import folder_problems
-from fortyninety.survey.survey import Place
+from fortyninety.survey.reading import Place
 from tests.unit.readings import bare_host, settings
 from tests.unit.survey.test_survey import survey
 

@@ -10,17 +10,12 @@ from fortyninety.driver.pins import installed_driver
 from fortyninety.driver.plan import plan_driver
 from fortyninety.operations.units import unit_commands
 from fortyninety.packages.package import Package
+from fortyninety.plan.archives import AptSource, apt_sources
 from fortyninety.plan.paths import ARCHIVE_SOURCES
-from fortyninety.plan.plan import (
-    AptSource,
-    apt_sources,
-    make_plan,
-    python_packages,
-    python_source,
-    survey_request,
-)
+from fortyninety.plan.plan import make_plan, survey_request
+from fortyninety.plan.python import python_packages, python_source
 from fortyninety.releases.release import load_release
-from fortyninety.survey.survey import AptArchive, HostReading, PackageState
+from fortyninety.survey.reading import AptArchive, HostReading, PackageState
 from tests.unit.readings import bare_host, settings
 
 ADDRESS = "http://archive.example/debian"

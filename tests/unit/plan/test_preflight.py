@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fortyninety.plan.preflight import host_problems, settings_problems
-from fortyninety.survey.survey import HostReading, PackageState
+from fortyninety.survey.reading import HostReading, PackageState
 from tests.unit.readings import bare_host, gpu, settings
 
 

@@ -33,14 +33,9 @@ from fortyninety.plan.plan import Plan, make_plan
 from fortyninety.plan.preflight import host_problems
 from fortyninety.releases.release import load_release
 from fortyninety.survey import records as forms
-from fortyninety.survey.survey import (
-    KINDS,
-    FileState,
-    HostReading,
-    PackageState,
-    ServedUnit,
-    Survey,
-)
+from fortyninety.survey.fact import Survey
+from fortyninety.survey.kinds import KINDS
+from fortyninety.survey.reading import FileState, HostReading, PackageState, ServedUnit
 from tests.unit import readings
 
 NUMBER = int(os.environ.get("FORTYNINETY_GENERATED_READINGS", "60"))

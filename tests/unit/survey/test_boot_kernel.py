@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fortyninety.survey.boot_kernel import boot_entry_kernel, grub_kernel
-from fortyninety.survey.survey import Survey
+from fortyninety.survey.fact import Survey
 from tests.unit.readings import bare_host, records
 
 # As Debian's grub-mkconfig writes it, down to the lines that the survey takes from it.

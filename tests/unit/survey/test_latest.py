@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fortyninety.survey import latest
-from fortyninety.survey.survey import HostReading, SurveyRequest
+from fortyninety.survey.reading import HostReading
+from fortyninety.survey.request import SurveyRequest
 
 REQUEST = SurveyRequest(
     files=(),

@@ -9,7 +9,9 @@ from fortyninety.facts.completion import Completion
 from fortyninety.facts.kv_cache import KvCache, read_kv_cache
 from fortyninety.plan.preflight import host_problems
 from fortyninety.survey.boot_kernel import boot_entry_kernel
-from fortyninety.survey.survey import HostReading, Survey, SurveyRequest
+from fortyninety.survey.fact import Survey
+from fortyninety.survey.reading import HostReading
+from fortyninety.survey.request import SurveyRequest
 from tests.unit.readings import records, settings
 
 

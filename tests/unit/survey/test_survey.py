@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.survey.survey import KINDS, HostReading, Survey, SurveyRequest
+from fortyninety.survey.fact import Survey
+from fortyninety.survey.kinds import KINDS
+from fortyninety.survey.reading import HostReading
+from fortyninety.survey.request import SurveyRequest
 from tests.unit.readings import records
 
 

@@ -1,0 +1,43 @@
+"""Say what to look at on a host beyond what is looked at on every host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Narrow: libnvjitlink-12-4, for one, is of a toolkit.
+DRIVER_NAMES = (
+    "*nvidia*",
+    "libcuda1",
+    "libcudadebugger1",
+    "libnvcuvid1",
+    "libnvoptix1",
+    "cuda-drivers*",
+)
+
+
+@dataclass(frozen=True)
+class SurveyRequest:
+    """What to look at on a host beyond what is looked at on every host. Paths have no blanks.
+
+    `packages` may hold patterns; `keyring` is the keyring of a repository; `patience` is how long
+    nvidia-smi may take, in seconds: with persistence mode off and eight cards it loads for some.
+    `whole` names those of "tools", "engine" and "python" whose files were compared with their marks
+    before, and are not compared again: an engine has some 60,000.
+    """
+
+    files: tuple[str, ...]
+    packages: tuple[str, ...]
+    units: tuple[str, ...]
+    port: int
+    service: str
+    user: str
+    snapshot: str
+    models_directory: str
+    install_directory: str
+    tools: str = ""
+    engine: str = ""
+    interpreter: str = ""
+    second_copy: str = ""
+    keyring: str = ""
+    patience: int = 60
+    whole: tuple[str, ...] = ()
