@@ -52,23 +52,23 @@ def cap_arguments(power_limit: PowerLimit) -> list[str]:
     return [f"--id={key} --power-limit={cap}" for key, cap in power_limit.items()]
 
 
-def uncapped(state: HostReading, power_limit: PowerLimit) -> list[str]:
+def uncapped(reading: HostReading, power_limit: PowerLimit) -> list[str]:
     """What differs from the wanted caps, card by card; empty where every card has its own."""
-    if not state.gpus:
-        return [f"no card answers ({state.gpu_error or 'nvidia-smi shows none'})"]
+    if not reading.gpus:
+        return [f"no card answers ({reading.gpu_error or 'nvidia-smi shows none'})"]
     return [
         f"GPU {gpu.index} ({gpu.bus or gpu.uuid}) is capped at {gpu.power_limit} W; expected "
         f"{cap_of(power_limit, gpu)} W"
-        for gpu in state.gpus
+        for gpu in reading.gpus
         if gpu.power_limit != cap_of(power_limit, gpu)
     ]
 
 
-def forgetful(state: HostReading) -> list[str]:
+def forgetful(reading: HostReading) -> list[str]:
     """The cards that forget their cap as soon as nobody uses them: persistence mode is off."""
     return [
         f"GPU {gpu.index} ({gpu.bus or gpu.uuid}) has persistence mode off; expected on"
-        for gpu in state.gpus
+        for gpu in reading.gpus
         if not gpu.persistence
     ]
 
@@ -90,15 +90,15 @@ def cap_settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
             )
 
 
-def cap_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
+def cap_problems(host: str, settings: Settings, reading: HostReading) -> Iterator[Problem]:
     """Caps outside the cards' own limits, cards without a cap, and caps without a card.
 
     What a card takes is known once its driver answers; its PCI address, from the start.
     """
     limit = settings.power_limit
     if not isinstance(limit, int):
-        yield from _naming_problems(host, limit, state)
-    for gpu in state.gpus:
+        yield from _naming_problems(host, limit, reading)
+    for gpu in reading.gpus:
         low, high = gpu.power_limit_minimum, gpu.power_limit_maximum
         cap = cap_of(limit, gpu)
         if low is None or high is None:
@@ -117,25 +117,27 @@ def cap_problems(host: str, settings: Settings, state: HostReading) -> Iterator[
             )
 
 
-def _naming_problems(host: str, limit: Mapping[str, int], state: HostReading) -> Iterator[Problem]:
+def _naming_problems(
+    host: str, limit: Mapping[str, int], reading: HostReading
+) -> Iterator[Problem]:
     keys = {card_key(key) for key in limit}
-    uuids = {gpu.uuid for gpu in state.gpus}
+    uuids = {gpu.uuid for gpu in reading.gpus}
     unknown = sorted(
         key
         for key in keys
-        if key not in state.pci_addresses
+        if key not in reading.pci_addresses
         and key not in uuids
         # Before there is a driver nobody knows the UUIDs.
-        and (state.gpus or _PCI_ADDRESS.fullmatch(key))
+        and (reading.gpus or _PCI_ADDRESS.fullmatch(key))
     )
     if unknown:
         yield Problem(
             host=host,
             subject="power_limit",
             found=f"for {', '.join(unknown)}",
-            expected=f"UUIDs or PCI addresses of its cards: {_names(state)}",
+            expected=f"UUIDs or PCI addresses of its cards: {_names(reading)}",
         )
-    for gpu in state.gpus:
+    for gpu in reading.gpus:
         if gpu.uuid in keys and gpu.bus in keys:
             yield Problem(
                 host=host,
@@ -151,16 +153,18 @@ def _naming_problems(host: str, limit: Mapping[str, int], state: HostReading) ->
                 expected="a cap for every card",
                 remedy=f"Its UUID is {gpu.uuid}, its PCI address {gpu.bus}",
             )
-    if not state.gpus and len(limit) != len(state.pci_cards) and not unknown:
+    if not reading.gpus and len(limit) != len(reading.pci_cards) and not unknown:
         yield Problem(
             host=host,
             subject="power_limit",
             found=f"for {len(limit)} cards",
-            expected=f"a cap for each of its {len(state.pci_cards)} cards: {_names(state)}",
+            expected=f"a cap for each of its {len(reading.pci_cards)} cards: {_names(reading)}",
         )
 
 
-def _names(state: HostReading) -> str:
+def _names(reading: HostReading) -> str:
     return ", ".join(
-        [f"{gpu.uuid} ({gpu.bus})" for gpu in state.gpus] or state.pci_addresses or ["none found"]
+        [f"{gpu.uuid} ({gpu.bus})" for gpu in reading.gpus]
+        or reading.pci_addresses
+        or ["none found"]
     )

@@ -193,11 +193,11 @@ def _address_problems(
 
 
 def member_problems(
-    host: str, member: Membership, state: HostReading, tensor_parallel_size: int
+    host: str, member: Membership, reading: HostReading, tensor_parallel_size: int
 ) -> Iterator[Problem]:
     """What is wrong with a member of a cell as it was read."""
-    if member.own_address not in state.addresses:
-        own = ", ".join(f"{address} ({name})" for address, name in state.addresses.items())
+    if member.own_address not in reading.addresses:
+        own = ", ".join(f"{address} ({name})" for address, name in reading.addresses.items())
         yield Problem(
             host=host,
             subject="cell_address",

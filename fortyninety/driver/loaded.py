@@ -9,11 +9,11 @@ from fortyninety.driver.secure_boot import module_refused
 from fortyninety.survey.reading import GpuState, HostReading
 
 
-def why_reboot(state: HostReading, installed: str | None) -> str | None:
+def why_reboot(reading: HostReading, installed: str | None) -> str | None:
     """Why only a reboot brings the `installed` version (None: no driver) to the cards, or None."""
-    if state.nouveau_loaded:
+    if reading.nouveau_loaded:
         return f"nouveau holds the cards, and driver {installed} is installed"
-    loaded = state.loaded_driver
+    loaded = reading.loaded_driver
     if loaded is None:
         return f"driver {installed} is installed and none is in memory"
     if loaded != installed:
@@ -21,12 +21,12 @@ def why_reboot(state: HostReading, installed: str | None) -> str | None:
     return None
 
 
-def foreign_libraries(state: HostReading, installed: str | None) -> str | None:
+def foreign_libraries(reading: HostReading, installed: str | None) -> str | None:
     """What is wrong where programs load libraries of another driver than the `installed` one.
 
     Nothing can use the cards then ("Driver/library version mismatch"), and no reboot helps.
     """
-    others = [f"{name} {of}" for name, of in sorted(state.libraries.items()) if of != installed]
+    others = [f"{name} {of}" for name, of in sorted(reading.libraries.items()) if of != installed]
     if not others:
         return None
     return (
@@ -36,14 +36,14 @@ def foreign_libraries(state: HostReading, installed: str | None) -> str | None:
     )
 
 
-def boot_obstacle(host: str, state: HostReading, installed: str | None) -> str | None:
+def boot_obstacle(host: str, reading: HostReading, installed: str | None) -> str | None:
     """Why the host must not be rebooted: its cards would be without a driver afterwards."""
-    kernel = state.next_kernel
-    built = state.kernels.get(kernel) if kernel else None
+    kernel = reading.next_kernel
+    built = reading.kernels.get(kernel) if kernel else None
     if installed is None or built != installed:
         made = [
             f"{each.version} {each.mark}"
-            for each in state.dkms
+            for each in reading.dkms
             if each.kernel in (kernel, "") or each.mark == "failed"
         ]
         return (
@@ -51,7 +51,10 @@ def boot_obstacle(host: str, state: HostReading, installed: str | None) -> str |
             f"{installed or 'that of an installed driver'}. DKMS: {', '.join(made) or 'nothing'}. "
             f"See /var/lib/dkms/*/*/build/make.log, then `dkms autoinstall -k {kernel}`"
         )
-    if state.loaded_driver != installed and (refused := module_refused(host, state)) is not None:
+    if (
+        reading.loaded_driver != installed
+        and (refused := module_refused(host, reading)) is not None
+    ):
         return str(refused)
     return None
 

@@ -42,24 +42,24 @@ class DriverPins:
     companions: tuple[str, ...]
     not_from: str | None = None
 
-    def version(self, state: HostReading) -> str | None:
+    def version(self, reading: HostReading) -> str | None:
         """The installed version of the driver, where it is the wanted one."""
-        installed = state.installed(self.module)
+        installed = reading.installed(self.module)
         return installed if installed is not None and installed.startswith(self.wanted) else None
 
-    def replaces(self, state: HostReading) -> bool:
+    def replaces(self, reading: HostReading) -> bool:
         """Whether another driver is installed, of whatever source, branch or kind of modules."""
-        return self.version(state) is None and installed_module(state) is not None
+        return self.version(reading) is None and installed_module(reading) is not None
 
-    def installed(self, state: HostReading) -> tuple[str, ...]:
+    def installed(self, reading: HostReading) -> tuple[str, ...]:
         """Every installed package of the driver there is, libraries and firmware included."""
-        version = installed_module(state)
+        version = installed_module(reading)
         if version is None:
             return ()
         upstream = version.partition("-")[0]
         return tuple(
             name
-            for name, package in sorted(state.packages.items())
+            for name, package in sorted(reading.packages.items())
             if package.installed is not None
             and (
                 name in self.companions
@@ -67,24 +67,24 @@ class DriverPins:
             )
         )
 
-    def left_behind(self, state: HostReading) -> tuple[str, ...]:
+    def left_behind(self, reading: HostReading) -> tuple[str, ...]:
         """Libraries and tools of another version, which a change of the driver did not take along.
 
         Nothing of the driver there is depends on them, and with its module they do not work.
         """
-        own = self.installed(state)
-        if self.version(state) is None:
+        own = self.installed(reading)
+        if self.version(reading) is None:
             return ()
         return tuple(
             name
-            for name, package in sorted(state.packages.items())
+            for name, package in sorted(reading.packages.items())
             if package.installed is not None
             and name not in own
             and is_driver_name(name)
             and DRIVER_VERSION.match(package.installed)
         )
 
-    def pins(self, state: HostReading) -> tuple[Pin, ...]:
+    def pins(self, reading: HostReading) -> tuple[Pin, ...]:
         """What apt is told: until the driver is there, its branch, and then exactly what is.
 
         The first matching stanza counts for a version.
@@ -92,41 +92,43 @@ class DriverPins:
         pins = []
         if self.not_from is not None:
             pins.append(Pin(DRIVER_NAMES, f"release o={self.not_from}", -1))
-        version = self.version(state)
+        version = self.version(reading)
         if version is None:
             return (*pins, Pin(DRIVER_NAMES, f"version {self.wanted}*", PIN_PRIORITY))
         by_version: dict[str, list[str]] = {}
-        for name in self.installed(state):
-            own = state.installed(name)
+        for name in self.installed(reading):
+            own = reading.installed(name)
             if own is not None and own != version:
                 by_version.setdefault(own, []).append(name)
         for other, names in sorted(by_version.items()):
             pins.append(Pin(tuple(names), f"version {other}", PIN_PRIORITY))
         return (*pins, Pin(DRIVER_NAMES, f"version {version}", PIN_PRIORITY))
 
-    def blacklist(self, state: HostReading) -> tuple[str, ...]:
+    def blacklist(self, reading: HostReading) -> tuple[str, ...]:
         """What unattended upgrades leave alone: expressions that match whole names.
 
         Without a backslash, which apt's configuration would read first.
         """
-        return tuple("^" + re.sub(r"([.+])", r"[\1]", name) + "$" for name in self.installed(state))
+        return tuple(
+            "^" + re.sub(r"([.+])", r"[\1]", name) + "$" for name in self.installed(reading)
+        )
 
 
-def installed_module(state: HostReading) -> str | None:
+def installed_module(reading: HostReading) -> str | None:
     """The version of the installed package that the modules are built from, of any source."""
     return next(
         (
             package.installed
-            for name, package in sorted(state.packages.items())
+            for name, package in sorted(reading.packages.items())
             if package.installed is not None and MODULE_PACKAGE.fullmatch(name)
         ),
         None,
     )
 
 
-def installed_driver(state: HostReading, driver_package: str) -> str | None:
+def installed_driver(reading: HostReading, driver_package: str) -> str | None:
     """The upstream version of the installed driver package: `550.163.01-2` is `550.163.01`."""
-    installed = state.installed(driver_package)
+    installed = reading.installed(driver_package)
     return installed.partition("-")[0] if installed else None
 
 

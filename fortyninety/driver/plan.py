@@ -75,12 +75,12 @@ class DriverPlan:
         return REPOSITORY_TOOLS if self.repository else ()
 
 
-def plan_driver(settings: Settings, state: HostReading) -> DriverPlan:
+def plan_driver(settings: Settings, reading: HostReading) -> DriverPlan:
     """What the driver's and the toolkit's stage bring about on a host."""
-    distribution = (state.distribution, state.distribution_version)
-    source = driver_source(settings, state)
+    distribution = (reading.distribution, reading.distribution_version)
+    source = driver_source(settings, reading)
     toolkit_from_nvidia = DISTRIBUTION_TOOLKITS.get(distribution) != settings.cuda_version
-    packages = _driver_packages(settings, state, source)
+    packages = _driver_packages(settings, reading, source)
     repository = (
         nvidia_repository.repository(settings, distribution)
         if source == "nvidia" or toolkit_from_nvidia
@@ -89,10 +89,10 @@ def plan_driver(settings: Settings, state: HostReading) -> DriverPlan:
     return DriverPlan(
         source=source,
         repository=repository,
-        headers=() if source == "present" else headers(state),
+        headers=() if source == "present" else headers(reading),
         packages=packages,
-        obsolete=obsolete_packages(settings, state, packages) if packages else (),
-        pins=_pins(settings, state, packages, repository) if packages else None,
+        obsolete=obsolete_packages(settings, reading, packages) if packages else (),
+        pins=_pins(settings, reading, packages, repository) if packages else None,
         cuda_packages=(
             Package(nvidia_repository.cuda_package(settings.cuda_version))
             if toolkit_from_nvidia
@@ -103,7 +103,7 @@ def plan_driver(settings: Settings, state: HostReading) -> DriverPlan:
         else None,
         repository_pins=nvidia_pins(
             repository,
-            state.apt_archives,
+            reading.apt_archives,
             driver=source == "nvidia",
             cuda_version=settings.cuda_version if toolkit_from_nvidia else None,
         )
@@ -112,11 +112,11 @@ def plan_driver(settings: Settings, state: HostReading) -> DriverPlan:
     )
 
 
-def driver_source(settings: Settings, state: HostReading) -> str:
+def driver_source(settings: Settings, reading: HostReading) -> str:
     """Where the driver comes from on this host, with "auto" made up its mind."""
     if settings.driver_source != "auto":
         return settings.driver_source
-    distribution = (state.distribution, state.distribution_version)
+    distribution = (reading.distribution, reading.distribution_version)
     own = DISTRIBUTION_DRIVERS.get(distribution)
     return "distribution" if own == settings.driver_branch else "nvidia"
 
@@ -135,7 +135,7 @@ def wanted_version(settings: Settings) -> str:
     return f"{settings.driver_branch}."
 
 
-def _driver_packages(settings: Settings, state: HostReading, source: str) -> tuple[Package, ...]:
+def _driver_packages(settings: Settings, reading: HostReading, source: str) -> tuple[Package, ...]:
     """The packages of the driver; the first is the one that DKMS builds the modules from.
 
     Where that is there at a version that is right, all others are of exactly that version: a
@@ -145,7 +145,7 @@ def _driver_packages(settings: Settings, state: HostReading, source: str) -> tup
         return ()
     if source == "nvidia":
         names = nvidia_repository.driver_packages(
-            state.distribution, settings.driver_branch, open_modules=open_modules(settings)
+            reading.distribution, settings.driver_branch, open_modules=open_modules(settings)
         )
         companions: tuple[Package, ...] = ()
     else:
@@ -156,7 +156,7 @@ def _driver_packages(settings: Settings, state: HostReading, source: str) -> tup
         daemon = Package("nvidia-persistenced", f"{settings.driver_branch}.")
         companions = (Package("nvidia-modprobe"), daemon)
     version = wanted_version(settings)
-    installed = state.installed(names[0])
+    installed = reading.installed(names[0])
     if installed is not None and installed.startswith(version):
         version = f"{installed.partition('-')[0]}-"
     return (
@@ -165,7 +165,7 @@ def _driver_packages(settings: Settings, state: HostReading, source: str) -> tup
     )
 
 
-def headers(state: HostReading) -> tuple[Package, ...]:
+def headers(reading: HostReading) -> tuple[Package, ...]:
     """Headers for the kernels that the driver is built for.
 
     The headers' metapackage follows the image's, so that a kernel never arrives without them. It is
@@ -173,10 +173,10 @@ def headers(state: HostReading) -> tuple[Package, ...]:
     """
     flavours = [
         name.replace("image", "headers", 1)
-        for name, package in sorted(state.packages.items())
-        if package.installed and _is_kernel_metapackage(name, state.distribution)
+        for name, package in sorted(reading.packages.items())
+        if package.installed and _is_kernel_metapackage(name, reading.distribution)
     ]
-    newest = [f"linux-headers-{state.next_kernel}"] if state.next_kernel else []
+    newest = [f"linux-headers-{reading.next_kernel}"] if reading.next_kernel else []
     return tuple(Package(name) for name in dict.fromkeys([*flavours, *newest]))
 
 
@@ -190,24 +190,24 @@ def _is_kernel_metapackage(name: str, distribution: str) -> bool:
     return re.fullmatch(r"linux-image-[a-z-]*amd64", name) is not None
 
 
-def held_headers(state: HostReading) -> tuple[str, ...]:
+def held_headers(reading: HostReading) -> tuple[str, ...]:
     """Headers that are held although the kernel they belong to is not, and so would come alone."""
     return tuple(
         name
-        for name, package in sorted(state.packages.items())
+        for name, package in sorted(reading.packages.items())
         if name.startswith("linux-headers-")
         and package.held
-        and not _held(state, name.replace("headers", "image", 1))
+        and not _held(reading, name.replace("headers", "image", 1))
     )
 
 
-def _held(state: HostReading, name: str) -> bool:
-    package = state.packages.get(name)
+def _held(reading: HostReading, name: str) -> bool:
+    package = reading.packages.get(name)
     return package is not None and package.held
 
 
 def obsolete_packages(
-    settings: Settings, state: HostReading, wanted: tuple[Package, ...]
+    settings: Settings, reading: HostReading, wanted: tuple[Package, ...]
 ) -> tuple[str, ...]:
     """What of another driver is installed under names that the wanted one does not take over.
 
@@ -215,7 +215,7 @@ def obsolete_packages(
     """
     keep = {package.name for package in wanted}
     found = []
-    for name, package in sorted(state.packages.items()):
+    for name, package in sorted(reading.packages.items()):
         if package.installed is None or name in keep:
             continue
         branch = NAMED_BRANCH.search(name)
@@ -225,22 +225,22 @@ def obsolete_packages(
     return tuple(found)
 
 
-def changes_driver(settings: Settings, state: HostReading) -> bool:
+def changes_driver(settings: Settings, reading: HostReading) -> bool:
     """Whether a driver is installed and another one is to take its place."""
-    packages = _driver_packages(settings, state, driver_source(settings, state))
-    return bool(packages) and _pins(settings, state, packages, None).replaces(state)
+    packages = _driver_packages(settings, reading, driver_source(settings, reading))
+    return bool(packages) and _pins(settings, reading, packages, None).replaces(reading)
 
 
 def _pins(
     settings: Settings,
-    state: HostReading,
+    reading: HostReading,
     packages: tuple[Package, ...],
     repository: Repository | None,
 ) -> DriverPins:
     # Ubuntu's archive has packages of the same names, some of which only bring a later branch; and
     # a repository that is there for its toolkit has the driver of the archive's own branch as well.
-    not_from = "Ubuntu" if state.distribution == "ubuntu" else None
-    if repository is not None and driver_source(settings, state) == "distribution":
+    not_from = "Ubuntu" if reading.distribution == "ubuntu" else None
+    if repository is not None and driver_source(settings, reading) == "distribution":
         not_from = nvidia_repository.ORIGIN
     return DriverPins(
         module=packages[0].name,

@@ -9,15 +9,15 @@ from fortyninety.survey.reading import HostReading
 DKMS_CERTIFICATE = "/var/lib/dkms/mok.pub"
 
 
-def module_refused(host: str, state: HostReading) -> Problem | None:
+def module_refused(host: str, reading: HostReading) -> Problem | None:
     """Why a module that DKMS signs would be refused at boot, and how to have it let in.
 
     None where Secure Boot is off or the key is enrolled. Nothing here can enrol it: the firmware
     asks for that at the console, so that no remote root can.
     """
-    if state.secure_boot in (None, "enrolled"):
+    if reading.secure_boot in (None, "enrolled"):
         return None
-    if state.secure_boot == "unknown":
+    if reading.secure_boot == "unknown":
         return Problem(
             host=host,
             subject="Secure Boot",
@@ -25,23 +25,23 @@ def module_refused(host: str, state: HostReading) -> Problem | None:
             expected="mokutil on the host, or Secure Boot off",
             remedy="Run `apt-get install mokutil` and this again",
         )
-    certificate = DKMS_CERTIFICATE if state.secure_boot == "none" else state.secure_boot
+    certificate = DKMS_CERTIFICATE if reading.secure_boot == "none" else reading.secure_boot
     make = "apt-get install dkms mokutil && dkms generate_mok && "
     return Problem(
         host=host,
         subject="Secure Boot",
         found="on, and the firmware does not know the key that DKMS signs the NVIDIA module with",
         expected="that key enrolled, or Secure Boot off: the kernel would refuse the module",
-        remedy=f"On the host run `{make if state.secure_boot == 'none' else ''}mokutil --import "
+        remedy=f"On the host run `{make if reading.secure_boot == 'none' else ''}mokutil --import "
         f"{certificate}`, reboot, choose Enroll MOK at its console with the password given there, "
         "and run this again",
     )
 
 
-def boot_problem(host: str, state: HostReading) -> Problem | None:
+def boot_problem(host: str, reading: HostReading) -> Problem | None:
     """`module_refused`, for a host that has no driver in memory yet.
 
     One with a driver has whatever lets that in; what a reboot into another one needs is looked at
     before that reboot.
     """
-    return None if state.loaded_driver is not None else module_refused(host, state)
+    return None if reading.loaded_driver is not None else module_refused(host, reading)

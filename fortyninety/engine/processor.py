@@ -14,30 +14,30 @@ from fortyninety.survey.reading import HostReading
 
 
 def processor_problems(
-    host: str, settings: Settings, card: Release, state: HostReading, weights: Weights | FitError
+    host: str, settings: Settings, card: Release, reading: HostReading, weights: Weights | FitError
 ) -> Iterator[Problem]:
     """Yield a problem for each thing asked for that the host's processor has no kernel for.
 
     A reading without the processor's flags says nothing, and neither does a release for GPUs.
     """
     needs = card.processor
-    if needs is None or not state.processor_flags:
+    if needs is None or not reading.processor_flags:
         return
-    if missing := lacking(state.processor_flags, needs.always):
+    if missing := lacking(reading.processor_flags, needs.always):
         yield Problem(
             host=host,
             subject="processor",
-            found=_described(state, missing),
+            found=_described(reading, missing),
             expected=f"one that has it, for engine {card.release}",
             remedy="Use another machine: this build has no kernels for it",
         )
         return
     method = stored_method(settings, weights)
-    if method and (missing := lacking(state.processor_flags, needs.quantization.get(method, ()))):
+    if method and (missing := lacking(reading.processor_flags, needs.quantization.get(method, ()))):
         yield Problem(
             host=host,
             subject="quantization",
-            found=f"{settings.quantization!r} on {_described(state, missing)}",
+            found=f"{settings.quantization!r} on {_described(reading, missing)}",
             expected=(
                 f"a checkpoint of 16-bit weights there: engine {card.release} multiplies "
                 f"{method} weights with AVX-512"
@@ -48,16 +48,16 @@ def processor_problems(
             ),
         )
     if settings.kv_cache_dtype.startswith("fp8") and (
-        missing := lacking(state.processor_flags, needs.fp8_kv_cache)
+        missing := lacking(reading.processor_flags, needs.fp8_kv_cache)
     ):
         yield Problem(
             host=host,
             subject="kv_cache_dtype",
-            found=f"{settings.kv_cache_dtype!r} on {_described(state, missing)}",
+            found=f"{settings.kv_cache_dtype!r} on {_described(reading, missing)}",
             expected=f"'auto' there: engine {card.release} keeps an fp8 KV cache with AVX-512",
             remedy="Set kv_cache_dtype = 'auto', or use a processor with AVX-512",
         )
 
 
-def _described(state: HostReading, missing: list[str]) -> str:
-    return f"{state.processor or 'a processor'} (without {', '.join(missing)})"
+def _described(reading: HostReading, missing: list[str]) -> str:
+    return f"{reading.processor or 'a processor'} (without {', '.join(missing)})"

@@ -92,19 +92,19 @@ def list_problems(host: str, files: tuple[File, ...] | FileListUnknown) -> Itera
 
 
 def room_problems(
-    host: str, state: HostReading, files: tuple[File, ...] | FileListUnknown
+    host: str, reading: HostReading, files: tuple[File, ...] | FileListUnknown
 ) -> Iterator[Problem]:
     """A disk on which the snapshot will not fit. The host itself refuses as well."""
-    if isinstance(files, FileListUnknown) or state.snapshot is not None or not state.readable:
+    if isinstance(files, FileListUnknown) or reading.snapshot is not None or not reading.readable:
         return
     size = sum(file.size for file in files)
-    needed = max(0, size - state.snapshot_begun) + FREE_MARGIN
-    if state.free_bytes < needed:
+    needed = max(0, size - reading.snapshot_begun) + FREE_MARGIN
+    if reading.free_bytes < needed:
         yield Problem(
             host=host,
             subject="models_directory",
-            found=f"on a disk with {state.free_bytes / 1e9:.1f} GB free",
+            found=f"on a disk with {reading.free_bytes / 1e9:.1f} GB free",
             expected=f"{needed / 1e9:.1f} GB (snapshot {size / 1e9:.1f} GB, of which here "
-            f"{state.snapshot_begun / 1e9:.1f} GB, margin {FREE_MARGIN / 1e9:.1f} GB)",
+            f"{reading.snapshot_begun / 1e9:.1f} GB, margin {FREE_MARGIN / 1e9:.1f} GB)",
             remedy="Make room, or choose another models_directory",
         )

@@ -13,9 +13,9 @@ from fortyninety.survey.reading import HostReading
 
 
 @converging
-def service_user(state: HostReading, user: str) -> Iterator[Command]:
+def service_user(reading: HostReading, user: str) -> Iterator[Command]:
     """A system account without a home, a password or a shell. An existing one is left as it is."""
-    if state.user is not None:
+    if reading.user is not None:
         host.noop(f"account {user} exists")
         return
     differs(f"account {user} is missing")

@@ -14,19 +14,19 @@ from fortyninety.survey.reading import HostReading
 
 
 @converging
-def firewalled(state: HostReading, unit_name: str, *, digest: str) -> Iterator[Command]:
+def firewalled(reading: HostReading, unit_name: str, *, digest: str) -> Iterator[Command]:
     """`unit_name` enabled, and the table in the kernel made from the rules of `digest`.
 
     A table that somebody flushed is loaded again. The engine goes on meanwhile.
     """
-    enabled = state.unit(unit_name, "UnitFileState") == "enabled"
-    current = state.unit(unit_name, "NeedDaemonReload") == "no"
-    active = state.unit(unit_name, "ActiveState") == "active"
-    if enabled and current and active and state.cell_firewall == digest:
+    enabled = reading.unit(unit_name, "UnitFileState") == "enabled"
+    current = reading.unit(unit_name, "NeedDaemonReload") == "no"
+    active = reading.unit(unit_name, "ActiveState") == "active"
+    if enabled and current and active and reading.cell_firewall == digest:
         host.noop(f"the rules {digest} are loaded")
         return
-    if state.cell_firewall != digest:
-        found = state.cell_firewall or "none"
+    if reading.cell_firewall != digest:
+        found = reading.cell_firewall or "none"
         differs(f"the rules in the kernel are {found}; expected {digest}")
     else:
         differs(f"{unit_name} is not enabled, active and as on disk")
@@ -39,10 +39,10 @@ def firewalled(state: HostReading, unit_name: str, *, digest: str) -> Iterator[C
 
 
 @converging
-def left(state: HostReading, unit_name: str, files: Sequence[str]) -> Iterator[Command]:
+def left(reading: HostReading, unit_name: str, files: Sequence[str]) -> Iterator[Command]:
     """No rules of a cell, on a host that is in none. `files` are the unit's and the rules'."""
-    there = [path for path in files if path in state.files]
-    if not there and state.cell_firewall is None:
+    there = [path for path in files if path in reading.files]
+    if not there and reading.cell_firewall is None:
         host.noop("nothing of a cell is here")
         return
     differs("rules or files of a cell are here; expected none")

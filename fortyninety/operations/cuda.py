@@ -29,10 +29,10 @@ DRIVER_PARTS = (
 
 @converging
 def without_driver(
-    state: HostReading, wanted: Sequence[Package], *, lock_timeout: int = LOCK_TIMEOUT
+    reading: HostReading, wanted: Sequence[Package], *, lock_timeout: int = LOCK_TIMEOUT
 ) -> Iterator[Command]:
     """apt, asked beforehand, would neither install nor remove a driver for what is `wanted`."""
-    missing = [each for each in wanted if not each.satisfied_by(state.installed(each.name))]
+    missing = [each for each in wanted if not each.satisfied_by(reading.installed(each.name))]
     if not missing:
         host.noop("the toolkit is installed")
         return

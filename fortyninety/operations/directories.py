@@ -14,18 +14,18 @@ from fortyninety.survey.reading import HostReading
 
 
 @converging
-def there(state: HostReading, wanted: Sequence[Directory]) -> Iterator[Command]:
+def there(reading: HostReading, wanted: Sequence[Directory]) -> Iterator[Command]:
     """The `wanted` folders, each above those in it, root's and with their modes.
 
     What is in them is left as it is. Every path must be among the survey's files. A folder that the
     service's account cannot enter, as one made under umask 027 is, keeps it from starting.
     """
-    wrong = [each for each in wanted if not _is_right(state, each)]
+    wrong = [each for each in wanted if not _is_right(reading, each)]
     if not wrong:
         host.noop(f"{len(wanted)} folders are there")
         return
     for each in wrong:
-        differs(_difference(state, each))
+        differs(_difference(reading, each))
         path = shlex.quote(each.path)
         yield (
             f"if [ -L {path} ]; then echo {path} is a link, expected a folder >&2; exit 1; fi; "
@@ -33,8 +33,8 @@ def there(state: HostReading, wanted: Sequence[Directory]) -> Iterator[Command]:
         )
 
 
-def _is_right(state: HostReading, wanted: Directory) -> bool:
-    now = state.files.get(wanted.path)
+def _is_right(reading: HostReading, wanted: Directory) -> bool:
+    now = reading.files.get(wanted.path)
     return (
         now is not None
         and (now.kind, now.mode, now.owner) == ("directory", wanted.mode, "root")
@@ -42,8 +42,8 @@ def _is_right(state: HostReading, wanted: Directory) -> bool:
     )
 
 
-def _difference(state: HostReading, wanted: Directory) -> str:
-    now = state.files.get(wanted.path)
+def _difference(reading: HostReading, wanted: Directory) -> str:
+    now = reading.files.get(wanted.path)
     if now is None:
         return f"{wanted.path} is missing"
     return (

@@ -16,7 +16,7 @@ from fortyninety.survey.reading import HostReading
 
 @converging
 def built(
-    state: HostReading, driver_package: str, *, lock_timeout: int = LOCK_TIMEOUT
+    reading: HostReading, driver_package: str, *, lock_timeout: int = LOCK_TIMEOUT
 ) -> Iterator[Command]:
     """The module of the installed `driver_package` for the kernel that boots next, made by DKMS.
 
@@ -24,14 +24,14 @@ def built(
     has one whose files were removed by hand: DKMS still calls those installed, and its
     `autoinstall` leaves them, so that what it built is then put in place by force.
     """
-    version, kernel = installed_driver(state, driver_package), state.next_kernel
+    version, kernel = installed_driver(reading, driver_package), reading.next_kernel
     if version is None or kernel is None:
         host.noop("no driver or no kernel is installed")
         return
-    if state.kernels[kernel] == version:
+    if reading.kernels[kernel] == version:
         host.noop(f"kernel {kernel} has the module of driver {version}")
         return
-    found = state.kernels[kernel] or "no module"
+    found = reading.kernels[kernel] or "no module"
     differs(f"kernel {kernel} has {found}; expected that of driver {version}")
     quoted = shlex.quote(kernel)
     there = (

@@ -32,7 +32,7 @@ KEPT = (
 
 @converging
 def pinned(
-    state: HostReading, pins: DriverPins, *, preferences: str, unattended: str
+    reading: HostReading, pins: DriverPins, *, preferences: str, unattended: str
 ) -> Iterator[Command]:
     """apt's preferences, and what unattended upgrades leave alone, for the driver as it is now.
 
@@ -41,24 +41,24 @@ def pinned(
     """
     commands = [
         *file_commands(
-            state,
+            reading,
             preferences,
-            render("fortyninety.preferences.j2", reason=KEPT, pins=pins.pins(state)),
+            render("fortyninety.preferences.j2", reason=KEPT, pins=pins.pins(reading)),
         ),
         *file_commands(
-            state,
+            reading,
             unattended,
-            render("fortyninety-driver.unattended-upgrades.j2", blacklist=pins.blacklist(state)),
+            render("fortyninety-driver.unattended-upgrades.j2", blacklist=pins.blacklist(reading)),
         ),
     ]
     if not commands:
-        host.noop(f"driver {pins.version(state)} is pinned")
+        host.noop(f"driver {pins.version(reading)} is pinned")
     yield from commands
 
 
 @converging
 def prepared(
-    state: HostReading,
+    reading: HostReading,
     pins: DriverPins,
     wanted: Sequence[Package],
     *,
@@ -71,12 +71,12 @@ def prepared(
     From the moment that its libraries are replaced until the reboot nothing can start on the cards.
     So everything is fetched, and apt finds its way, while the service still answers.
     """
-    if not pins.replaces(state):
+    if not pins.replaces(reading):
         host.noop("no other driver has to make way")
         return
-    missing = [each for each in wanted if not each.satisfied_by(state.installed(each.name))]
-    removed = [name for name in without if state.installed(name) is not None]
-    held = [name for name in pins.installed(state) if state.packages[name].held]
+    missing = [each for each in wanted if not each.satisfied_by(reading.installed(each.name))]
+    removed = [name for name in without if reading.installed(name) is not None]
+    held = [name for name in pins.installed(reading) if reading.packages[name].held]
     differs("another driver is installed", *(f"{name} has to go" for name in removed))
     if held:
         release = f"apt-mark unhold {shlex.join(held)} >/dev/null"
@@ -87,25 +87,25 @@ def prepared(
         "fetching the driver's packages",
         lock_timeout,
     )
-    if state.unit(service, "ActiveState") in ("active", "activating", "reloading"):
+    if reading.unit(service, "ActiveState") in ("active", "activating", "reloading"):
         yield within(UNIT, f"systemctl stop {shlex.quote(service)}")
 
 
 @converging
 def cleared(
-    state: HostReading, pins: DriverPins, *, lock_timeout: int = LOCK_TIMEOUT
+    reading: HostReading, pins: DriverPins, *, lock_timeout: int = LOCK_TIMEOUT
 ) -> Iterator[Command]:
     """Nothing of another version of the driver beside this one: taken along, or else removed.
 
     The host fails, with nothing changed, where apt would remove something else with it.
     """
-    names = pins.left_behind(state)
+    names = pins.left_behind(reading)
     if not names:
         host.noop("nothing of another driver is there")
         return
-    differs(*(f"{name} is of another driver than {pins.version(state)}" for name in names))
+    differs(*(f"{name} is of another driver than {pins.version(reading)}" for name in names))
     install = f"install {transaction((), ())}"
-    found = f"{' '.join(names)} is of another driver than {pins.version(state)}"
+    found = f"{' '.join(names)} is of another driver than {pins.version(reading)}"
     script = f"""
 words=
 for name in {shlex.join(names)}; do
@@ -129,17 +129,17 @@ fi
 
 @converging
 def held(
-    state: HostReading, pins: DriverPins, *, lock_timeout: int = LOCK_TIMEOUT
+    reading: HostReading, pins: DriverPins, *, lock_timeout: int = LOCK_TIMEOUT
 ) -> Iterator[Command]:
     """Every package of the driver held, and no headers that their kernel would come without.
 
     After a change apt itself is asked, without the holds' help, whether it would leave the driver.
     """
-    names = pins.installed(state)
-    loose = [name for name in names if not state.packages[name].held]
-    headers = held_headers(state)
+    names = pins.installed(reading)
+    loose = [name for name in names if not reading.packages[name].held]
+    headers = held_headers(reading)
     if not loose and not headers:
-        host.noop(f"{len(names)} packages of driver {pins.version(state)} are held")
+        host.noop(f"{len(names)} packages of driver {pins.version(reading)} are held")
         return
     differs(*(f"{name} is not held" for name in loose))
     differs(*(f"{name} is held; expected it free to follow its kernel" for name in headers))

@@ -17,7 +17,7 @@ from fortyninety.survey.reading import HostReading
 
 @converging
 def accepted(
-    state: HostReading,
+    reading: HostReading,
     unit_path: str,
     unit_text: str,
     *,
@@ -34,7 +34,7 @@ def accepted(
     engine says, before anything that serves is touched. `program` is the asking program on the
     host, `directory` the engine's environment, `temporary` a folder to execute from.
     """
-    now = state.files.get(unit_path)
+    now = reading.files.get(unit_path)
     if now is not None and now.sha256 == hashlib.sha256(unit_text.encode()).hexdigest():
         host.noop("the unit on disk has this command line")
         return

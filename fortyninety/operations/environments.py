@@ -25,9 +25,9 @@ _FOUND = {
 }
 
 
-def _is_whole(state: HostReading, which: str, directory: str) -> bool:
+def _is_whole(reading: HostReading, which: str, directory: str) -> bool:
     """Whether an environment is as its mark says; what differs is said where it is not."""
-    mark = state.sealed.get(which, "cut")
+    mark = reading.sealed.get(which, "cut")
     if mark == "whole":
         host.noop(f"{directory} is whole")
         return True
@@ -37,7 +37,7 @@ def _is_whole(state: HostReading, which: str, directory: str) -> bool:
 
 @converging
 def host_tools(
-    state: HostReading,
+    reading: HostReading,
     directory: str,
     lock: Path,
     lock_path: str,
@@ -51,7 +51,7 @@ def host_tools(
     `lock` is the file here, `lock_path` where it goes on the host, `seal` the program there that
     marks it as whole, `temporary` a folder to execute from.
     """
-    if _is_whole(state, "tools", directory):
+    if _is_whole(reading, "tools", directory):
         return
     yield from _upload_lock(directory, lock, lock_path)
     quoted, sealing = shlex.quote(directory), f"python3 {shlex.quote(seal)}"
@@ -82,7 +82,7 @@ def pip_install(source: PackageSource, lock_path: str) -> tuple[str, ...]:
 
 @converging
 def interpreter(
-    state: HostReading,
+    reading: HostReading,
     path: str,
     *,
     directory: str,
@@ -97,9 +97,9 @@ def interpreter(
     against its own list and renames them into place; it is tried, and `seal` (on the host) marks it
     as whole; the link comes last.
     """
-    if path in state.files and _is_whole(state, "python", path):
+    if path in reading.files and _is_whole(reading, "python", path):
         return
-    if path not in state.files:
+    if path not in reading.files:
         differs(f"{path} is missing")
     uv = f"{shlex.quote(tools)}/bin/uv"
     where = f"UV_PYTHON_INSTALL_DIR={shlex.quote(directory)} "
@@ -126,7 +126,7 @@ fi
 
 @converging
 def engine(
-    state: HostReading,
+    reading: HostReading,
     directory: str,
     lock_path: str,
     card: Release,
@@ -146,7 +146,7 @@ def engine(
     needs one. No network is used where it is as its mark says. What is executed meanwhile is in
     `temporary`.
     """
-    if _is_whole(state, "engine", directory):
+    if _is_whole(reading, "engine", directory):
         return
     yield from _upload_lock(directory, card.lock_path, lock_path)
     options = [
@@ -165,13 +165,13 @@ def engine(
 
 
 @converging
-def pruned(state: HostReading, live: str, *, kept: int) -> Iterator[Command]:
+def pruned(reading: HostReading, live: str, *, kept: int) -> Iterator[Command]:
     """No environments but `live`, the `kept` latest others that served, and what is being made.
 
     What goes with them: their locks, and the units that need them, which nobody could roll back to.
     """
     engines, _, name = live.rpartition("/")
-    surplus, units = too_many(state, name, kept)
+    surplus, units = too_many(reading, name, kept)
     served = f"{engines.rpartition('/')[0]}/served"
     # The units first: one without its environment must never look like something to go back to.
     commands = [
@@ -180,7 +180,7 @@ def pruned(state: HostReading, live: str, *, kept: int) -> Iterator[Command]:
     ]
     needed = [command for command in commands if command is not None]
     if not needed:
-        host.noop(f"{len(state.environments)} environments, none too many")
+        host.noop(f"{len(reading.environments)} environments, none too many")
         return
     differs(*(f"environment {each} is neither live nor kept" for each in surplus))
     differs(*(f"configuration {each} has no environment to go back to" for each in units))
@@ -188,14 +188,14 @@ def pruned(state: HostReading, live: str, *, kept: int) -> Iterator[Command]:
         yield within(REMOVAL, command)
 
 
-def too_many(state: HostReading, live: str, kept: int) -> tuple[list[str], list[str]]:
+def too_many(reading: HostReading, live: str, kept: int) -> tuple[list[str], list[str]]:
     """The environments that are neither `live` nor among the `kept` latest others that served, and
     the configurations that served with one that is not kept."""
-    others = list(dict.fromkeys(each.engine for each in state.served if each.engine != live))
+    others = list(dict.fromkeys(each.engine for each in reading.served if each.engine != live))
     keep = {live, *others[:kept]}
     return (
-        [name for name in state.environments if name not in keep],
-        [each.configuration for each in state.served if each.engine not in keep],
+        [name for name in reading.environments if name not in keep],
+        [each.configuration for each in reading.served if each.engine not in keep],
     )
 
 

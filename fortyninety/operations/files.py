@@ -24,7 +24,7 @@ from fortyninety.survey.reading import FileState, HostReading
 
 @converging
 def file(
-    state: HostReading,
+    reading: HostReading,
     path: str,
     content: str | bytes,
     *,
@@ -37,7 +37,7 @@ def file(
 
     `path` must be among the survey's files. `then` is a shell command that runs after a change.
     """
-    commands = list(file_commands(state, path, content, mode=mode, owner=owner, group=group))
+    commands = list(file_commands(reading, path, content, mode=mode, owner=owner, group=group))
     if not commands:
         host.noop(f"{path} is as it should be")
         return
@@ -47,7 +47,7 @@ def file(
 
 
 def file_commands(
-    state: HostReading,
+    reading: HostReading,
     path: str,
     content: str | bytes,
     *,
@@ -58,7 +58,7 @@ def file_commands(
     """What makes a file of exactly `content`; nothing where it is there."""
     data = content.encode() if isinstance(content, str) else content
     digest = hashlib.sha256(data).hexdigest()
-    now = state.files.get(path)
+    now = reading.files.get(path)
     if (
         now is not None
         and now.kind.startswith("regular")
@@ -150,9 +150,9 @@ def _beside(path: str) -> str:
 
 
 @converging
-def link(state: HostReading, path: str, target: str) -> Iterator[Command]:
+def link(reading: HostReading, path: str, target: str) -> Iterator[Command]:
     """A symbolic link at `path` to `target`, switched by one rename. `path` must be surveyed."""
-    now = state.files.get(path)
+    now = reading.files.get(path)
     if now is not None and now.target == target:
         host.noop(f"{path} points to {target}")
         return
@@ -161,9 +161,9 @@ def link(state: HostReading, path: str, target: str) -> Iterator[Command]:
 
 
 @converging
-def no_link(state: HostReading, path: str, target: str) -> Iterator[Command]:
+def no_link(reading: HostReading, path: str, target: str) -> Iterator[Command]:
     """No symbolic link at `path` to `target`; whatever else is there stays."""
-    now = state.files.get(path)
+    now = reading.files.get(path)
     if now is None or now.target != target:
         host.noop(f"{path} does not point to {target}")
         return

@@ -20,7 +20,7 @@ from fortyninety.survey.reading import HostReading
 
 @converging
 def answers(
-    state: HostReading,
+    reading: HostReading,
     *,
     program: str,
     port: int,
@@ -80,13 +80,13 @@ def kv_cache_line(predicted: int | None, measured: KvCache | None, max_model_len
 
 @converging
 def remembered(
-    state: HostReading, unit_path: str, *, directory: str, configuration: str
+    reading: HostReading, unit_path: str, *, directory: str, configuration: str
 ) -> Iterator[Command]:
     """A copy of the unit that just answered in `directory`, for a rollback to come back to.
 
     Named by its configuration; the file's time says when it served last.
     """
-    if state.served and state.served[0].configuration == configuration:
+    if reading.served and reading.served[0].configuration == configuration:
         host.noop(f"configuration {configuration} is the latest that served")
         return
     differs(f"configuration {configuration} is not remembered as the latest that served")

@@ -21,7 +21,7 @@ from fortyninety.survey.reading import HostReading
 
 @converging
 def capped(
-    state: HostReading, unit_name: str, settings: Settings, *, persistence_service: str
+    reading: HostReading, unit_name: str, settings: Settings, *, persistence_service: str
 ) -> Iterator[Command]:
     """`unit_name` enabled, started together with `persistence_service`, and every card at its cap.
 
@@ -30,15 +30,15 @@ def capped(
     a card has another one, or may forget it, all the same.
     """
     limit = settings.power_limit
-    problems = list(cap_problems(host.name, settings, state))
+    problems = list(cap_problems(host.name, settings, reading))
     if problems:
         yield failing("; ".join(str(problem) for problem in problems))
         return
-    wrong = [*uncapped(state, limit), *forgetful(state)]
+    wrong = [*uncapped(reading, limit), *forgetful(reading)]
     differs(*wrong)
-    commands = unit_commands(state, unit_name, current=not wrong)
+    commands = unit_commands(reading, unit_name, current=not wrong)
     # A unit that an earlier release of this project enabled comes back at boot alone.
-    if persistence_service not in state.unit(unit_name, "WantedBy").split():
+    if persistence_service not in reading.unit(unit_name, "WantedBy").split():
         differs(f"{unit_name} is not started with {persistence_service}")
         commands.insert(
             0, f"systemctl daemon-reload && systemctl reenable --quiet {shlex.quote(unit_name)}"

@@ -34,7 +34,7 @@ ANSWER_TIMEOUT = 5
 
 @converging
 def into_driver(
-    state: HostReading, driver_package: str, *, service: str, allowed: bool, timeout: int
+    reading: HostReading, driver_package: str, *, service: str, allowed: bool, timeout: int
 ) -> Iterator[Command]:
     """Reboot until the driver in memory is the version of `driver_package`, and go on after it.
 
@@ -43,17 +43,17 @@ def into_driver(
     may not load it, when it does not come back in time or without a card it had, when the driver
     does not answer afterwards, and when a reboot is needed and not `allowed`.
     """
-    version = installed_driver(state, driver_package)
-    reason = why_reboot(state, version)
-    obstacle = boot_obstacle(host.name, state, version) or foreign_libraries(state, version)
+    version = installed_driver(reading, driver_package)
+    reason = why_reboot(reading, version)
+    obstacle = boot_obstacle(host.name, reading, version) or foreign_libraries(reading, version)
     if reason is None:
         if obstacle is not None:
             # It serves now, and would not after its next reboot, whoever makes that.
             yield failing(obstacle)
-        elif state.gpu_error is not None:
+        elif reading.gpu_error is not None:
             yield failing(
                 f"driver {version} is in memory and answers nothing; expected its cards. "
-                f"nvidia-smi says: {state.gpu_error}. Not rebooting for that: look at `dmesg | "
+                f"nvidia-smi says: {reading.gpu_error}. Not rebooting for that: look at `dmesg | "
                 "grep -i -E 'nvrm|xid'` first"
             )
         else:
@@ -69,11 +69,11 @@ def into_driver(
             "again"
         )
         return
-    if state.unit(service, "ActiveState") in ("active", "activating", "reloading"):
+    if reading.unit(service, "ActiveState") in ("active", "activating", "reloading"):
         # In its own time, which is not counted as the reboot's.
         yield within(UNIT, f"systemctl stop {shlex.quote(service)}")
     yield FunctionCommand(reboot_and_reconnect, (reason,), {"timeout": timeout})
-    yield FunctionCommand(_require_driver, (version, state), {})
+    yield FunctionCommand(_require_driver, (version, reading), {})
 
 
 def reboot_and_reconnect(state: State, host: Host, reason: str, timeout: int) -> bool:

@@ -29,7 +29,7 @@ _IN_WORDS = {
 
 @converging
 def published(
-    state: HostReading,
+    reading: HostReading,
     *,
     repository: str,
     revision: str,
@@ -43,7 +43,7 @@ def published(
     One that is not so is hashed again, and only what is wrong is fetched. `supply` brings it to the
     host, and says whether it got there.
     """
-    found = state.published("snapshot", manifest)
+    found = reading.published("snapshot", manifest)
     if found == "whole":
         host.noop(f"{repository} at {revision} is published")
         return
@@ -52,12 +52,12 @@ def published(
 
 
 @converging
-def readable(state: HostReading, *, published: str, models: str) -> Iterator[Command]:
+def readable(reading: HostReading, *, published: str, models: str) -> Iterator[Command]:
     """The published commit, and `models` above it, open to the service's account.
 
     One that was fetched under a hardened umask before is not. No content changes.
     """
-    if not state.snapshot_closed:
+    if not reading.snapshot_closed:
         host.noop(f"{published} is open to the service")
         return
     differs(f"{published} is closed to the service's account; expected it readable for everybody")
@@ -67,10 +67,16 @@ def readable(state: HostReading, *, published: str, models: str) -> Iterator[Com
 
 @converging
 def second_copy(
-    state: HostReading, *, published: str, second_copy: str, manifest: str, program: str, tools: str
+    reading: HostReading,
+    *,
+    published: str,
+    second_copy: str,
+    manifest: str,
+    program: str,
+    tools: str,
 ) -> Iterator[Command]:
     """The published snapshot once more, on another disk, hashed there."""
-    found = state.published("second_copy", manifest)
+    found = reading.published("second_copy", manifest)
     if found == "whole":
         host.noop(f"{second_copy} is whole")
         return
@@ -84,23 +90,23 @@ def second_copy(
 
 
 @converging
-def pruned(state: HostReading, *, published: str, current: str, keep: int) -> Iterator[Command]:
+def pruned(reading: HostReading, *, published: str, current: str, keep: int) -> Iterator[Command]:
     """No more than `keep` commits, and nothing of a fetch that another commit's ended.
 
     What is `published` stays, and so does what the link `current` points to; of the others the
     newest.
     """
     model = published.rpartition("/")[0]
-    served = state.files[current].target if current in state.files else None
-    needed = [each for each in state.commits if f"{model}/{each}" in (published, served)]
-    others = [each for each in state.commits if each not in needed]
+    served = reading.files[current].target if current in reading.files else None
+    needed = [each for each in reading.commits if f"{model}/{each}" in (published, served)]
+    others = [each for each in reading.commits if each not in needed]
     room = max(0, keep - len(needed))
     old = others[: max(0, len(others) - room)]
-    commands = [removal(model, old, COMMIT), removal(model, state.leftovers, LEFTOVER)]
+    commands = [removal(model, old, COMMIT), removal(model, reading.leftovers, LEFTOVER)]
     needless = [command for command in commands if command is not None]
     if not needless:
-        host.noop(f"{len(state.commits)} commits, of {keep} that are kept")
+        host.noop(f"{len(reading.commits)} commits, of {keep} that are kept")
         return
-    differs(*(f"{model}/{each} is not kept" for each in [*old, *state.leftovers]))
+    differs(*(f"{model}/{each} is not kept" for each in [*old, *reading.leftovers]))
     for command in needless:
         yield within(REMOVAL, command)

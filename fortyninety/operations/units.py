@@ -15,36 +15,36 @@ from fortyninety.survey.reading import HostReading
 
 @converging
 def unit(
-    state: HostReading, unit_name: str, *, configuration: str | None = None
+    reading: HostReading, unit_name: str, *, configuration: str | None = None
 ) -> Iterator[Command]:
     """A unit that is enabled, active, and of the unit file on disk. It must be surveyed.
 
     `configuration` is what root must have noted of its last start: a run that died between a change
     and its restart is put right by the next one.
     """
-    current = configuration is None or state.running_configuration == configuration
-    if not current and state.unit(unit_name, "ActiveState") == "active":
-        found = state.running_configuration or "that nobody noted"
+    current = configuration is None or reading.running_configuration == configuration
+    if not current and reading.unit(unit_name, "ActiveState") == "active":
+        found = reading.running_configuration or "that nobody noted"
         differs(f"{unit_name} runs configuration {found}; expected {configuration}")
-    commands = unit_commands(state, unit_name, current=current)
+    commands = unit_commands(reading, unit_name, current=current)
     if not commands:
         host.noop(f"{unit_name} is enabled and active")
     yield from commands
 
 
-def unit_commands(state: HostReading, unit_name: str, *, current: bool) -> list[Command]:
+def unit_commands(reading: HostReading, unit_name: str, *, current: bool) -> list[Command]:
     """What makes a unit enabled and active; empty where it is so.
 
     `current` is False where the unit must be run again although it is active, because its process
     or its effect is not the wanted one.
     """
-    reload_needed = state.unit(unit_name, "NeedDaemonReload") != "no"
-    enabled = state.unit(unit_name, "UnitFileState") == "enabled"
-    running = state.unit(unit_name, "ActiveState") == "active" and current and not reload_needed
+    reload_needed = reading.unit(unit_name, "NeedDaemonReload") != "no"
+    enabled = reading.unit(unit_name, "UnitFileState") == "enabled"
+    running = reading.unit(unit_name, "ActiveState") == "active" and current and not reload_needed
     quoted = shlex.quote(unit_name)
     commands: list[Command] = []
-    differs(*_unit_differences(state, unit_name))
-    if state.unit(unit_name, "UnitFileState") in ("masked", "masked-runtime"):
+    differs(*_unit_differences(reading, unit_name))
+    if reading.unit(unit_name, "UnitFileState") in ("masked", "masked-runtime"):
         commands.append(
             f"systemctl unmask --quiet {quoted} && systemctl unmask --quiet --runtime {quoted}"
         )
@@ -61,12 +61,12 @@ def unit_commands(state: HostReading, unit_name: str, *, current: bool) -> list[
     return commands
 
 
-def _unit_differences(state: HostReading, unit_name: str) -> Iterator[str]:
-    enabled = state.unit(unit_name, "UnitFileState") or "missing"
-    active = state.unit(unit_name, "ActiveState") or "unknown"
+def _unit_differences(reading: HostReading, unit_name: str) -> Iterator[str]:
+    enabled = reading.unit(unit_name, "UnitFileState") or "missing"
+    active = reading.unit(unit_name, "ActiveState") or "unknown"
     if enabled != "enabled":
         yield f"{unit_name} is {enabled}; expected enabled"
     if active != "active":
         yield f"{unit_name} is {active}; expected active"
-    if state.unit(unit_name, "NeedDaemonReload") == "yes":
+    if reading.unit(unit_name, "NeedDaemonReload") == "yes":
         yield f"{unit_name} changed on disk since systemd read it"

@@ -19,12 +19,12 @@ class AptSource:
     components: tuple[str, ...]
 
 
-def driver_components(driver: DriverPlan, state: HostReading) -> tuple[str, ...]:
+def driver_components(driver: DriverPlan, reading: HostReading) -> tuple[str, ...]:
     """The components of the host's own archive that the driver and the toolkit come from.
 
     NVIDIA's packages for Debian build on some of contrib (NVIDIA's guide); for Ubuntu, on main.
     """
-    if state.distribution != "debian":
+    if reading.distribution != "debian":
         return ()
     if driver.source == "distribution" or driver.cuda_directory is None:
         return ("contrib", "non-free", "non-free-firmware")
@@ -32,7 +32,7 @@ def driver_components(driver: DriverPlan, state: HostReading) -> tuple[str, ...]
 
 
 def apt_sources(
-    state: HostReading, source: str, components: tuple[str, ...]
+    reading: HostReading, source: str, components: tuple[str, ...]
 ) -> tuple[AptSource, ...]:
     """The components with the driver, and the suite with Python 3.11, at the host's own archive.
 
@@ -40,15 +40,15 @@ def apt_sources(
     lack: apt warns of a component that is named twice. Empty where apt knows no archive of the
     host's release: there is then no address to take.
     """
-    own = [each for each in state.apt_archives if each.source_file != ARCHIVE_SOURCES]
+    own = [each for each in reading.apt_archives if each.source_file != ARCHIVE_SOURCES]
     suites = {(each.suite, each.component): each.address for each in reversed(own)}
-    address = suites.get((state.codename, "main"))
+    address = suites.get((reading.codename, "main"))
     if address is None:
         return ()
-    wanted = [(address, state.codename, components)]
+    wanted = [(address, reading.codename, components)]
     if source == "debian-12":
         wanted.append((address, PYTHON_SUITE, ("main",)))
-        security = suites.get((f"{state.codename}-security", "main"))
+        security = suites.get((f"{reading.codename}-security", "main"))
         if security is not None:
             wanted.append((security, f"{PYTHON_SUITE}-security", ("main",)))
     lacking = (

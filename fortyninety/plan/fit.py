@@ -28,7 +28,7 @@ class Peer:
     """Another member of the host's cell, which holds its own part of the model's layers."""
 
     name: str
-    state: HostReading
+    reading: HostReading
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ class HostFit:
     remarks: tuple[str, ...] = ()
 
 
-def host_box(host: str, settings: Settings, state: HostReading) -> tuple[Box, tuple[str, ...]]:
+def host_box(host: str, settings: Settings, reading: HostReading) -> tuple[Box, tuple[str, ...]]:
     """The host's cards, and what had to be assumed of them.
 
     A card with a driver says its memory itself; without one, gpu_model's is known; a host that was
     not read has gpu_count cards, or as many as it takes.
     """
-    if state.gpus:
-        return Box(tuple(Card.of_memory(gpu.memory) for gpu in state.gpus), host), ()
-    count = len(state.pci_cards)
+    if reading.gpus:
+        return Box(tuple(Card.of_memory(gpu.memory) for gpu in reading.gpus), host), ()
+    count = len(reading.pci_cards)
     why = "has no driver to ask"
-    if not state.readable:
+    if not reading.readable:
         count = settings.gpu_count or _cards_wanted(settings)
         why = f"was not reached; {count} card{'' if count == 1 else 's'} assumed"
     known = card_named(settings.gpu_model)
@@ -82,7 +82,7 @@ def planned_fit(
     host: str,
     settings: Settings,
     card: Release,
-    state: HostReading,
+    reading: HostReading,
     weights: Weights,
     *,
     peers: tuple[Peer, ...] = (),
@@ -92,8 +92,8 @@ def planned_fit(
 
     Raises FitError.
     """
-    box, remarks = host_box(host, settings, state)
-    boxes = [box, *(host_box(peer.name, settings, peer.state)[0] for peer in peers)]
+    box, remarks = host_box(host, settings, reading)
+    boxes = [box, *(host_box(peer.name, settings, peer.reading)[0] for peer in peers)]
     size = None if settings.tensor_parallel_size == "all" else settings.tensor_parallel_size
     answer = estimate(weights, make_shape(boxes, size), card.version, settings_flags(settings))
     return HostFit(host, answer, alternatives(answer, others), remarks)
@@ -103,7 +103,7 @@ def fit_problems(
     host: str,
     settings: Settings,
     card: Release,
-    state: HostReading,
+    reading: HostReading,
     weights: Weights | FitError,
     *,
     peers: tuple[Peer, ...] = (),
@@ -116,7 +116,7 @@ def fit_problems(
     try:
         if isinstance(weights, FitError):
             raise weights
-        found = planned_fit(host, settings, card, state, weights, peers=peers, others=others)
+        found = planned_fit(host, settings, card, reading, weights, peers=peers, others=others)
     except FitError as error:
         return [
             Problem(
@@ -144,14 +144,14 @@ def fit_problems(
 def predicted_kv_tokens(
     settings: Settings,
     card: Release,
-    state: HostReading,
+    reading: HostReading,
     weights: Weights,
     *,
     peers: tuple[Peer, ...] = (),
 ) -> int:
     """How many tokens of KV cache the engine will say it has. Raises FitError."""
     if card.device == "cuda":
-        return planned_fit("", settings, card, state, weights, peers=peers).fit.kv_tokens
+        return planned_fit("", settings, card, reading, weights, peers=peers).fit.kv_tokens
     extra = card.extra_arguments
     if peers and card.multi_node is not None and card.multi_node.extra_arguments is not None:
         extra = card.multi_node.extra_arguments
@@ -163,7 +163,7 @@ def predicted_kv_tokens(
     each = kv_bytes_per_token(
         architecture,
         -(-architecture.layers // (1 + len(peers))),  # of the member that holds most of them
-        tensor_parallel_size(settings, state),
+        tensor_parallel_size(settings, reading),
         settings.kv_cache_dtype,
     )
     return size // (each * BLOCK) * BLOCK

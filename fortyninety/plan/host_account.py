@@ -13,15 +13,15 @@ NO_LOGIN = ("nologin", "false")
 HARMLESS_GROUPS = frozenset({"video", "render"})
 
 
-def account_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
+def account_problems(host: str, settings: Settings, reading: HostReading) -> Iterator[Problem]:
     """What is wrong with the account that the host has by the name of `service_user`, if any.
 
     Whoever gets into the engine has what the account has: nothing but the engine, where the deploy
     made it.
     """
-    if state.user is None:
+    if reading.user is None:
         return
-    name, _, uid, gid, _, home, shell = state.user.split(":")
+    name, _, uid, gid, _, home, shell = reading.user.split(":")
     user = settings.service_user
     wrong = []
     if name != user:
@@ -32,7 +32,7 @@ def account_problems(host: str, settings: Settings, state: HostReading) -> Itera
         wrong.append(f"one that logs in, with {shell or '/bin/sh'}")
     if f"{home}/".startswith("/root/"):
         wrong.append(f"at home in {home}")
-    if others := sorted(set(state.user_groups) - HARMLESS_GROUPS - {user}):
+    if others := sorted(set(reading.user_groups) - HARMLESS_GROUPS - {user}):
         wrong.append(f"in {', '.join(others)}")
     for what in wrong:
         yield Problem(

@@ -13,12 +13,12 @@ from fortyninety.settings.model import Settings
 from fortyninety.survey.reading import HostReading, Place
 
 
-def folder_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
+def folder_problems(host: str, settings: Settings, reading: HostReading) -> Iterator[Problem]:
     """What is wrong with the folders of the settings, and those on the way to them, as found.
 
     A folder that is not there yet is made by the deploy; those above it that are count.
     """
-    for place in state.places:
+    for place in reading.places:
         last = place.path == getattr(settings, place.setting)
         if (wrong := _wrong(place, last)) is None:
             continue
@@ -31,7 +31,7 @@ def folder_problems(host: str, settings: Settings, state: HostReading) -> Iterat
             expected=allowed,
             remedy=remedy,
         )
-    options = state.install_options
+    options = reading.install_options
     if "noexec" in options:
         yield Problem(
             host=host,

@@ -117,7 +117,7 @@ class Plan:
         return f"/usr/bin/python{self.card.python}"
 
 
-def needed_archives(plan: Plan, state: HostReading) -> tuple[str, ...]:
+def needed_archives(plan: Plan, reading: HostReading) -> tuple[str, ...]:
     """The archives ("<address> <suite>") without which a package of the plan cannot be installed.
 
     Empty where every package is there: nothing is fetched then, and nobody need answer.
@@ -129,12 +129,12 @@ def needed_archives(plan: Plan, state: HostReading) -> tuple[str, ...]:
         *plan.python_packages,
         *plan.cell_packages,
     )
-    if all(each.satisfied_by(state.installed(each.name)) for each in packages):
+    if all(each.satisfied_by(reading.installed(each.name)) for each in packages):
         return ()
     own = (
         f"{each.address} {each.suite}"
-        for each in state.apt_archives
-        if each.suite == state.codename and each.component == "main"
+        for each in reading.apt_archives
+        if each.suite == reading.codename and each.component == "main"
     )
     added = [f"{each.address} {each.suite}" for each in plan.apt_sources]
     if (repository := plan.driver.repository) is not None:
@@ -142,10 +142,10 @@ def needed_archives(plan: Plan, state: HostReading) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*own, *added]))
 
 
-def tensor_parallel_size(settings: Settings, state: HostReading) -> int:
+def tensor_parallel_size(settings: Settings, reading: HostReading) -> int:
     """Over how many cards the model is split: the setting, or all the cards there are."""
     if settings.tensor_parallel_size == "all":
-        return max(1, len(state.pci_cards))
+        return max(1, len(reading.pci_cards))
     return settings.tensor_parallel_size
 
 
@@ -197,11 +197,11 @@ def snapshot_packages(settings: Settings) -> tuple[Package, ...]:
 
 
 def make_plan(
-    settings: Settings, card: Release, state: HostReading, cell: Membership | None = None
+    settings: Settings, card: Release, reading: HostReading, cell: Membership | None = None
 ) -> Plan:
     """The plan of a host. Raises FlagAbsent where the engine lacks a flag the settings need."""
     paths = plan_paths(settings, card)
-    cards = tensor_parallel_size(settings, state)
+    cards = tensor_parallel_size(settings, reading)
     arguments = serve_arguments(
         settings,
         card,
@@ -211,10 +211,10 @@ def make_plan(
     )
     environment = engine_environment(settings, card, tensor_parallel_size=cards)
     if cell is not None:
-        interface = state.addresses.get(cell.own_address, "")
+        interface = reading.addresses.get(cell.own_address, "")
         environment |= cell_environment(card, cell, interface)
-    source = python_source(settings, state)
-    driver = plan_driver(settings, state)
+    source = python_source(settings, reading)
+    driver = plan_driver(settings, reading)
     if driver.cuda_directory is not None and card.device == "cuda":
         # Where what compiles kernels at run time looks for a toolkit that is beside others.
         environment["CUDA_HOME"] = driver.cuda_directory
@@ -222,7 +222,7 @@ def make_plan(
         settings=settings,
         card=card,
         paths=paths,
-        apt_sources=apt_sources(state, source, driver_components(driver, state)),
+        apt_sources=apt_sources(reading, source, driver_components(driver, reading)),
         driver=driver,
         python_packages=python_packages(card, source),
         python_source=source,

@@ -116,32 +116,32 @@ def _engine_problems(host: str, settings: Settings, card: Release) -> Iterator[P
 
 
 def host_problems(
-    host: str, settings: Settings, state: HostReading, cell: Membership | None = None
+    host: str, settings: Settings, reading: HostReading, cell: Membership | None = None
 ) -> Iterator[Problem]:
     """What is wrong with the host for these settings."""
-    if not state.readable:
+    if not reading.readable:
         yield Problem(
             host=host,
             subject="survey",
-            found=state.unreadable or "empty",
+            found=reading.unreadable or "empty",
             expected="a reading of the host",
             remedy="Its shell did not run the survey: see the error above"
-            if state.unreadable is None
+            if reading.unreadable is None
             else "It is as the host answered: look at the host before anything is done to it",
         )
         return
-    yield from _system_problems(host, state)
-    yield from _python_problems(host, settings, state)
-    yield from _driver_problems(host, settings, state)
-    yield from _gpu_problems(host, settings, state)
-    yield from _disk_problems(host, settings, state)
-    yield from _port_problems(host, settings, state)
-    yield from account_problems(host, settings, state)
-    yield from folder_problems(host, settings, state)
+    yield from _system_problems(host, reading)
+    yield from _python_problems(host, settings, reading)
+    yield from _driver_problems(host, settings, reading)
+    yield from _gpu_problems(host, settings, reading)
+    yield from _disk_problems(host, settings, reading)
+    yield from _port_problems(host, settings, reading)
+    yield from account_problems(host, settings, reading)
+    yield from folder_problems(host, settings, reading)
     if cell is not None:
-        yield from member_problems(host, cell, state, tensor_parallel_size(settings, state))
+        yield from member_problems(host, cell, reading, tensor_parallel_size(settings, reading))
     try:
-        make_plan(settings, load_release(settings.engine), state, cell)
+        make_plan(settings, load_release(settings.engine), reading, cell)
     except FlagAbsent as absent:
         yield Problem(
             host=host,
@@ -152,28 +152,28 @@ def host_problems(
         )
 
 
-def _system_problems(host: str, state: HostReading) -> Iterator[Problem]:
-    found = (state.distribution, state.distribution_version)
+def _system_problems(host: str, reading: HostReading) -> Iterator[Problem]:
+    found = (reading.distribution, reading.distribution_version)
     if found not in SUPPORTED_DISTRIBUTIONS:
         yield Problem(
             host=host,
             subject="distribution",
-            found=state.distribution_name,
+            found=reading.distribution_name,
             expected=" or ".join(SUPPORTED_DISTRIBUTIONS.values()),
             remedy=(
                 "On another one only a driver that its image brings could be used, and nobody tried"
             ),
         )
-    elif not any(each.suite == state.codename for each in state.apt_archives):
+    elif not any(each.suite == reading.codename for each in reading.apt_archives):
         yield Problem(
             host=host,
             subject="apt",
             found="without an archive of its own release",
-            expected=f"a source for {state.codename} main in /etc/apt",
+            expected=f"a source for {reading.codename} main in /etc/apt",
         )
-    if state.machine != "x86_64":
-        yield Problem(host=host, subject="machine", found=state.machine, expected="x86_64")
-    if state.next_kernel is None:
+    if reading.machine != "x86_64":
+        yield Problem(host=host, subject="machine", found=reading.machine, expected="x86_64")
+    if reading.next_kernel is None:
         yield Problem(
             host=host,
             subject="kernel",
@@ -182,29 +182,29 @@ def _system_problems(host: str, state: HostReading) -> Iterator[Problem]:
         )
 
 
-def _python_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
+def _python_problems(host: str, settings: Settings, reading: HostReading) -> Iterator[Problem]:
     chosen = settings.python_source
-    right = PYTHON_SOURCES.get((state.distribution, state.distribution_version), "uv")
+    right = PYTHON_SOURCES.get((reading.distribution, reading.distribution_version), "uv")
     # Debian 12's package fits into Debian 13 alone, and a distribution either has its own or not.
     if chosen in ("distribution", "debian-12") and chosen != right:
         yield Problem(
             host=host,
             subject="python_source",
             found=repr(chosen),
-            expected=f"'auto', {right!r} or 'uv' on {state.distribution_name}"
+            expected=f"'auto', {right!r} or 'uv' on {reading.distribution_name}"
             if right != "uv"
-            else f"'auto' or 'uv' on {state.distribution_name}",
+            else f"'auto' or 'uv' on {reading.distribution_name}",
         )
 
 
-def _driver_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
-    if (state.distribution, state.distribution_version) not in SUPPORTED_DISTRIBUTIONS:
+def _driver_problems(host: str, settings: Settings, reading: HostReading) -> Iterator[Problem]:
+    if (reading.distribution, reading.distribution_version) not in SUPPORTED_DISTRIBUTIONS:
         return
-    if driver_source(settings, state) == "present":
-        yield from _present_driver_problems(host, settings, state)
+    if driver_source(settings, reading) == "present":
+        yield from _present_driver_problems(host, settings, reading)
         return
-    yield from _source_problems(host, settings, state)
-    if RUN_FILE_UNINSTALLER in state.files:
+    yield from _source_problems(host, settings, reading)
+    if RUN_FILE_UNINSTALLER in reading.files:
         yield Problem(
             host=host,
             subject="driver",
@@ -212,18 +212,18 @@ def _driver_problems(host: str, settings: Settings, state: HostReading) -> Itera
             expected="a driver that came from packages, or none",
             remedy="Remove it with nvidia-uninstall, or keep it with driver_source = 'present'",
         )
-    if not settings.allow_reboot and state.loaded_driver and changes_driver(settings, state):
+    if not settings.allow_reboot and reading.loaded_driver and changes_driver(settings, reading):
         yield Problem(
             host=host,
             subject="driver",
-            found=f"{state.loaded_driver}, in memory",
+            found=f"{reading.loaded_driver}, in memory",
             expected=(
                 f"{wanted_version(settings)}*, which takes a reboot, and allow_reboot is False"
             ),
             remedy="Set allow_reboot = True, or leave the driver as it is",
         )
     floor = load_release(settings.engine).driver_floor
-    installed = installed_module(state) or state.loaded_driver
+    installed = installed_module(reading) or reading.loaded_driver
     if floor is None or installed is None or int(installed.partition(".")[0]) >= floor:
         return
     # A later branch may be on its way: then the driver's stage brings it.
@@ -238,17 +238,17 @@ def _driver_problems(host: str, settings: Settings, state: HostReading) -> Itera
 
 
 def _present_driver_problems(
-    host: str, settings: Settings, state: HostReading
+    host: str, settings: Settings, reading: HostReading
 ) -> Iterator[Problem]:
     """What is wrong with a driver that is not to be touched."""
     remedy = "Put it right in the host's image, or have it installed: driver_source = 'auto'"
-    loaded = state.loaded_driver
+    loaded = reading.loaded_driver
     if loaded is None:
         yield Problem(
             host=host,
             subject="driver",
-            found=f"out of use (nvidia-smi says: {state.gpu_error})"
-            if state.gpu_error
+            found=f"out of use (nvidia-smi says: {reading.gpu_error})"
+            if reading.gpu_error
             else "absent (there is no nvidia-smi, or no card that it shows)",
             expected=(
                 f"{settings.driver_branch} or later, in memory, since driver_source is 'present'"
@@ -265,11 +265,11 @@ def _present_driver_problems(
         )
 
 
-def _source_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
+def _source_problems(host: str, settings: Settings, reading: HostReading) -> Iterator[Problem]:
     """Where the wanted driver or toolkit is not to be had for the host's distribution."""
-    distribution = (state.distribution, state.distribution_version)
+    distribution = (reading.distribution, reading.distribution_version)
     name, branch = SUPPORTED_DISTRIBUTIONS[distribution], settings.driver_branch
-    source = driver_source(settings, state)
+    source = driver_source(settings, reading)
     own = DISTRIBUTION_DRIVERS.get(distribution)
     if source == "distribution" and own != branch:
         yield Problem(
@@ -282,7 +282,7 @@ def _source_problems(host: str, settings: Settings, state: HostReading) -> Itera
             else "Its own archive has none from 550 on",
         )
     oldest = OLDEST_BRANCHES.get(distribution, 0)
-    fetched = not (installed_module(state) or "").startswith(wanted_version(settings))
+    fetched = not (installed_module(reading) or "").startswith(wanted_version(settings))
     public = source == "nvidia" and settings.nvidia_repository is None
     if public and fetched and branch < oldest:
         yield Problem(
@@ -293,7 +293,7 @@ def _source_problems(host: str, settings: Settings, state: HostReading) -> Itera
             + (f", or {own} of its own archive" if own else ""),
             remedy="Or name a repository that has it: nvidia_repository",
         )
-    if source == "nvidia" and state.distribution == "ubuntu" and branch >= UBUNTU_NAMES_END:
+    if source == "nvidia" and reading.distribution == "ubuntu" and branch >= UBUNTU_NAMES_END:
         yield Problem(
             host=host,
             subject="driver_branch",
@@ -305,12 +305,12 @@ def _source_problems(host: str, settings: Settings, state: HostReading) -> Itera
         )
 
 
-def _gpu_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
-    names = [gpu.name for gpu in state.gpus] or [
+def _gpu_problems(host: str, settings: Settings, reading: HostReading) -> Iterator[Problem]:
+    names = [gpu.name for gpu in reading.gpus] or [
         CARDS_BY_PCI_DEVICE[device].name
         if device in CARDS_BY_PCI_DEVICE
         else f"NVIDIA device {device}"
-        for device in state.pci_cards
+        for device in reading.pci_cards
     ]
     if not names:
         yield Problem(
@@ -330,7 +330,7 @@ def _gpu_problems(host: str, settings: Settings, state: HostReading) -> Iterator
         yield Problem(
             host=host, subject="gpu_count", found=str(len(names)), expected=str(settings.gpu_count)
         )
-    size = tensor_parallel_size(settings, state)
+    size = tensor_parallel_size(settings, reading)
     if size > len(names):
         yield Problem(
             host=host,
@@ -338,31 +338,31 @@ def _gpu_problems(host: str, settings: Settings, state: HostReading) -> Iterator
             found=str(size),
             expected=f"at most the {len(names)} cards of the box",
         )
-    yield from cap_problems(host, settings, state)
-    if (refused := boot_problem(host, state)) is not None:
+    yield from cap_problems(host, settings, reading)
+    if (refused := boot_problem(host, reading)) is not None:
         yield refused
 
 
-def _disk_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
+def _disk_problems(host: str, settings: Settings, reading: HostReading) -> Iterator[Problem]:
     if settings.allow_non_nvme:
         return
     remedy = "Choose another models_directory, or set allow_non_nvme = True to insist"
-    if state.filesystem in NETWORK_FILESYSTEMS:
+    if reading.filesystem in NETWORK_FILESYSTEMS:
         yield Problem(
             host=host,
             subject="models_directory",
-            found=f"on {state.filesystem}",
+            found=f"on {reading.filesystem}",
             expected="on a local NVMe disk",
             remedy=remedy,
         )
         return
     slow = [
         f"{name}{' (rotational)' if rotational else ''}"
-        for name, rotational in state.disks
+        for name, rotational in reading.disks
         if not name.startswith("nvme")
     ]
-    if slow or not state.disks:
-        where = ", ".join(slow) or f"{state.filesystem} on no disk that lsblk shows"
+    if slow or not reading.disks:
+        where = ", ".join(slow) or f"{reading.filesystem} on no disk that lsblk shows"
         yield Problem(
             host=host,
             subject="models_directory",
@@ -372,10 +372,10 @@ def _disk_problems(host: str, settings: Settings, state: HostReading) -> Iterato
         )
 
 
-def _port_problems(host: str, settings: Settings, state: HostReading) -> Iterator[Problem]:
-    if not state.foreign_sockets:
+def _port_problems(host: str, settings: Settings, reading: HostReading) -> Iterator[Problem]:
+    if not reading.foreign_sockets:
         return
-    who = "; ".join(" ".join(listener.split()) for listener in state.listeners)
+    who = "; ".join(" ".join(listener.split()) for listener in reading.listeners)
     yield Problem(
         host=host,
         subject=f"port {settings.port}",
@@ -385,13 +385,13 @@ def _port_problems(host: str, settings: Settings, state: HostReading) -> Iterato
     )
 
 
-def lease_problems(host: str, state: HostReading) -> Iterator[Problem]:
+def lease_problems(host: str, reading: HostReading) -> Iterator[Problem]:
     """Who is changing the host just now, so that what was read of it may not be true any more."""
-    if state.lease_held:
+    if reading.lease_held:
         yield Problem(
             host=host,
             subject="lease",
-            found=f"held by {state.leaseholder or 'somebody who does not say who it is'}",
+            found=f"held by {reading.leaseholder or 'somebody who does not say who it is'}",
             expected="a host that nobody else is changing",
             remedy="Run this again when that is done",
         )

@@ -37,11 +37,11 @@ def package_source(settings: Settings) -> PackageSource:
     )
 
 
-def python_source(settings: Settings, state: HostReading) -> str:
+def python_source(settings: Settings, reading: HostReading) -> str:
     """Where the engine's Python comes from on this host, with "auto" made up its mind."""
     if settings.python_source != "auto":
         return settings.python_source
-    return PYTHON_SOURCES.get((state.distribution, state.distribution_version), "uv")
+    return PYTHON_SOURCES.get((reading.distribution, reading.distribution_version), "uv")
 
 
 def python_packages(card: Release, source: str) -> tuple[Package, ...]:

@@ -25,7 +25,7 @@ MAXIMUM_AGE = 60.0
 @dataclass
 class _Reading:
     request: SurveyRequest
-    state: HostReading
+    reading: HostReading
     read_at: float | None
 
 
@@ -34,15 +34,15 @@ _readings: WeakKeyDictionary[Host, _Reading] = WeakKeyDictionary()
 
 def take_reading(host: Host, request: SurveyRequest) -> HostReading:
     """Read `host` now and remember it, together with what to look at the next time."""
-    state: HostReading = get_fact(
+    reading: HostReading = get_fact(
         host.state,
         host,
         Survey,
         kwargs={"request": request, "_timeout": SURVEY},
         apply_failed_hosts=False,
     )
-    _readings[host] = _Reading(request, state, time.monotonic())
-    return state
+    _readings[host] = _Reading(request, reading, time.monotonic())
+    return reading
 
 
 def current_reading(host: Host) -> HostReading:
@@ -50,10 +50,10 @@ def current_reading(host: Host) -> HostReading:
 
     Raises KeyError for a host that `take_reading` never read.
     """
-    reading = _readings[host]
-    if reading.read_at is None or time.monotonic() - reading.read_at > MAXIMUM_AGE:
-        return _read_again(host, reading)
-    return reading.state
+    latest = _readings[host]
+    if latest.read_at is None or time.monotonic() - latest.read_at > MAXIMUM_AGE:
+        return _read_again(host, latest)
+    return latest.reading
 
 
 def _read_again(host: Host, earlier: _Reading) -> HostReading:
@@ -61,17 +61,17 @@ def _read_again(host: Host, earlier: _Reading) -> HostReading:
 
     Nothing that a run executes touches those. A boot may have found other files on the disk.
     """
-    whole = tuple(which for which, mark in earlier.state.sealed.items() if mark == "whole")
+    whole = tuple(which for which, mark in earlier.reading.sealed.items() if mark == "whole")
     now = take_reading(host, replace(earlier.request, whole=whole))
-    if whole and now.boot_id != earlier.state.boot_id:
+    if whole and now.boot_id != earlier.reading.boot_id:
         return take_reading(host, replace(earlier.request, whole=()))
     return now
 
 
 def remembered_reading(host: Host) -> HostReading | None:
     """The latest reading of `host`, stale or not; None where it was never read."""
-    reading = _readings.get(host)
-    return None if reading is None else reading.state
+    latest = _readings.get(host)
+    return None if latest is None else latest.reading
 
 
 def forget_reading(host: Host) -> None:

@@ -28,71 +28,76 @@ def read_survey(output: list[str], request: SurveyRequest | None = None) -> Host
     Raises Unreadable where a record is not as the script writes it.
     """
     records = parse_records(output, KINDS)
-    state = HostReading()
-    ((state.distribution, state.distribution_version, state.codename, state.distribution_name),) = (
-        records["os"]
-    )
-    if not state.distribution:
+    reading = HostReading()
+    (
+        (
+            reading.distribution,
+            reading.distribution_version,
+            reading.codename,
+            reading.distribution_name,
+        ),
+    ) = records["os"]
+    if not reading.distribution:
         raise Unreadable("an os-release without an ID")
-    ((state.machine,),) = records["machine"]
+    ((reading.machine,),) = records["machine"]
     for name, flags in records["processor"]:
-        state.processor, state.processor_flags = name, frozenset(flags.split())
-    ((state.boot_id,),) = records["boot"]
-    state.apt_archives = [
+        reading.processor, reading.processor_flags = name, frozenset(flags.split())
+    ((reading.boot_id,),) = records["boot"]
+    reading.apt_archives = [
         AptArchive(entry.rpartition(":")[0], address, suite, component)
         for entry, address, suite, component in records["apt"]
         if _ARCHIVE.fullmatch(f"{address} {suite} {component}")
     ]
-    state.packages = {
+    reading.packages = {
         name: PackageState(version if status == "installed" else None, want == "hold")
         for name, version, want, status in records["package"]
     }
-    state.dpkg_interrupted = bool(records["dpkg-broken"])
-    state.keyring = tuple(fingerprint for (fingerprint,) in records["keyring"])
-    state.kernels = {kernel: version or None for kernel, version in records["kernel"]}
-    state.dkms = [DkmsState(version, kernel, mark) for version, kernel, mark in records["dkms"]]
-    state.boot_kernel = _read_boot_kernel(records)
-    state.secure_boot = _only(records["secure-boot"])
-    state.loaded_module = _only(records["loaded"])
-    state.libraries = {library: version for library, version in records["library"]}
-    state.pci_cards = [device for _, device in records["pci"]]
-    state.pci_addresses = [address for address, _ in records["pci"]]
-    state.nouveau_loaded = bool(records["nouveau"])
-    state.gpus = [read_gpu(line) for (line,) in records["gpu"]]
+    reading.dpkg_interrupted = bool(records["dpkg-broken"])
+    reading.keyring = tuple(fingerprint for (fingerprint,) in records["keyring"])
+    reading.kernels = {kernel: version or None for kernel, version in records["kernel"]}
+    reading.dkms = [DkmsState(version, kernel, mark) for version, kernel, mark in records["dkms"]]
+    reading.boot_kernel = _read_boot_kernel(records)
+    reading.secure_boot = _only(records["secure-boot"])
+    reading.loaded_module = _only(records["loaded"])
+    reading.libraries = {library: version for library, version in records["library"]}
+    reading.pci_cards = [device for _, device in records["pci"]]
+    reading.pci_addresses = [address for address, _ in records["pci"]]
+    reading.nouveau_loaded = bool(records["nouveau"])
+    reading.gpus = [read_gpu(line) for (line,) in records["gpu"]]
     gpu_error = _only(records["gpu-error"])
-    state.gpu_error = None if gpu_error is None else gpu_error.strip()
-    state.files = _read_files(records, None if request is None else frozenset(request.files))
-    state.user = _only(records["user"]) or None
-    state.user_groups = tuple((_only(records["groups"]) or "").split())
-    state.units = _read_units([line for (line,) in records["unit"]])
-    state.running_configuration = _only(records["running"])
-    state.sealed = {which: mark for which, mark in records["sealed"]}
-    state.environments = {name: mark == "whole" for name, mark in records["environment"]}
-    state.served = sorted(
+    reading.gpu_error = None if gpu_error is None else gpu_error.strip()
+    reading.files = _read_files(records, None if request is None else frozenset(request.files))
+    reading.user = _only(records["user"]) or None
+    reading.user_groups = tuple((_only(records["groups"]) or "").split())
+    reading.units = _read_units([line for (line,) in records["unit"]])
+    reading.running_configuration = _only(records["running"])
+    reading.sealed = {which: mark for which, mark in records["sealed"]}
+    reading.environments = {name: mark == "whole" for name, mark in records["environment"]}
+    reading.served = sorted(
         (ServedUnit(name, int(when), engine) for name, when, engine in records["served"]),
         key=lambda served: served.served_at,
         reverse=True,
     )
-    state.snapshot = _only(records["snapshot"])
-    state.second_copy = _only(records["second_copy"])
-    state.manifests = dict(records["manifest"])
-    state.snapshot_begun = int(_only(records["begun"]) or 0)
-    state.commits = [commit for (commit,) in records["commit"]]
-    state.leftovers = [name for (name,) in records["leftover"]]
-    state.snapshot_closed = bool(records["snapshot-closed"])
-    state.places = _read_places(records)
+    reading.snapshot = _only(records["snapshot"])
+    reading.second_copy = _only(records["second_copy"])
+    reading.manifests = dict(records["manifest"])
+    reading.snapshot_begun = int(_only(records["begun"]) or 0)
+    reading.commits = [commit for (commit,) in records["commit"]]
+    reading.leftovers = [name for (name,) in records["leftover"]]
+    reading.snapshot_closed = bool(records["snapshot-closed"])
+    reading.places = _read_places(records)
     for (options,) in records["install-options"]:
-        state.install_options = frozenset(options.split(","))
-    ((state.filesystem, free_bytes),) = records["filesystem"]
-    state.free_bytes = int(free_bytes)
-    state.disks = [(name, rotational == "1") for name, rotational in records["disk"]]
-    state.foreign_sockets = sum(owner == "other" for _, _, owner in records["socket"])
-    state.listeners = [listener for _, listener in records["listener"]]
-    state.addresses = _read_addresses(records)
-    state.cell_firewall = _only(records["cell-firewall"])
+        reading.install_options = frozenset(options.split(","))
+    ((reading.filesystem, free_bytes),) = records["filesystem"]
+    reading.free_bytes = int(free_bytes)
+    reading.disks = [(name, rotational == "1") for name, rotational in records["disk"]]
+    reading.foreign_sockets = sum(owner == "other" for _, _, owner in records["socket"])
+    reading.listeners = [listener for _, listener in records["listener"]]
+    reading.addresses = _read_addresses(records)
+    reading.cell_firewall = _only(records["cell-firewall"])
     for mark, holder in records["lease"]:
-        state.lease_held, state.leaseholder = mark == "held", read_holder(holder)
-    return state
+        reading.lease_held, reading.leaseholder = mark == "held", read_holder(holder)
+    return reading
 
 
 Records = dict[str, list[list[str]]]

@@ -49,7 +49,7 @@ def settings(**changes: Any) -> Settings:
 
 def bare_host(**changes: Any) -> HostReading:
     """A Debian 13 box with two RTX 4090 and an NVMe disk, as its installer left it."""
-    state = HostReading(
+    reading = HostReading(
         distribution="debian",
         distribution_version="13",
         codename="trixie",
@@ -70,8 +70,8 @@ def bare_host(**changes: Any) -> HostReading:
         disks=[("nvme0n1", False)],
     )
     for key, value in changes.items():
-        setattr(state, key, value)
-    return state
+        setattr(reading, key, value)
+    return reading
 
 
 def gpu(index: int = 0, **changes: Any) -> GpuState:

@@ -58,7 +58,7 @@ REPAIR = (
 
 @converging
 def packages(
-    state: HostReading,
+    reading: HostReading,
     wanted: Sequence[Package],
     *,
     hold: bool = False,
@@ -75,18 +75,18 @@ def packages(
     longer than `lock_timeout` seconds, where apt cannot work it out, and where the disk is too
     small for it.
     """
-    missing = [each for each in wanted if not each.satisfied_by(state.installed(each.name))]
-    removed = [name for name in without if state.installed(name) is not None]
+    missing = [each for each in wanted if not each.satisfied_by(reading.installed(each.name))]
+    removed = [name for name in without if reading.installed(name) is not None]
     loose = [
         each.name
         for each in wanted
-        if hold and (each in missing or not state.packages[each.name].held)
+        if hold and (each in missing or not reading.packages[each.name].held)
     ]
-    if not missing and not removed and not loose and not state.dpkg_interrupted:
+    if not missing and not removed and not loose and not reading.dpkg_interrupted:
         host.noop(f"{', '.join(each.name for each in wanted)}: installed{' and held' * hold}")
         return
-    differs(*_differences(state, missing, removed, loose))
-    if state.dpkg_interrupted:
+    differs(*_differences(reading, missing, removed, loose))
+    if reading.dpkg_interrupted:
         yield apt_command(REPAIR, "repairing an interrupted dpkg", lock_timeout)
     if missing or removed:
         words = transaction(missing, removed)
@@ -98,15 +98,15 @@ def packages(
 
 
 def _differences(
-    state: HostReading, missing: Sequence[Package], removed: Sequence[str], loose: Sequence[str]
+    reading: HostReading, missing: Sequence[Package], removed: Sequence[str], loose: Sequence[str]
 ) -> Iterator[str]:
-    if state.dpkg_interrupted:
+    if reading.dpkg_interrupted:
         yield "dpkg was interrupted"
     for package in missing:
-        found = state.installed(package.name) or "not installed"
+        found = reading.installed(package.name) or "not installed"
         yield f"{package.name} is {found}; expected {package.version or 'it installed'}"
     for name in removed:
-        yield f"{name} is {state.installed(name)}; expected it gone"
+        yield f"{name} is {reading.installed(name)}; expected it gone"
     known = {package.name for package in missing}
     yield from (f"{name} is not held" for name in loose if name not in known)
 

@@ -16,7 +16,7 @@ from fortyninety.survey.reading import HostReading
 
 @converging
 def trusted(
-    state: HostReading, keyring: str, *, address: str, fingerprint: str
+    reading: HostReading, keyring: str, *, address: str, fingerprint: str
 ) -> Iterator[Command]:
     """`keyring`, for Signed-By, with the key of full `fingerprint` and no other.
 
@@ -24,10 +24,12 @@ def trusted(
     before it is put in place: a file that holds another key, or another one besides, is refused and
     nothing is changed.
     """
-    if state.keyring == (fingerprint,):
+    if reading.keyring == (fingerprint,):
         host.noop(f"{keyring} holds the key {fingerprint}")
         return
-    differs(f"{keyring} holds {' '.join(state.keyring) or 'no key'}; expected {fingerprint} alone")
+    differs(
+        f"{keyring} holds {' '.join(reading.keyring) or 'no key'}; expected {fingerprint} alone"
+    )
     yield within(TOOLS, fetching(keyring, address, fingerprint))
 
 

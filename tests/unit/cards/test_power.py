@@ -34,8 +34,8 @@ def two_cards(*limits: float, **changes: Any) -> HostReading:
     return bare_host(gpus=cards, pci_addresses=[FIRST, SECOND])
 
 
-def problems(limit: PowerLimit, state: HostReading) -> list[str]:
-    return [str(each) for each in cap_problems("box1", settings(power_limit=limit), state)]
+def problems(limit: PowerLimit, reading: HostReading) -> list[str]:
+    return [str(each) for each in cap_problems("box1", settings(power_limit=limit), reading)]
 
 
 @pytest.mark.parametrize("second", [UUIDS[1], SECOND, "00000000:02:00.0"])
@@ -51,8 +51,8 @@ def test_each_card_has_its_own_cap_by_uuid_or_by_address_however_it_is_written(
 
 
 def test_a_card_keeps_its_cap_when_the_others_number_changes() -> None:
-    state = bare_host(gpus=[gpu(0, uuid=UUIDS[1], bus=FIRST, power_limit=350.0)])
-    assert uncapped(state, {UUIDS[0]: 400, UUIDS[1]: 350}) == []
+    reading = bare_host(gpus=[gpu(0, uuid=UUIDS[1], bus=FIRST, power_limit=350.0)])
+    assert uncapped(reading, {UUIDS[0]: 400, UUIDS[1]: 350}) == []
 
 
 def test_a_card_whose_persistence_mode_is_off_forgets_its_cap() -> None:

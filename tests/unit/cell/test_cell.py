@@ -47,10 +47,10 @@ def place(rank: int, size: int = 2) -> Membership:
 
 def plan(rank: int, **changes: Any) -> Plan:
     own = settings(**{**CELL, **changes})
-    state = bare_host(
+    reading = bare_host(
         pci_cards=[RTX_4090], addresses={f"192.0.2.{rank + 1}": "eth0", "10.0.0.9": "eth1"}
     )
-    return make_plan(own, load_release(own.engine), state, place(rank))
+    return make_plan(own, load_release(own.engine), reading, place(rank))
 
 
 def words(unit: str) -> list[str]:
@@ -151,16 +151,16 @@ def test_every_reason_is_said_at_once() -> None:
 
 
 def test_an_address_that_the_host_does_not_have_is_refused() -> None:
-    state = bare_host(addresses={"10.0.0.2": "eth0"})
-    (problem,) = member_problems("box2", place(1), state, 1)
+    reading = bare_host(addresses={"10.0.0.2": "eth0"})
+    (problem,) = member_problems("box2", place(1), reading, 1)
     assert "box2: cell_address is 192.0.2.2; expected one of the host's own: 10.0.0.2 (eth0)" in (
         str(problem)
     )
 
 
 def test_a_box_of_a_cell_has_one_card() -> None:
-    state = bare_host(addresses={"192.0.2.2": "eth0"})
-    (problem,) = member_problems("box2", place(1), state, 2)
+    reading = bare_host(addresses={"192.0.2.2": "eth0"})
+    (problem,) = member_problems("box2", place(1), reading, 2)
     assert "tensor_parallel_size is 2; expected 1 in cell a" in str(problem)
 
 

@@ -128,8 +128,8 @@ CASES = {
 
 def snapshot(case: Case) -> str:
     """Everything that the driver's and the toolkit's stage would do on the host of a case."""
-    state = case.host()
-    plan = make_plan(case.chosen(), load_release(case.chosen().engine), state)
+    reading = case.host()
+    plan = make_plan(case.chosen(), load_release(case.chosen().engine), reading)
     sections = [
         ("sources", _sources(plan)),
         ("driver packages", _names(plan.driver.packages)),
@@ -137,10 +137,10 @@ def snapshot(case: Case) -> str:
         ("kernel headers", _names(plan.driver.headers)),
         ("toolkit packages", _names(plan.driver.cuda_packages)),
         ("nvcc", plan.driver.nvcc or "/usr/bin/nvcc"),
-        ("commands", "\n".join(_commands(plan, state))),
+        ("commands", "\n".join(_commands(plan, reading))),
     ]
     if plan.driver.pins is not None:
-        after = _after(plan, state)
+        after = _after(plan, reading)
         sections.append(("kept afterwards", "\n".join(_keeping(plan, after))))
     return "".join(f"=== {title}\n{text.rstrip() or '(none)'}\n\n" for title, text in sections)
 
@@ -159,48 +159,48 @@ def _names(packages: tuple[Package, ...]) -> str:
     return "\n".join(each.specification for each in packages)
 
 
-def _commands(plan: Plan, state: HostReading) -> Iterator[str]:
+def _commands(plan: Plan, reading: HostReading) -> Iterator[str]:
     """What runs before and with the installation, in the order of tasks/driver.py and cuda.py."""
     driver = plan.driver
     if driver.repository is not None:
-        yield from _ran(apt.packages, state, driver.tools)
+        yield from _ran(apt.packages, reading, driver.tools)
         yield from _ran(
             repository_key.trusted,
-            state,
+            reading,
             NVIDIA_KEYRING,
             address=driver.repository.key_address,
             fingerprint=driver.repository.fingerprint,
         )
     if driver.repository_pins:
         text = render("fortyninety.preferences.j2", reason="...", pins=driver.repository_pins)
-        yield from _ran(files.file, state, NVIDIA_PREFERENCES, text)
+        yield from _ran(files.file, reading, NVIDIA_PREFERENCES, text)
     if driver.pins is not None:
-        yield from _keeping(plan, state)
+        yield from _keeping(plan, reading)
         yield from _ran(
             driver_change.prepared,
-            state,
+            reading,
             driver.pins,
             driver.packages,
             without=driver.obsolete,
             service=SERVICE,
         )
         yield from _ran(
-            apt.packages, state, (*driver.headers, *driver.packages), without=driver.obsolete
+            apt.packages, reading, (*driver.headers, *driver.packages), without=driver.obsolete
         )
-    yield from _ran(cuda.without_driver, state, driver.cuda_packages)
-    yield from _ran(apt.packages, state, driver.cuda_packages, hold=True)
+    yield from _ran(cuda.without_driver, reading, driver.cuda_packages)
+    yield from _ran(apt.packages, reading, driver.cuda_packages, hold=True)
 
 
-def _keeping(plan: Plan, state: HostReading) -> Iterator[str]:
+def _keeping(plan: Plan, reading: HostReading) -> Iterator[str]:
     """The pins, the exceptions of unattended upgrades, and the holds."""
     yield from _ran(
         driver_change.pinned,
-        state,
+        reading,
         plan.driver.pins,
         preferences=DRIVER_PREFERENCES,
         unattended=UNATTENDED_UPGRADES,
     )
-    yield from _ran(driver_change.held, state, plan.driver.pins)
+    yield from _ran(driver_change.held, reading, plan.driver.pins)
 
 
 def _after(plan: Plan, before: HostReading) -> HostReading:
@@ -220,11 +220,11 @@ def _after(plan: Plan, before: HostReading) -> HostReading:
     return bare_host(**{**vars(before), "packages": packages})
 
 
-def _ran(operation: Any, state: HostReading, *args: Any, **kwargs: Any) -> Iterator[str]:
+def _ran(operation: Any, reading: HostReading, *args: Any, **kwargs: Any) -> Iterator[str]:
     """The commands of an operation on a host in `state`, as text."""
     compare = inspect.getclosurevars(operation._inner).nonlocals["function"]
     with ctx_host.use(SimpleNamespace(noop=lambda reason: None)):
-        for command in compare(state, *args, **kwargs):
+        for command in compare(reading, *args, **kwargs):
             yield _as_text(command)
 
 

@@ -30,10 +30,10 @@ def with_driver(**changes: Any) -> HostReading:
 
 
 def test_a_host_with_its_driver_in_memory_is_not_rebooted() -> None:
-    state = with_driver()
-    assert why_reboot(state, INSTALLED) is None
-    assert boot_obstacle("box1", state, INSTALLED) is None
-    assert foreign_libraries(state, INSTALLED) is None
+    reading = with_driver()
+    assert why_reboot(reading, INSTALLED) is None
+    assert boot_obstacle("box1", reading, INSTALLED) is None
+    assert foreign_libraries(reading, INSTALLED) is None
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def test_what_only_a_reboot_puts_right_is_a_reason_for_one(
 
 
 def test_the_kernel_says_what_is_in_memory_where_newer_libraries_silence_nvidia_smi() -> None:
-    state = with_driver(loaded_module="535.54.03", gpus=[], gpu_error="version mismatch")
-    assert state.loaded_driver == "535.54.03"
+    reading = with_driver(loaded_module="535.54.03", gpus=[], gpu_error="version mismatch")
+    assert reading.loaded_driver == "535.54.03"
 
 
 def test_libraries_of_another_driver_than_the_module_are_no_reason_for_a_reboot() -> None:
-    state = with_driver(libraries={"libcuda.so": "560.35.03"})
-    assert why_reboot(state, INSTALLED) is None
-    found = foreign_libraries(state, INSTALLED)
+    reading = with_driver(libraries={"libcuda.so": "560.35.03"})
+    assert why_reboot(reading, INSTALLED) is None
+    found = foreign_libraries(reading, INSTALLED)
     assert found is not None and "programs load libcuda.so 560.35.03; expected those" in found
 
 
@@ -67,11 +67,11 @@ def test_libraries_of_another_driver_than_the_module_are_no_reason_for_a_reboot(
 def test_a_next_kernel_without_the_module_is_an_obstacle_that_names_dkms_state(
     built: str | None,
 ) -> None:
-    state = with_driver(
+    reading = with_driver(
         kernels={"6.12.50": INSTALLED, KERNEL: built},
         dkms=[DkmsState(INSTALLED, "6.12.50", "installed"), DkmsState(INSTALLED, KERNEL, "failed")],
     )
-    found = boot_obstacle("box1", state, INSTALLED)
+    found = boot_obstacle("box1", reading, INSTALLED)
     assert found is not None
     assert f"{KERNEL}, has NVIDIA module {built or 'none'}; expected 550.163.01" in found
     assert "DKMS: 550.163.01 failed." in found
@@ -79,10 +79,10 @@ def test_a_next_kernel_without_the_module_is_an_obstacle_that_names_dkms_state(
 
 def test_secure_boot_without_the_key_is_an_obstacle_that_says_how_to_enrol_it() -> None:
     certificate = "/var/lib/dkms/mok.pub"
-    state = with_driver(loaded_module=None, gpus=[], secure_boot=certificate)
-    found = boot_obstacle("box1", state, INSTALLED)
+    reading = with_driver(loaded_module=None, gpus=[], secure_boot=certificate)
+    found = boot_obstacle("box1", reading, INSTALLED)
     assert found is not None and f"mokutil --import {certificate}" in found
-    assert boot_obstacle("box1", replace(state, secure_boot="enrolled"), INSTALLED) is None
+    assert boot_obstacle("box1", replace(reading, secure_boot="enrolled"), INSTALLED) is None
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_secure_boot_is_refused_before_the_first_change(secure_boot: str, words:
 
 @pytest.mark.parametrize("changes", [{"secure_boot": "enrolled"}, {"loaded_module": INSTALLED}])
 def test_secure_boot_that_lets_the_driver_in_is_no_problem(changes: dict[str, Any]) -> None:
-    state = bare_host(**{"secure_boot": "/var/lib/dkms/mok.pub", **changes})
-    assert list(host_problems("box1", settings(), state)) == []
+    reading = bare_host(**{"secure_boot": "/var/lib/dkms/mok.pub", **changes})
+    assert list(host_problems("box1", settings(), reading)) == []
 
 
 def test_a_card_that_a_reboot_took_is_named_by_address_and_uuid() -> None:

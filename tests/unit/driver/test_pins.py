@@ -55,9 +55,9 @@ def test_apt_is_told_the_branch_first_and_afterwards_what_was_installed() -> Non
 
 
 def test_a_driver_of_another_branch_is_not_pinned_but_its_successor() -> None:
-    state = host(**{"nvidia-kernel-dkms": "580.126.09-1"})
-    assert PINS.replaces(state)
-    (pin,) = PINS.pins(state)
+    reading = host(**{"nvidia-kernel-dkms": "580.126.09-1"})
+    assert PINS.replaces(reading)
+    (pin,) = PINS.pins(reading)
     assert pin.pin == "version 550.*"
 
 
@@ -87,7 +87,7 @@ def test_unattended_upgrades_are_told_whole_names() -> None:
 
 
 def test_what_a_change_left_behind_of_the_other_driver_is_known_by_its_version() -> None:
-    state = host(
+    reading = host(
         **{
             "nvidia-kernel-dkms": "580.126.09-1",
             "libcuda1": "580.126.09-1",
@@ -99,5 +99,5 @@ def test_what_a_change_left_behind_of_the_other_driver_is_known_by_its_version()
         }
     )
     pins = DriverPins("nvidia-kernel-dkms", "580.", companions=("nvidia-persistenced",))
-    assert pins.left_behind(state) == ("libnvidia-ptxjitcompiler1",)
+    assert pins.left_behind(reading) == ("libnvidia-ptxjitcompiler1",)
     assert PINS.left_behind(host()) == ()

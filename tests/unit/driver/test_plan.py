@@ -29,8 +29,8 @@ def host_of(distribution: str, version: str, **changes: Any) -> HostReading:
     )
 
 
-def refused(state: HostReading, **changes: Any) -> list[str]:
-    return [str(each) for each in host_problems("box1", settings(**changes), state)]
+def refused(reading: HostReading, **changes: Any) -> list[str]:
+    return [str(each) for each in host_problems("box1", settings(**changes), reading)]
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_a_branch_that_is_not_to_be_had_there_is_refused(
 
 
 def test_a_mirror_may_have_a_branch_that_the_public_repository_lacks() -> None:
-    state = host_of("debian", "13")
-    assert refused(state, driver_branch=580, nvidia_repository="http://mirror.example/cuda") == []
+    reading = host_of("debian", "13")
+    assert refused(reading, driver_branch=580, nvidia_repository="http://mirror.example/cuda") == []
 
 
 def test_a_version_of_another_branch_is_refused() -> None:
@@ -123,8 +123,8 @@ def test_a_driver_that_nvidias_own_installer_brought_is_not_built_upon() -> None
 
 @pytest.mark.parametrize("branch", [550, 590])
 def test_a_change_of_a_loaded_driver_is_refused_where_no_reboot_is_allowed(branch: int) -> None:
-    state = bare_host(gpus=[gpu(0), gpu(1)], packages={**bare_host().packages, **DRIVER_550})
-    problems = refused(state, driver_branch=branch, allow_reboot=False)
+    reading = bare_host(gpus=[gpu(0), gpu(1)], packages={**bare_host().packages, **DRIVER_550})
+    problems = refused(reading, driver_branch=branch, allow_reboot=False)
     if branch == 550:
         assert problems == []
     else:
@@ -138,10 +138,10 @@ def test_all_of_a_driver_is_of_the_version_that_its_module_has() -> None:
         "nvidia-kernel-dkms": PackageState("550.163.01-2", held=True),
         "libcuda1": PackageState("550.200.01-1", held=True),
     }
-    state = bare_host(packages=packages)
-    wanted = {each.name: each for each in plan_driver(settings(), state).packages}
-    assert not wanted["libcuda1"].satisfied_by(state.installed("libcuda1"))
-    assert wanted["nvidia-kernel-dkms"].satisfied_by(state.installed("nvidia-kernel-dkms"))
+    reading = bare_host(packages=packages)
+    wanted = {each.name: each for each in plan_driver(settings(), reading).packages}
+    assert not wanted["libcuda1"].satisfied_by(reading.installed("libcuda1"))
+    assert wanted["nvidia-kernel-dkms"].satisfied_by(reading.installed("nvidia-kernel-dkms"))
 
 
 # --- A driver that the image brings ---------------------------------------------------------------
@@ -203,6 +203,8 @@ def test_headers_are_released_where_their_kernel_would_come_without_them() -> No
     ],
 )
 def test_on_ubuntu_headers_follow_the_kernels_own_flavour(image: str, headers: str | None) -> None:
-    state = host_of("ubuntu", "24.04", packages={image: PackageState("1", held=False)}, kernels={})
-    names = [each.name for each in plan_driver(settings(), state).headers]
+    reading = host_of(
+        "ubuntu", "24.04", packages={image: PackageState("1", held=False)}, kernels={}
+    )
+    names = [each.name for each in plan_driver(settings(), reading).headers]
     assert names == ([headers] if headers else [])

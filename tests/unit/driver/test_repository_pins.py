@@ -18,7 +18,7 @@ from tests.unit.readings import bare_host, settings
 
 def plan(version: str, codename: str, **changed: Any) -> Plan:
     """The plan of a bare Debian host."""
-    state = bare_host(
+    reading = bare_host(
         distribution_version=version,
         codename=codename,
         apt_archives=[
@@ -32,7 +32,7 @@ def plan(version: str, codename: str, **changed: Any) -> Plan:
         ],
     )
     own = settings(**changed)
-    return make_plan(own, load_release(own.engine), state)
+    return make_plan(own, load_release(own.engine), reading)
 
 
 def preferences(made: Plan) -> dict[str, str]:

@@ -34,9 +34,9 @@ def weights() -> Weights:
     return found
 
 
-def found(state: HostReading, **changes: Any) -> list[Problem]:
+def found(reading: HostReading, **changes: Any) -> list[Problem]:
     chosen = settings(**changes)
-    return fit_problems("box1", chosen, load_release(chosen.engine), state, weights())
+    return fit_problems("box1", chosen, load_release(chosen.engine), reading, weights())
 
 
 def test_the_default_plan_fits_a_two_card_box() -> None:

@@ -11,8 +11,8 @@ RIGHT = "vllm:x:998:998::/home/vllm:/usr/sbin/nologin"
 
 
 def said(user: str | None, *groups: str) -> list[str]:
-    state = bare_host(user=user, user_groups=groups)
-    return [str(each) for each in host_problems("box1", settings(), state)]
+    reading = bare_host(user=user, user_groups=groups)
+    return [str(each) for each in host_problems("box1", settings(), reading)]
 
 
 @pytest.mark.parametrize("groups", [(), ("vllm",), ("vllm", "video", "render")])

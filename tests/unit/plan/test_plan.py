@@ -41,8 +41,8 @@ def test_the_driver_is_of_the_settings_branch() -> None:
 
 
 def test_missing_components_are_added_at_the_address_the_host_already_uses() -> None:
-    state = bare_host(apt_archives=archives(("trixie", "main"), ("trixie", "non-free-firmware")))
-    assert apt_sources(state, "debian-12", COMPONENTS) == (
+    reading = bare_host(apt_archives=archives(("trixie", "main"), ("trixie", "non-free-firmware")))
+    assert apt_sources(reading, "debian-12", COMPONENTS) == (
         AptSource(ADDRESS, "trixie", ("contrib", "non-free")),
         AptSource(ADDRESS, "bookworm", ("main",)),
     )
@@ -58,8 +58,8 @@ def test_what_was_added_does_not_count_as_the_hosts_own_on_the_next_run() -> Non
 
 
 def test_without_an_archive_of_its_release_there_is_no_address_to_take() -> None:
-    state = bare_host(apt_archives=archives(("bookworm", "main")))
-    assert apt_sources(state, "debian-12", COMPONENTS) == ()
+    reading = bare_host(apt_archives=archives(("bookworm", "main")))
+    assert apt_sources(reading, "debian-12", COMPONENTS) == ()
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_every_package_that_is_installed_is_also_surveyed() -> None:
 
 
 def test_the_installed_driver_is_the_packages_upstream_version() -> None:
-    state = HostReading(packages={"nvidia-kernel-dkms": PackageState("550.163.01-2", held=True)})
-    assert installed_driver(state, "nvidia-kernel-dkms") == "550.163.01"
+    reading = HostReading(packages={"nvidia-kernel-dkms": PackageState("550.163.01-2", held=True)})
+    assert installed_driver(reading, "nvidia-kernel-dkms") == "550.163.01"
     assert installed_driver(HostReading(), "nvidia-kernel-dkms") is None
 
 
@@ -112,8 +112,8 @@ def test_the_installed_driver_is_the_packages_upstream_version() -> None:
 def test_python_comes_from_where_the_host_has_one_unless_the_settings_say(
     distribution: tuple[str, str], setting: str, source: str
 ) -> None:
-    state = bare_host(distribution=distribution[0], distribution_version=distribution[1])
-    assert python_source(settings(python_source=setting), state) == source
+    reading = bare_host(distribution=distribution[0], distribution_version=distribution[1])
+    assert python_source(settings(python_source=setting), reading) == source
 
 
 def test_uvs_build_of_python_needs_no_package_and_no_other_suite() -> None:
@@ -144,8 +144,8 @@ def test_a_unit_that_is_right_needs_nothing() -> None:
 def test_a_unit_that_is_not_right_is_made_so(
     changes: dict[str, str], current: bool, expected: list[str]
 ) -> None:
-    state = HostReading(units={"a": {**RIGHT, **changes}})
-    commands = unit_commands(state, "a", current=current)
+    reading = HostReading(units={"a": {**RIGHT, **changes}})
+    commands = unit_commands(reading, "a", current=current)
     assert len(commands) == len(expected)
     for command, verb in zip(commands, expected, strict=True):
         assert f"systemctl {verb}" in str(command)

@@ -11,8 +11,8 @@ from fortyninety.survey.reading import HostReading, PackageState
 from tests.unit.readings import bare_host, gpu, settings
 
 
-def found(state: HostReading, **changes: Any) -> list[str]:
-    return [str(problem) for problem in host_problems("box1", settings(**changes), state)]
+def found(reading: HostReading, **changes: Any) -> list[str]:
+    return [str(problem) for problem in host_problems("box1", settings(**changes), reading)]
 
 
 def test_a_bare_two_card_box_is_accepted() -> None:
@@ -97,16 +97,16 @@ def test_a_rotational_disk_can_be_insisted_on() -> None:
 
 
 def test_the_port_of_the_running_service_itself_is_not_taken() -> None:
-    state = bare_host(
+    reading = bare_host(
         listeners=['LISTEN 0 5 127.0.0.1:8000 0.0.0.0:* users:(("python",pid=901,fd=9))'],
         foreign_sockets=0,
     )
-    assert found(state) == []
+    assert found(reading) == []
 
 
 def test_every_reason_is_said_at_once() -> None:
-    state = bare_host(machine="aarch64", pci_cards=[], disks=[])
-    assert len(found(state)) == 3
+    reading = bare_host(machine="aarch64", pci_cards=[], disks=[])
+    assert len(found(reading)) == 3
 
 
 def test_a_host_whose_shell_did_not_answer_is_one_problem() -> None:
@@ -178,11 +178,11 @@ def test_settings_that_the_engine_cannot_go_with_are_refused(
 def test_a_driver_below_the_engines_floor_is_refused_unless_a_later_one_is_on_its_way(
     engine: str, branch: int, installed: str | None, fine: bool
 ) -> None:
-    state = bare_host()
+    reading = bare_host()
     if installed is not None:
-        state.packages["nvidia-kernel-dkms"] = PackageState(installed, held=True)
+        reading.packages["nvidia-kernel-dkms"] = PackageState(installed, held=True)
     said = found(
-        state,
+        reading,
         engine=engine,
         driver_branch=branch,
         nvidia_repository="http://mirror.example/cuda",

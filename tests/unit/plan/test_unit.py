@@ -25,8 +25,8 @@ SNAPSHOT = (
 
 def plan(cards: int = 2, card: Release | None = None, **changes: Any) -> Plan:
     chosen = settings(**changes)
-    state = bare_host(pci_cards=[RTX_4090] * cards)
-    return make_plan(chosen, card or load_release(chosen.engine), state)
+    reading = bare_host(pci_cards=[RTX_4090] * cards)
+    return make_plan(chosen, card or load_release(chosen.engine), reading)
 
 
 def exec_start(unit: str) -> list[str]:

@@ -275,7 +275,7 @@ def test_all_operations_are_tried() -> None:
     assert len(OPERATIONS) >= 27
 
 
-def commands(state: HostReading) -> Iterator[str]:
+def commands(reading: HostReading) -> Iterator[str]:
     """The shell commands that the operations would run on a host that was read so."""
     host = SimpleNamespace(
         name="box1",
@@ -287,7 +287,7 @@ def commands(state: HostReading) -> Iterator[str]:
     with ExitStack() as stack:
         stack.enter_context(ctx_host.use(host))
         stack.enter_context(ctx_state.use(SimpleNamespace(is_executing=False)))
-        before, making.current_reading = making.current_reading, lambda host: state
+        before, making.current_reading = making.current_reading, lambda host: reading
         stack.callback(setattr, making, "current_reading", before)
         for operation, given_to_it in OPERATIONS:
             for command in operation._inner(**given_to_it):
@@ -326,8 +326,8 @@ def outside_of_quotes(command: str) -> str:
     return "".join(found)
 
 
-def check(state: HostReading) -> None:
-    for command in commands(state):
+def check(reading: HostReading) -> None:
+    for command in commands(reading):
         assert MARK not in command or MARK not in outside_of_quotes(command), command
         if command.startswith("rm -rf -- "):
             for word in command.split()[3:]:
@@ -342,8 +342,8 @@ def test_text_between_quotes_is_told_from_text_that_is_not() -> None:
 
 @generated
 @given(any_state())
-def test_no_text_of_a_reading_is_in_a_command_but_as_a_quoted_word(state: HostReading) -> None:
-    check(state)
+def test_no_text_of_a_reading_is_in_a_command_but_as_a_quoted_word(reading: HostReading) -> None:
+    check(reading)
 
 
 @generated
@@ -353,14 +353,16 @@ def test_an_answer_is_a_reading_or_a_line_that_says_why_not(lines: list[str]) ->
 
 
 def check_answer(lines: list[str]) -> None:
-    state = Survey().process(lines)
-    if not state.readable:
-        problems = [str(problem) for problem in host_problems("box1", readings.settings(), state)]
+    reading = Survey().process(lines)
+    if not reading.readable:
+        problems = [str(problem) for problem in host_problems("box1", readings.settings(), reading)]
         assert len(problems) == 1 and problems[0].isprintable()
         return
-    assert all(problem for problem in host_problems("box1", readings.settings(), state))
-    assert not any("/" in name for name in (*state.commits, *state.leftovers, *state.environments))
-    check(state)
+    assert all(problem for problem in host_problems("box1", readings.settings(), reading))
+    assert not any(
+        "/" in name for name in (*reading.commits, *reading.leftovers, *reading.environments)
+    )
+    check(reading)
 
 
 def answer_of(seed: int) -> list[str]:
@@ -403,10 +405,10 @@ def test_many_more_answers_are_readings_or_say_why_not(seed: int) -> None:
 def test_a_command_that_does_not_quote_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The check itself: with a quoting that does nothing it must fail."""
     monkeypatch.setattr("shlex.quote", lambda text: text)
-    state = HostReading(
+    reading = HostReading(
         distribution="debian",
         packages={"nvidia-kernel-dkms": PackageState("550.163.01-2", held=True)},
         kernels={MARK: None},
     )
     with pytest.raises(AssertionError):
-        check(state)
+        check(reading)

@@ -33,22 +33,22 @@ def survey(directory: Path, **changes: str | tuple[str, ...]) -> HostReading:
     asked = Survey()
     command = asked.command(SurveyRequest(**{"port": 1, **values}))  # type: ignore[arg-type]
     ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
-    state = asked.process(ran.stdout.splitlines())
-    assert state.unreadable is None
-    return state
+    reading = asked.process(ran.stdout.splitlines())
+    assert reading.unreadable is None
+    return reading
 
 
 def test_it_reads_the_machine_it_runs_on(tmp_path: Path) -> None:
-    state = survey(tmp_path)
-    assert state.readable
-    assert state.machine
-    assert len(state.boot_id) == 36
-    assert state.processor
-    assert {"fpu", "sse2"} <= state.processor_flags
-    assert state.installed("dpkg")
-    assert state.user and state.user.startswith("root:")
-    assert "root" in state.user_groups
-    assert state.free_bytes > 0
+    reading = survey(tmp_path)
+    assert reading.readable
+    assert reading.machine
+    assert len(reading.boot_id) == 36
+    assert reading.processor
+    assert {"fpu", "sse2"} <= reading.processor_flags
+    assert reading.installed("dpkg")
+    assert reading.user and reading.user.startswith("root:")
+    assert "root" in reading.user_groups
+    assert reading.free_bytes > 0
 
 
 def test_files_come_with_hash_mode_and_target(tmp_path: Path) -> None:
@@ -56,13 +56,13 @@ def test_files_come_with_hash_mode_and_target(tmp_path: Path) -> None:
     file.write_text("abc")
     file.chmod(0o640)
     link.symlink_to("file")
-    state = survey(tmp_path, files=(str(file), str(link), str(absent)))
-    assert state.files[str(file)].sha256 == (
+    reading = survey(tmp_path, files=(str(file), str(link), str(absent)))
+    assert reading.files[str(file)].sha256 == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
-    assert state.files[str(file)].mode == "640"
-    assert state.files[str(link)].target == "file"
-    assert str(absent) not in state.files
+    assert reading.files[str(file)].mode == "640"
+    assert reading.files[str(link)].target == "file"
+    assert str(absent) not in reading.files
 
 
 def publish(snapshot: Path, files: dict[str, str], *lines: str) -> None:
@@ -138,11 +138,11 @@ def test_commits_come_oldest_first_and_fetches_that_were_given_up_by_name(tmp_pa
     (model / f".partial-{new}").mkdir()
     (model / f".incoming-{new}").mkdir()
     (model / f".incoming-{new}" / "a").write_bytes(bytes(100_000))
-    state = survey(tmp_path, snapshot=str(model / new), second_copy=str(model / old))
-    assert state.commits == [old, middle, new]
-    assert state.leftovers == [f".partial-{given_up}"]
-    assert 100_000 <= state.snapshot_begun < 200_000
-    assert (state.snapshot, state.second_copy) == ("whole", "whole")
+    reading = survey(tmp_path, snapshot=str(model / new), second_copy=str(model / old))
+    assert reading.commits == [old, middle, new]
+    assert reading.leftovers == [f".partial-{given_up}"]
+    assert 100_000 <= reading.snapshot_begun < 200_000
+    assert (reading.snapshot, reading.second_copy) == ("whole", "whole")
 
 
 def test_a_folder_without_a_manifest_is_no_snapshot(tmp_path: Path) -> None:
@@ -166,14 +166,14 @@ def test_cards_that_never_answer_are_waited_for_so_long_and_the_rest_is_read(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     try:
-        state = survey(tmp_path, patience="1")
+        reading = survey(tmp_path, patience="1")
     finally:
         for process in waiting.read_text().split():
             with suppress(ProcessLookupError):
                 os.kill(int(process), signal.SIGKILL)
-    assert state.gpu_error == "no answer in 1 s"
-    assert state.gpus == []
-    assert state.user and state.user.startswith("root:")
+    assert reading.gpu_error == "no answer in 1 s"
+    assert reading.gpus == []
+    assert reading.user and reading.user.startswith("root:")
 
 
 def test_what_nvidia_smi_complains_of_is_kept(
@@ -187,26 +187,26 @@ def test_what_nvidia_smi_complains_of_is_kept(
 
 
 def test_cards_are_read_as_nvidia_smi_prints_them() -> None:
-    state = Survey().process(
+    reading = Survey().process(
         records(
             "gpu\t0, NVIDIA GeForce RTX 4090, GPU-1, 24564, 550.163.01, 400.00, 150.00, 600.00, "
             "Enabled",
             "gpu\t1, NVIDIA T400, GPU-2, 2048, 550.163.01, [N/A], [N/A], [N/A], Disabled",
         )
     )
-    first, second = state.gpus
+    first, second = reading.gpus
     assert (first.memory, first.power_limit, first.persistence) == (24564, 400.0, True)
     assert (second.power_limit, second.power_limit_maximum, second.persistence) == (
         None,
         None,
         False,
     )
-    assert state.loaded_driver == "550.163.01"
-    assert state.user is None
+    assert reading.loaded_driver == "550.163.01"
+    assert reading.user is None
 
 
 def test_cards_come_with_bus_default_memory_check_and_what_holds_them_down() -> None:
-    state = Survey().process(
+    reading = Survey().process(
         records(
             "gpu\t0, NVIDIA GeForce RTX 4090, GPU-1, 24564, 550.163.01, 400.00, 150.00, 600.00, "
             "Enabled, 00000000:01:00.0, 450.00, [N/A], 0x0000000000000084",
@@ -214,7 +214,7 @@ def test_cards_come_with_bus_default_memory_check_and_what_holds_them_down() -> 
             "Enabled, 00000000:00:06.0, 700.00, Enabled, 0x0000000000000001",
         )
     )
-    first, second = state.gpus
+    first, second = reading.gpus
     assert (first.bus, first.power_limit_default, first.ecc) == ("0000:01:00.0", 450.0, None)
     assert first.throttled_by == (
         "its power cap",
@@ -224,13 +224,13 @@ def test_cards_come_with_bus_default_memory_check_and_what_holds_them_down() -> 
 
 
 def test_a_host_without_a_driver_says_so_by_saying_nothing(tmp_path: Path) -> None:
-    state = survey(tmp_path)
-    assert (state.loaded_module, state.libraries, state.dkms) == (None, {}, [])
-    assert (state.secure_boot, state.gpus) == (None, [])
+    reading = survey(tmp_path)
+    assert (reading.loaded_module, reading.libraries, reading.dkms) == (None, {}, [])
+    assert (reading.secure_boot, reading.gpus) == (None, [])
 
 
 def test_units_are_read_block_by_block() -> None:
-    state = Survey().process(
+    reading = Survey().process(
         records(
             "unit\tId=a.service",
             "unit\tActiveState=active",
@@ -239,15 +239,15 @@ def test_units_are_read_block_by_block() -> None:
             "unit\tActiveState=failed",
         )
     )
-    assert state.unit("a.service", "ActiveState") == "active"
-    assert state.unit("b.service", "ActiveState") == "failed"
-    assert state.unit("c.service", "ActiveState") == ""
+    assert reading.unit("a.service", "ActiveState") == "active"
+    assert reading.unit("b.service", "ActiveState") == "failed"
+    assert reading.unit("c.service", "ActiveState") == ""
 
 
 def test_output_of_something_else_is_unreadable_and_not_an_empty_host() -> None:
-    state = Survey().process(["bash: command not found"])
-    assert not state.readable
-    assert state.unreadable == "'bash: command not found' in the place of its first record"
+    reading = Survey().process(["bash: command not found"])
+    assert not reading.readable
+    assert reading.unreadable == "'bash: command not found' in the place of its first record"
 
 
 # What a stranger writes wherever text can be put: records, a command, an escape sequence, and bytes
