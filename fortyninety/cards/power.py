@@ -54,12 +54,12 @@ def cap_arguments(power_limit: PowerLimit) -> list[str]:
 
 def uncapped(reading: HostReading, power_limit: PowerLimit) -> list[str]:
     """What differs from the wanted caps, card by card; empty where every card has its own."""
-    if not reading.gpus:
-        return [f"no card answers ({reading.gpu_error or 'nvidia-smi shows none'})"]
+    if not reading.cards.gpus:
+        return [f"no card answers ({reading.cards.error or 'nvidia-smi shows none'})"]
     return [
         f"GPU {gpu.index} ({gpu.bus or gpu.uuid}) is capped at {gpu.power_limit} W; expected "
         f"{cap_of(power_limit, gpu)} W"
-        for gpu in reading.gpus
+        for gpu in reading.cards.gpus
         if gpu.power_limit != cap_of(power_limit, gpu)
     ]
 
@@ -68,7 +68,7 @@ def forgetful(reading: HostReading) -> list[str]:
     """The cards that forget their cap as soon as nobody uses them: persistence mode is off."""
     return [
         f"GPU {gpu.index} ({gpu.bus or gpu.uuid}) has persistence mode off; expected on"
-        for gpu in reading.gpus
+        for gpu in reading.cards.gpus
         if not gpu.persistence
     ]
 
@@ -98,7 +98,7 @@ def cap_problems(host: str, settings: Settings, reading: HostReading) -> Iterato
     limit = settings.power_limit
     if not isinstance(limit, int):
         yield from _naming_problems(host, limit, reading)
-    for gpu in reading.gpus:
+    for gpu in reading.cards.gpus:
         low, high = gpu.power_limit_minimum, gpu.power_limit_maximum
         cap = cap_of(limit, gpu)
         if low is None or high is None:
@@ -121,14 +121,14 @@ def _naming_problems(
     host: str, limit: Mapping[str, int], reading: HostReading
 ) -> Iterator[Problem]:
     keys = {card_key(key) for key in limit}
-    uuids = {gpu.uuid for gpu in reading.gpus}
+    uuids = {gpu.uuid for gpu in reading.cards.gpus}
     unknown = sorted(
         key
         for key in keys
-        if key not in reading.pci_addresses
+        if key not in reading.cards.addresses
         and key not in uuids
         # Before there is a driver nobody knows the UUIDs.
-        and (reading.gpus or _PCI_ADDRESS.fullmatch(key))
+        and (reading.cards.gpus or _PCI_ADDRESS.fullmatch(key))
     )
     if unknown:
         yield Problem(
@@ -137,7 +137,7 @@ def _naming_problems(
             found=f"for {', '.join(unknown)}",
             expected=f"UUIDs or PCI addresses of its cards: {_names(reading)}",
         )
-    for gpu in reading.gpus:
+    for gpu in reading.cards.gpus:
         if gpu.uuid in keys and gpu.bus in keys:
             yield Problem(
                 host=host,
@@ -153,18 +153,18 @@ def _naming_problems(
                 expected="a cap for every card",
                 remedy=f"Its UUID is {gpu.uuid}, its PCI address {gpu.bus}",
             )
-    if not reading.gpus and len(limit) != len(reading.pci_cards) and not unknown:
+    if not reading.cards.gpus and len(limit) != len(reading.cards.devices) and not unknown:
         yield Problem(
             host=host,
             subject="power_limit",
             found=f"for {len(limit)} cards",
-            expected=f"a cap for each of its {len(reading.pci_cards)} cards: {_names(reading)}",
+            expected=f"a cap for each of its {len(reading.cards.devices)} cards: {_names(reading)}",
         )
 
 
 def _names(reading: HostReading) -> str:
     return ", ".join(
-        [f"{gpu.uuid} ({gpu.bus})" for gpu in reading.gpus]
-        or reading.pci_addresses
+        [f"{gpu.uuid} ({gpu.bus})" for gpu in reading.cards.gpus]
+        or reading.cards.addresses
         or ["none found"]
     )

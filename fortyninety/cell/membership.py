@@ -196,8 +196,10 @@ def member_problems(
     host: str, member: Membership, reading: HostReading, tensor_parallel_size: int
 ) -> Iterator[Problem]:
     """What is wrong with a member of a cell as it was read."""
-    if member.own_address not in reading.addresses:
-        own = ", ".join(f"{address} ({name})" for address, name in reading.addresses.items())
+    if member.own_address not in reading.network.addresses:
+        own = ", ".join(
+            f"{address} ({name})" for address, name in reading.network.addresses.items()
+        )
         yield Problem(
             host=host,
             subject="cell_address",

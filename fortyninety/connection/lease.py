@@ -66,9 +66,9 @@ class RunLeases:
         reading = remembered_reading(host)
         if reading is None or not reading.readable:
             return False
-        last = reading.leaseholder
+        last = reading.lease.holder
         before = self._leases[host.name].before
-        return reading.lease_held or before != (last.run if last else "")
+        return reading.lease.held or before != (last.run if last else "")
 
     def _not_begun(self, host: Host) -> str:
         others = "; ".join(f"{name}: {why}" for name, why in self._refused.items())

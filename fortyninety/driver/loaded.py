@@ -11,7 +11,7 @@ from fortyninety.survey.reading import GpuState, HostReading
 
 def why_reboot(reading: HostReading, installed: str | None) -> str | None:
     """Why only a reboot brings the `installed` version (None: no driver) to the cards, or None."""
-    if reading.nouveau_loaded:
+    if reading.driver.nouveau:
         return f"nouveau holds the cards, and driver {installed} is installed"
     loaded = reading.loaded_driver
     if loaded is None:
@@ -26,7 +26,9 @@ def foreign_libraries(reading: HostReading, installed: str | None) -> str | None
 
     Nothing can use the cards then ("Driver/library version mismatch"), and no reboot helps.
     """
-    others = [f"{name} {of}" for name, of in sorted(reading.libraries.items()) if of != installed]
+    others = [
+        f"{name} {of}" for name, of in sorted(reading.driver.libraries.items()) if of != installed
+    ]
     if not others:
         return None
     return (
@@ -38,12 +40,12 @@ def foreign_libraries(reading: HostReading, installed: str | None) -> str | None
 
 def boot_obstacle(host: str, reading: HostReading, installed: str | None) -> str | None:
     """Why the host must not be rebooted: its cards would be without a driver afterwards."""
-    kernel = reading.next_kernel
-    built = reading.kernels.get(kernel) if kernel else None
+    kernel = reading.kernels.next
+    built = reading.kernels.modules.get(kernel) if kernel else None
     if installed is None or built != installed:
         made = [
             f"{each.version} {each.mark}"
-            for each in reading.dkms
+            for each in reading.kernels.dkms
             if each.kernel in (kernel, "") or each.mark == "failed"
         ]
         return (
@@ -61,22 +63,22 @@ def boot_obstacle(host: str, reading: HostReading, installed: str | None) -> str
 
 def lost_cards(before: HostReading, now: HostReading) -> str | None:
     """Which cards were there before a reboot and are not after it, and what to look at; or None."""
-    uuids = {gpu.bus: gpu for gpu in before.gpus}
-    gone = [each for each in before.pci_addresses if each not in now.pci_addresses]
+    uuids = {gpu.bus: gpu for gpu in before.cards.gpus}
+    gone = [each for each in before.cards.addresses if each not in now.cards.addresses]
     if gone:
         return (
             f"after the reboot {_cards(gone, uuids)} is missing; expected the "
-            f"{len(before.pci_addresses)} cards that were there before, found "
-            f"{', '.join(now.pci_addresses) or 'none'}. Check that it is seated and powered "
+            f"{len(before.cards.addresses)} cards that were there before, found "
+            f"{', '.join(now.cards.addresses) or 'none'}. Check that it is seated and powered "
             "(`lspci -d 10de:`), or take it out of the plan (gpu_count, tensor_parallel_size)"
         )
-    answering = {gpu.bus for gpu in now.gpus}
-    mute = [each for each in now.pci_addresses if each not in answering]
-    if now.gpus and all(answering) and mute:
+    answering = {gpu.bus for gpu in now.cards.gpus}
+    mute = [each for each in now.cards.addresses if each not in answering]
+    if now.cards.gpus and all(answering) and mute:
         return (
             f"after the reboot {_cards(mute, uuids)} is on the bus, and the driver does not show "
-            f"it; expected {len(now.pci_addresses)} cards, found {len(now.gpus)}. Look at `dmesg "
-            "| grep -i -E 'nvrm|xid'` for its reason"
+            f"it; expected {len(now.cards.addresses)} cards, found {len(now.cards.gpus)}. Look at "
+            "`dmesg | grep -i -E 'nvrm|xid'` for its reason"
         )
     return None
 

@@ -59,7 +59,7 @@ class DriverPins:
         upstream = version.partition("-")[0]
         return tuple(
             name
-            for name, package in sorted(reading.packages.items())
+            for name, package in sorted(reading.apt.packages.items())
             if package.installed is not None
             and (
                 name in self.companions
@@ -77,7 +77,7 @@ class DriverPins:
             return ()
         return tuple(
             name
-            for name, package in sorted(reading.packages.items())
+            for name, package in sorted(reading.apt.packages.items())
             if package.installed is not None
             and name not in own
             and is_driver_name(name)
@@ -119,7 +119,7 @@ def installed_module(reading: HostReading) -> str | None:
     return next(
         (
             package.installed
-            for name, package in sorted(reading.packages.items())
+            for name, package in sorted(reading.apt.packages.items())
             if package.installed is not None and MODULE_PACKAGE.fullmatch(name)
         ),
         None,

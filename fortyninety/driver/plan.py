@@ -77,7 +77,7 @@ class DriverPlan:
 
 def plan_driver(settings: Settings, reading: HostReading) -> DriverPlan:
     """What the driver's and the toolkit's stage bring about on a host."""
-    distribution = (reading.distribution, reading.distribution_version)
+    distribution = (reading.os.distribution, reading.os.version)
     source = driver_source(settings, reading)
     toolkit_from_nvidia = DISTRIBUTION_TOOLKITS.get(distribution) != settings.cuda_version
     packages = _driver_packages(settings, reading, source)
@@ -103,7 +103,7 @@ def plan_driver(settings: Settings, reading: HostReading) -> DriverPlan:
         else None,
         repository_pins=nvidia_pins(
             repository,
-            reading.apt_archives,
+            reading.apt.archives,
             driver=source == "nvidia",
             cuda_version=settings.cuda_version if toolkit_from_nvidia else None,
         )
@@ -116,7 +116,7 @@ def driver_source(settings: Settings, reading: HostReading) -> str:
     """Where the driver comes from on this host, with "auto" made up its mind."""
     if settings.driver_source != "auto":
         return settings.driver_source
-    distribution = (reading.distribution, reading.distribution_version)
+    distribution = (reading.os.distribution, reading.os.version)
     own = DISTRIBUTION_DRIVERS.get(distribution)
     return "distribution" if own == settings.driver_branch else "nvidia"
 
@@ -145,7 +145,7 @@ def _driver_packages(settings: Settings, reading: HostReading, source: str) -> t
         return ()
     if source == "nvidia":
         names = nvidia_repository.driver_packages(
-            reading.distribution, settings.driver_branch, open_modules=open_modules(settings)
+            reading.os.distribution, settings.driver_branch, open_modules=open_modules(settings)
         )
         companions: tuple[Package, ...] = ()
     else:
@@ -173,10 +173,10 @@ def headers(reading: HostReading) -> tuple[Package, ...]:
     """
     flavours = [
         name.replace("image", "headers", 1)
-        for name, package in sorted(reading.packages.items())
-        if package.installed and _is_kernel_metapackage(name, reading.distribution)
+        for name, package in sorted(reading.apt.packages.items())
+        if package.installed and _is_kernel_metapackage(name, reading.os.distribution)
     ]
-    newest = [f"linux-headers-{reading.next_kernel}"] if reading.next_kernel else []
+    newest = [f"linux-headers-{reading.kernels.next}"] if reading.kernels.next else []
     return tuple(Package(name) for name in dict.fromkeys([*flavours, *newest]))
 
 
@@ -194,7 +194,7 @@ def held_headers(reading: HostReading) -> tuple[str, ...]:
     """Headers that are held although the kernel they belong to is not, and so would come alone."""
     return tuple(
         name
-        for name, package in sorted(reading.packages.items())
+        for name, package in sorted(reading.apt.packages.items())
         if name.startswith("linux-headers-")
         and package.held
         and not _held(reading, name.replace("headers", "image", 1))
@@ -202,7 +202,7 @@ def held_headers(reading: HostReading) -> tuple[str, ...]:
 
 
 def _held(reading: HostReading, name: str) -> bool:
-    package = reading.packages.get(name)
+    package = reading.apt.packages.get(name)
     return package is not None and package.held
 
 
@@ -215,7 +215,7 @@ def obsolete_packages(
     """
     keep = {package.name for package in wanted}
     found = []
-    for name, package in sorted(reading.packages.items()):
+    for name, package in sorted(reading.apt.packages.items()):
         if package.installed is None or name in keep:
             continue
         branch = NAMED_BRANCH.search(name)
@@ -239,7 +239,7 @@ def _pins(
 ) -> DriverPins:
     # Ubuntu's archive has packages of the same names, some of which only bring a later branch; and
     # a repository that is there for its toolkit has the driver of the archive's own branch as well.
-    not_from = "Ubuntu" if reading.distribution == "ubuntu" else None
+    not_from = "Ubuntu" if reading.os.distribution == "ubuntu" else None
     if repository is not None and driver_source(settings, reading) == "distribution":
         not_from = nvidia_repository.ORIGIN
     return DriverPins(

@@ -15,9 +15,10 @@ def module_refused(host: str, reading: HostReading) -> Problem | None:
     None where Secure Boot is off or the key is enrolled. Nothing here can enrol it: the firmware
     asks for that at the console, so that no remote root can.
     """
-    if reading.secure_boot in (None, "enrolled"):
+    key = reading.kernels.secure_boot
+    if key in (None, "enrolled"):
         return None
-    if reading.secure_boot == "unknown":
+    if key == "unknown":
         return Problem(
             host=host,
             subject="Secure Boot",
@@ -25,14 +26,14 @@ def module_refused(host: str, reading: HostReading) -> Problem | None:
             expected="mokutil on the host, or Secure Boot off",
             remedy="Run `apt-get install mokutil` and this again",
         )
-    certificate = DKMS_CERTIFICATE if reading.secure_boot == "none" else reading.secure_boot
+    certificate = DKMS_CERTIFICATE if key == "none" else key
     make = "apt-get install dkms mokutil && dkms generate_mok && "
     return Problem(
         host=host,
         subject="Secure Boot",
         found="on, and the firmware does not know the key that DKMS signs the NVIDIA module with",
         expected="that key enrolled, or Secure Boot off: the kernel would refuse the module",
-        remedy=f"On the host run `{make if reading.secure_boot == 'none' else ''}mokutil --import "
+        remedy=f"On the host run `{make if key == 'none' else ''}mokutil --import "
         f"{certificate}`, reboot, choose Enroll MOK at its console with the password given there, "
         "and run this again",
     )

@@ -21,9 +21,9 @@ def processor_problems(
     A reading without the processor's flags says nothing, and neither does a release for GPUs.
     """
     needs = card.processor
-    if needs is None or not reading.processor_flags:
+    if needs is None or not reading.processor.flags:
         return
-    if missing := lacking(reading.processor_flags, needs.always):
+    if missing := lacking(reading.processor.flags, needs.always):
         yield Problem(
             host=host,
             subject="processor",
@@ -33,7 +33,7 @@ def processor_problems(
         )
         return
     method = stored_method(settings, weights)
-    if method and (missing := lacking(reading.processor_flags, needs.quantization.get(method, ()))):
+    if method and (missing := lacking(reading.processor.flags, needs.quantization.get(method, ()))):
         yield Problem(
             host=host,
             subject="quantization",
@@ -48,7 +48,7 @@ def processor_problems(
             ),
         )
     if settings.kv_cache_dtype.startswith("fp8") and (
-        missing := lacking(reading.processor_flags, needs.fp8_kv_cache)
+        missing := lacking(reading.processor.flags, needs.fp8_kv_cache)
     ):
         yield Problem(
             host=host,
@@ -60,4 +60,4 @@ def processor_problems(
 
 
 def _described(reading: HostReading, missing: list[str]) -> str:
-    return f"{reading.processor or 'a processor'} (without {', '.join(missing)})"
+    return f"{reading.processor.name or 'a processor'} (without {', '.join(missing)})"

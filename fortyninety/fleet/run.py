@@ -177,7 +177,11 @@ def _fit_problems(
 ) -> list[Problem]:
     """Why the model does not fit the cards; only said, where the settings say "warn"."""
     card = load_release(settings.engine)
-    if not reading.readable or not (reading.gpus or reading.pci_cards) or card.device == "cpu":
+    if (
+        not reading.readable
+        or not (reading.cards.gpus or reading.cards.devices)
+        or card.device == "cpu"
+    ):
         return []
     found = fit_problems(
         host.name,
@@ -220,7 +224,7 @@ def _kv_tokens(settings: Settings, reading: HostReading, peers: tuple[Peer, ...]
 
 def _known_checkpoint(settings: Settings, reading: HostReading) -> Weights | FitError:
     """The checkpoint's sizes; where the host has its snapshot already, no hub is asked for them."""
-    return checkpoint_of(settings, ask=reading.snapshot != "whole")
+    return checkpoint_of(settings, ask=reading.snapshot.condition != "whole")
 
 
 def checkpoint_of(settings: Settings, *, ask: bool = True) -> Weights | FitError:

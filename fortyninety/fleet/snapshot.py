@@ -90,7 +90,7 @@ def _new_exchange(state: State, alike: dict[Host, Plan]) -> Exchange:
     whole = {
         host
         for host, reading in readings.items()
-        if reading.published("snapshot", alike[host].snapshot_manifest) == "whole"
+        if reading.snapshot.published("snapshot", alike[host].snapshot_manifest) == "whole"
     }
     exchange.expect(host.name for host in alike if host not in whole)
     for host in whole if settings.snapshot_peers else ():

@@ -95,16 +95,20 @@ def room_problems(
     host: str, reading: HostReading, files: tuple[File, ...] | FileListUnknown
 ) -> Iterator[Problem]:
     """A disk on which the snapshot will not fit. The host itself refuses as well."""
-    if isinstance(files, FileListUnknown) or reading.snapshot is not None or not reading.readable:
+    if (
+        isinstance(files, FileListUnknown)
+        or reading.snapshot.condition is not None
+        or not reading.readable
+    ):
         return
     size = sum(file.size for file in files)
-    needed = max(0, size - reading.snapshot_begun) + FREE_MARGIN
-    if reading.free_bytes < needed:
+    needed = max(0, size - reading.snapshot.begun) + FREE_MARGIN
+    if reading.disk.free_bytes < needed:
         yield Problem(
             host=host,
             subject="models_directory",
-            found=f"on a disk with {reading.free_bytes / 1e9:.1f} GB free",
+            found=f"on a disk with {reading.disk.free_bytes / 1e9:.1f} GB free",
             expected=f"{needed / 1e9:.1f} GB (snapshot {size / 1e9:.1f} GB, of which here "
-            f"{reading.snapshot_begun / 1e9:.1f} GB, margin {FREE_MARGIN / 1e9:.1f} GB)",
+            f"{reading.snapshot.begun / 1e9:.1f} GB, margin {FREE_MARGIN / 1e9:.1f} GB)",
             remedy="Make room, or choose another models_directory",
         )

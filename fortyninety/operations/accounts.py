@@ -15,7 +15,7 @@ from fortyninety.survey.reading import HostReading
 @converging
 def service_user(reading: HostReading, user: str) -> Iterator[Command]:
     """A system account without a home, a password or a shell. An existing one is left as it is."""
-    if reading.user is not None:
+    if reading.account.entry is not None:
         host.noop(f"account {user} exists")
         return
     differs(f"account {user} is missing")

@@ -22,11 +22,11 @@ def firewalled(reading: HostReading, unit_name: str, *, digest: str) -> Iterator
     enabled = reading.unit(unit_name, "UnitFileState") == "enabled"
     current = reading.unit(unit_name, "NeedDaemonReload") == "no"
     active = reading.unit(unit_name, "ActiveState") == "active"
-    if enabled and current and active and reading.cell_firewall == digest:
+    if enabled and current and active and reading.network.cell_firewall == digest:
         host.noop(f"the rules {digest} are loaded")
         return
-    if reading.cell_firewall != digest:
-        found = reading.cell_firewall or "none"
+    if reading.network.cell_firewall != digest:
+        found = reading.network.cell_firewall or "none"
         differs(f"the rules in the kernel are {found}; expected {digest}")
     else:
         differs(f"{unit_name} is not enabled, active and as on disk")
@@ -42,7 +42,7 @@ def firewalled(reading: HostReading, unit_name: str, *, digest: str) -> Iterator
 def left(reading: HostReading, unit_name: str, files: Sequence[str]) -> Iterator[Command]:
     """No rules of a cell, on a host that is in none. `files` are the unit's and the rules'."""
     there = [path for path in files if path in reading.files]
-    if not there and reading.cell_firewall is None:
+    if not there and reading.network.cell_firewall is None:
         host.noop("nothing of a cell is here")
         return
     differs("rules or files of a cell are here; expected none")

@@ -24,14 +24,14 @@ def built(
     has one whose files were removed by hand: DKMS still calls those installed, and its
     `autoinstall` leaves them, so that what it built is then put in place by force.
     """
-    version, kernel = installed_driver(reading, driver_package), reading.next_kernel
+    version, kernel = installed_driver(reading, driver_package), reading.kernels.next
     if version is None or kernel is None:
         host.noop("no driver or no kernel is installed")
         return
-    if reading.kernels[kernel] == version:
+    if reading.kernels.modules[kernel] == version:
         host.noop(f"kernel {kernel} has the module of driver {version}")
         return
-    found = reading.kernels[kernel] or "no module"
+    found = reading.kernels.modules[kernel] or "no module"
     differs(f"kernel {kernel} has {found}; expected that of driver {version}")
     quoted = shlex.quote(kernel)
     there = (

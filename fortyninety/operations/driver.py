@@ -76,7 +76,7 @@ def prepared(
         return
     missing = [each for each in wanted if not each.satisfied_by(reading.installed(each.name))]
     removed = [name for name in without if reading.installed(name) is not None]
-    held = [name for name in pins.installed(reading) if reading.packages[name].held]
+    held = [name for name in pins.installed(reading) if reading.apt.packages[name].held]
     differs("another driver is installed", *(f"{name} has to go" for name in removed))
     if held:
         release = f"apt-mark unhold {shlex.join(held)} >/dev/null"
@@ -136,7 +136,7 @@ def held(
     After a change apt itself is asked, without the holds' help, whether it would leave the driver.
     """
     names = pins.installed(reading)
-    loose = [name for name in names if not reading.packages[name].held]
+    loose = [name for name in names if not reading.apt.packages[name].held]
     headers = held_headers(reading)
     if not loose and not headers:
         host.noop(f"{len(names)} packages of driver {pins.version(reading)} are held")

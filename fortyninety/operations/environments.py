@@ -27,7 +27,7 @@ _FOUND = {
 
 def _is_whole(reading: HostReading, which: str, directory: str) -> bool:
     """Whether an environment is as its mark says; what differs is said where it is not."""
-    mark = reading.sealed.get(which, "cut")
+    mark = reading.service.sealed.get(which, "cut")
     if mark == "whole":
         host.noop(f"{directory} is whole")
         return True
@@ -180,7 +180,7 @@ def pruned(reading: HostReading, live: str, *, kept: int) -> Iterator[Command]:
     ]
     needed = [command for command in commands if command is not None]
     if not needed:
-        host.noop(f"{len(reading.environments)} environments, none too many")
+        host.noop(f"{len(reading.service.environments)} environments, none too many")
         return
     differs(*(f"environment {each} is neither live nor kept" for each in surplus))
     differs(*(f"configuration {each} has no environment to go back to" for each in units))
@@ -191,11 +191,13 @@ def pruned(reading: HostReading, live: str, *, kept: int) -> Iterator[Command]:
 def too_many(reading: HostReading, live: str, kept: int) -> tuple[list[str], list[str]]:
     """The environments that are neither `live` nor among the `kept` latest others that served, and
     the configurations that served with one that is not kept."""
-    others = list(dict.fromkeys(each.engine for each in reading.served if each.engine != live))
+    others = list(
+        dict.fromkeys(each.engine for each in reading.service.served if each.engine != live)
+    )
     keep = {live, *others[:kept]}
     return (
-        [name for name in reading.environments if name not in keep],
-        [each.configuration for each in reading.served if each.engine not in keep],
+        [name for name in reading.service.environments if name not in keep],
+        [each.configuration for each in reading.service.served if each.engine not in keep],
     )
 
 

@@ -86,7 +86,7 @@ def remembered(
 
     Named by its configuration; the file's time says when it served last.
     """
-    if reading.served and reading.served[0].configuration == configuration:
+    if reading.service.served and reading.service.served[0].configuration == configuration:
         host.noop(f"configuration {configuration} is the latest that served")
         return
     differs(f"configuration {configuration} is not remembered as the latest that served")

@@ -59,6 +59,6 @@ def _require_caps(state: State, host: Host, limit: PowerLimit) -> bool:
         host,
         f"{'; '.join(wrong)}. Somebody or something sets it otherwise: look at `journalctl -u "
         f"fortyninety-power-limit` and for other tools that manage the cards. nvidia-smi says: "
-        f"{now.gpu_error or 'nothing'}",
+        f"{now.cards.error or 'nothing'}",
     )
     return False

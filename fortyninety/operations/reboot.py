@@ -50,10 +50,10 @@ def into_driver(
         if obstacle is not None:
             # It serves now, and would not after its next reboot, whoever makes that.
             yield failing(obstacle)
-        elif reading.gpu_error is not None:
+        elif reading.cards.error is not None:
             yield failing(
                 f"driver {version} is in memory and answers nothing; expected its cards. "
-                f"nvidia-smi says: {reading.gpu_error}. Not rebooting for that: look at `dmesg | "
+                f"nvidia-smi says: {reading.cards.error}. Not rebooting for that: look at `dmesg | "
                 "grep -i -E 'nvrm|xid'` first"
             )
         else:
@@ -81,7 +81,7 @@ def reboot_and_reconnect(state: State, host: Host, reason: str, timeout: int) ->
 
     False, with the reason logged, where it does not come back in time.
     """
-    before = current_reading(host).boot_id
+    before = current_reading(host).os.boot_id
     deadline = time.monotonic() + timeout
     logger.info(f"{host.print_prefix}Rebooting, up to {timeout} s: {reason}")
     try:
@@ -149,13 +149,13 @@ def _require_driver(state: State, host: Host, version: str, before: HostReading)
     if (lost := lost_cards(before, now)) is not None:
         say_failed(host, lost)
         return False
-    if why_reboot(now, version) is None and now.gpu_error is None:
+    if why_reboot(now, version) is None and now.cards.error is None:
         return True
     say_failed(
         host,
         f"after the reboot the driver in memory is {now.loaded_driver or 'none'}"
-        f"{', and nouveau has the cards' if now.nouveau_loaded else ''}; expected {version}. "
-        f"nvidia-smi says: {now.gpu_error or 'nothing'}. Look at `dmesg | grep -i -E "
+        f"{', and nouveau has the cards' if now.driver.nouveau else ''}; expected {version}. "
+        f"nvidia-smi says: {now.cards.error or 'nothing'}. Look at `dmesg | grep -i -E "
         "'nvrm|nvidia|nouveau|lockdown'`",
     )
     return False

@@ -43,7 +43,7 @@ def published(
     One that is not so is hashed again, and only what is wrong is fetched. `supply` brings it to the
     host, and says whether it got there.
     """
-    found = reading.published("snapshot", manifest)
+    found = reading.snapshot.published("snapshot", manifest)
     if found == "whole":
         host.noop(f"{repository} at {revision} is published")
         return
@@ -57,7 +57,7 @@ def readable(reading: HostReading, *, published: str, models: str) -> Iterator[C
 
     One that was fetched under a hardened umask before is not. No content changes.
     """
-    if not reading.snapshot_closed:
+    if not reading.snapshot.closed:
         host.noop(f"{published} is open to the service")
         return
     differs(f"{published} is closed to the service's account; expected it readable for everybody")
@@ -76,7 +76,7 @@ def second_copy(
     tools: str,
 ) -> Iterator[Command]:
     """The published snapshot once more, on another disk, hashed there."""
-    found = reading.published("second_copy", manifest)
+    found = reading.snapshot.published("second_copy", manifest)
     if found == "whole":
         host.noop(f"{second_copy} is whole")
         return
@@ -98,15 +98,15 @@ def pruned(reading: HostReading, *, published: str, current: str, keep: int) -> 
     """
     model = published.rpartition("/")[0]
     served = reading.files[current].target if current in reading.files else None
-    needed = [each for each in reading.commits if f"{model}/{each}" in (published, served)]
-    others = [each for each in reading.commits if each not in needed]
+    needed = [each for each in reading.snapshot.commits if f"{model}/{each}" in (published, served)]
+    others = [each for each in reading.snapshot.commits if each not in needed]
     room = max(0, keep - len(needed))
     old = others[: max(0, len(others) - room)]
-    commands = [removal(model, old, COMMIT), removal(model, reading.leftovers, LEFTOVER)]
+    commands = [removal(model, old, COMMIT), removal(model, reading.snapshot.leftovers, LEFTOVER)]
     needless = [command for command in commands if command is not None]
     if not needless:
-        host.noop(f"{len(reading.commits)} commits, of {keep} that are kept")
+        host.noop(f"{len(reading.snapshot.commits)} commits, of {keep} that are kept")
         return
-    differs(*(f"{model}/{each} is not kept" for each in [*old, *reading.leftovers]))
+    differs(*(f"{model}/{each} is not kept" for each in [*old, *reading.snapshot.leftovers]))
     for command in needless:
         yield within(REMOVAL, command)

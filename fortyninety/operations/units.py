@@ -22,9 +22,9 @@ def unit(
     `configuration` is what root must have noted of its last start: a run that died between a change
     and its restart is put right by the next one.
     """
-    current = configuration is None or reading.running_configuration == configuration
+    current = configuration is None or reading.service.configuration == configuration
     if not current and reading.unit(unit_name, "ActiveState") == "active":
-        found = reading.running_configuration or "that nobody noted"
+        found = reading.service.configuration or "that nobody noted"
         differs(f"{unit_name} runs configuration {found}; expected {configuration}")
     commands = unit_commands(reading, unit_name, current=current)
     if not commands:

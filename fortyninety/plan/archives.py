@@ -24,7 +24,7 @@ def driver_components(driver: DriverPlan, reading: HostReading) -> tuple[str, ..
 
     NVIDIA's packages for Debian build on some of contrib (NVIDIA's guide); for Ubuntu, on main.
     """
-    if reading.distribution != "debian":
+    if reading.os.distribution != "debian":
         return ()
     if driver.source == "distribution" or driver.cuda_directory is None:
         return ("contrib", "non-free", "non-free-firmware")
@@ -40,15 +40,15 @@ def apt_sources(
     lack: apt warns of a component that is named twice. Empty where apt knows no archive of the
     host's release: there is then no address to take.
     """
-    own = [each for each in reading.apt_archives if each.source_file != ARCHIVE_SOURCES]
+    own = [each for each in reading.apt.archives if each.source_file != ARCHIVE_SOURCES]
     suites = {(each.suite, each.component): each.address for each in reversed(own)}
-    address = suites.get((reading.codename, "main"))
+    address = suites.get((reading.os.codename, "main"))
     if address is None:
         return ()
-    wanted = [(address, reading.codename, components)]
+    wanted = [(address, reading.os.codename, components)]
     if source == "debian-12":
         wanted.append((address, PYTHON_SUITE, ("main",)))
-        security = suites.get((f"{reading.codename}-security", "main"))
+        security = suites.get((f"{reading.os.codename}-security", "main"))
         if security is not None:
             wanted.append((security, f"{PYTHON_SUITE}-security", ("main",)))
     lacking = (

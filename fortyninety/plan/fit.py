@@ -47,9 +47,9 @@ def host_box(host: str, settings: Settings, reading: HostReading) -> tuple[Box, 
     A card with a driver says its memory itself; without one, gpu_model's is known; a host that was
     not read has gpu_count cards, or as many as it takes.
     """
-    if reading.gpus:
-        return Box(tuple(Card.of_memory(gpu.memory) for gpu in reading.gpus), host), ()
-    count = len(reading.pci_cards)
+    if reading.cards.gpus:
+        return Box(tuple(Card.of_memory(gpu.memory) for gpu in reading.cards.gpus), host), ()
+    count = len(reading.cards.devices)
     why = "has no driver to ask"
     if not reading.readable:
         count = settings.gpu_count or _cards_wanted(settings)

@@ -19,9 +19,9 @@ def account_problems(host: str, settings: Settings, reading: HostReading) -> Ite
     Whoever gets into the engine has what the account has: nothing but the engine, where the deploy
     made it.
     """
-    if reading.user is None:
+    if reading.account.entry is None:
         return
-    name, _, uid, gid, _, home, shell = reading.user.split(":")
+    name, _, uid, gid, _, home, shell = reading.account.entry.split(":")
     user = settings.service_user
     wrong = []
     if name != user:
@@ -32,7 +32,7 @@ def account_problems(host: str, settings: Settings, reading: HostReading) -> Ite
         wrong.append(f"one that logs in, with {shell or '/bin/sh'}")
     if f"{home}/".startswith("/root/"):
         wrong.append(f"at home in {home}")
-    if others := sorted(set(reading.user_groups) - HARMLESS_GROUPS - {user}):
+    if others := sorted(set(reading.account.groups) - HARMLESS_GROUPS - {user}):
         wrong.append(f"in {', '.join(others)}")
     for what in wrong:
         yield Problem(

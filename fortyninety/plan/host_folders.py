@@ -18,7 +18,7 @@ def folder_problems(host: str, settings: Settings, reading: HostReading) -> Iter
 
     A folder that is not there yet is made by the deploy; those above it that are count.
     """
-    for place in reading.places:
+    for place in reading.folders.places:
         last = place.path == getattr(settings, place.setting)
         if (wrong := _wrong(place, last)) is None:
             continue
@@ -31,7 +31,7 @@ def folder_problems(host: str, settings: Settings, reading: HostReading) -> Iter
             expected=allowed,
             remedy=remedy,
         )
-    options = reading.install_options
+    options = reading.folders.install_options
     if "noexec" in options:
         yield Problem(
             host=host,

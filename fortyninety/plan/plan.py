@@ -133,8 +133,8 @@ def needed_archives(plan: Plan, reading: HostReading) -> tuple[str, ...]:
         return ()
     own = (
         f"{each.address} {each.suite}"
-        for each in reading.apt_archives
-        if each.suite == reading.codename and each.component == "main"
+        for each in reading.apt.archives
+        if each.suite == reading.os.codename and each.component == "main"
     )
     added = [f"{each.address} {each.suite}" for each in plan.apt_sources]
     if (repository := plan.driver.repository) is not None:
@@ -145,7 +145,7 @@ def needed_archives(plan: Plan, reading: HostReading) -> tuple[str, ...]:
 def tensor_parallel_size(settings: Settings, reading: HostReading) -> int:
     """Over how many cards the model is split: the setting, or all the cards there are."""
     if settings.tensor_parallel_size == "all":
-        return max(1, len(reading.pci_cards))
+        return max(1, len(reading.cards.devices))
     return settings.tensor_parallel_size
 
 
@@ -211,7 +211,7 @@ def make_plan(
     )
     environment = engine_environment(settings, card, tensor_parallel_size=cards)
     if cell is not None:
-        interface = reading.addresses.get(cell.own_address, "")
+        interface = reading.network.addresses.get(cell.own_address, "")
         environment |= cell_environment(card, cell, interface)
     source = python_source(settings, reading)
     driver = plan_driver(settings, reading)

@@ -153,27 +153,27 @@ def host_problems(
 
 
 def _system_problems(host: str, reading: HostReading) -> Iterator[Problem]:
-    found = (reading.distribution, reading.distribution_version)
+    found = (reading.os.distribution, reading.os.version)
     if found not in SUPPORTED_DISTRIBUTIONS:
         yield Problem(
             host=host,
             subject="distribution",
-            found=reading.distribution_name,
+            found=reading.os.name,
             expected=" or ".join(SUPPORTED_DISTRIBUTIONS.values()),
             remedy=(
                 "On another one only a driver that its image brings could be used, and nobody tried"
             ),
         )
-    elif not any(each.suite == reading.codename for each in reading.apt_archives):
+    elif not any(each.suite == reading.os.codename for each in reading.apt.archives):
         yield Problem(
             host=host,
             subject="apt",
             found="without an archive of its own release",
-            expected=f"a source for {reading.codename} main in /etc/apt",
+            expected=f"a source for {reading.os.codename} main in /etc/apt",
         )
-    if reading.machine != "x86_64":
-        yield Problem(host=host, subject="machine", found=reading.machine, expected="x86_64")
-    if reading.next_kernel is None:
+    if reading.os.machine != "x86_64":
+        yield Problem(host=host, subject="machine", found=reading.os.machine, expected="x86_64")
+    if reading.kernels.next is None:
         yield Problem(
             host=host,
             subject="kernel",
@@ -184,21 +184,21 @@ def _system_problems(host: str, reading: HostReading) -> Iterator[Problem]:
 
 def _python_problems(host: str, settings: Settings, reading: HostReading) -> Iterator[Problem]:
     chosen = settings.python_source
-    right = PYTHON_SOURCES.get((reading.distribution, reading.distribution_version), "uv")
+    right = PYTHON_SOURCES.get((reading.os.distribution, reading.os.version), "uv")
     # Debian 12's package fits into Debian 13 alone, and a distribution either has its own or not.
     if chosen in ("distribution", "debian-12") and chosen != right:
         yield Problem(
             host=host,
             subject="python_source",
             found=repr(chosen),
-            expected=f"'auto', {right!r} or 'uv' on {reading.distribution_name}"
+            expected=f"'auto', {right!r} or 'uv' on {reading.os.name}"
             if right != "uv"
-            else f"'auto' or 'uv' on {reading.distribution_name}",
+            else f"'auto' or 'uv' on {reading.os.name}",
         )
 
 
 def _driver_problems(host: str, settings: Settings, reading: HostReading) -> Iterator[Problem]:
-    if (reading.distribution, reading.distribution_version) not in SUPPORTED_DISTRIBUTIONS:
+    if (reading.os.distribution, reading.os.version) not in SUPPORTED_DISTRIBUTIONS:
         return
     if driver_source(settings, reading) == "present":
         yield from _present_driver_problems(host, settings, reading)
@@ -247,8 +247,8 @@ def _present_driver_problems(
         yield Problem(
             host=host,
             subject="driver",
-            found=f"out of use (nvidia-smi says: {reading.gpu_error})"
-            if reading.gpu_error
+            found=f"out of use (nvidia-smi says: {reading.cards.error})"
+            if reading.cards.error
             else "absent (there is no nvidia-smi, or no card that it shows)",
             expected=(
                 f"{settings.driver_branch} or later, in memory, since driver_source is 'present'"
@@ -267,7 +267,7 @@ def _present_driver_problems(
 
 def _source_problems(host: str, settings: Settings, reading: HostReading) -> Iterator[Problem]:
     """Where the wanted driver or toolkit is not to be had for the host's distribution."""
-    distribution = (reading.distribution, reading.distribution_version)
+    distribution = (reading.os.distribution, reading.os.version)
     name, branch = SUPPORTED_DISTRIBUTIONS[distribution], settings.driver_branch
     source = driver_source(settings, reading)
     own = DISTRIBUTION_DRIVERS.get(distribution)
@@ -293,7 +293,7 @@ def _source_problems(host: str, settings: Settings, reading: HostReading) -> Ite
             + (f", or {own} of its own archive" if own else ""),
             remedy="Or name a repository that has it: nvidia_repository",
         )
-    if source == "nvidia" and reading.distribution == "ubuntu" and branch >= UBUNTU_NAMES_END:
+    if source == "nvidia" and reading.os.distribution == "ubuntu" and branch >= UBUNTU_NAMES_END:
         yield Problem(
             host=host,
             subject="driver_branch",
@@ -306,11 +306,11 @@ def _source_problems(host: str, settings: Settings, reading: HostReading) -> Ite
 
 
 def _gpu_problems(host: str, settings: Settings, reading: HostReading) -> Iterator[Problem]:
-    names = [gpu.name for gpu in reading.gpus] or [
+    names = [gpu.name for gpu in reading.cards.gpus] or [
         CARDS_BY_PCI_DEVICE[device].name
         if device in CARDS_BY_PCI_DEVICE
         else f"NVIDIA device {device}"
-        for device in reading.pci_cards
+        for device in reading.cards.devices
     ]
     if not names:
         yield Problem(
@@ -347,22 +347,22 @@ def _disk_problems(host: str, settings: Settings, reading: HostReading) -> Itera
     if settings.allow_non_nvme:
         return
     remedy = "Choose another models_directory, or set allow_non_nvme = True to insist"
-    if reading.filesystem in NETWORK_FILESYSTEMS:
+    if reading.disk.filesystem in NETWORK_FILESYSTEMS:
         yield Problem(
             host=host,
             subject="models_directory",
-            found=f"on {reading.filesystem}",
+            found=f"on {reading.disk.filesystem}",
             expected="on a local NVMe disk",
             remedy=remedy,
         )
         return
     slow = [
         f"{name}{' (rotational)' if rotational else ''}"
-        for name, rotational in reading.disks
+        for name, rotational in reading.disk.drives
         if not name.startswith("nvme")
     ]
-    if slow or not reading.disks:
-        where = ", ".join(slow) or f"{reading.filesystem} on no disk that lsblk shows"
+    if slow or not reading.disk.drives:
+        where = ", ".join(slow) or f"{reading.disk.filesystem} on no disk that lsblk shows"
         yield Problem(
             host=host,
             subject="models_directory",
@@ -373,9 +373,9 @@ def _disk_problems(host: str, settings: Settings, reading: HostReading) -> Itera
 
 
 def _port_problems(host: str, settings: Settings, reading: HostReading) -> Iterator[Problem]:
-    if not reading.foreign_sockets:
+    if not reading.network.foreign_sockets:
         return
-    who = "; ".join(" ".join(listener.split()) for listener in reading.listeners)
+    who = "; ".join(" ".join(listener.split()) for listener in reading.network.listeners)
     yield Problem(
         host=host,
         subject=f"port {settings.port}",
@@ -387,11 +387,11 @@ def _port_problems(host: str, settings: Settings, reading: HostReading) -> Itera
 
 def lease_problems(host: str, reading: HostReading) -> Iterator[Problem]:
     """Who is changing the host just now, so that what was read of it may not be true any more."""
-    if reading.lease_held:
+    if reading.lease.held:
         yield Problem(
             host=host,
             subject="lease",
-            found=f"held by {reading.leaseholder or 'somebody who does not say who it is'}",
+            found=f"held by {reading.lease.holder or 'somebody who does not say who it is'}",
             expected="a host that nobody else is changing",
             remedy="Run this again when that is done",
         )

@@ -41,7 +41,7 @@ def python_source(settings: Settings, reading: HostReading) -> str:
     """Where the engine's Python comes from on this host, with "auto" made up its mind."""
     if settings.python_source != "auto":
         return settings.python_source
-    return PYTHON_SOURCES.get((reading.distribution, reading.distribution_version), "uv")
+    return PYTHON_SOURCES.get((reading.os.distribution, reading.os.version), "uv")
 
 
 def python_packages(card: Release, source: str) -> tuple[Package, ...]:

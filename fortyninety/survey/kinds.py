@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from fortyninety.survey import records as forms
+from fortyninety.survey.reading import Condition, DkmsMark, ModuleKey, Seal
 from fortyninety.survey.records import one, perhaps, several, word_of
 
 KINDS = {
@@ -16,7 +19,7 @@ KINDS = {
     "dpkg-broken": perhaps(),
     "keyring": several(forms.FINGERPRINT),
     "kernel": several(forms.KERNEL, forms.PERHAPS_VERSION, name=0),
-    "dkms": several(forms.VERSION, forms.PERHAPS_KERNEL, word_of("installed", "built", "failed")),
+    "dkms": several(forms.VERSION, forms.PERHAPS_KERNEL, word_of(*get_args(DkmsMark))),
     "grub": several(forms.TEXT),
     "grub-env": several(forms.TEXT),
     "boot-entries": perhaps(forms.LONG_TEXT),
@@ -24,12 +27,7 @@ KINDS = {
     "nouveau": perhaps(),
     "loaded": perhaps(forms.DRIVER_VERSION),
     "library": several(word_of("libcuda.so", "libnvidia-ml.so"), forms.VERSION, name=0),
-    "secure-boot": perhaps(
-        word_of(
-            *("none", "unknown", "enrolled"),
-            *("/var/lib/dkms/mok.pub", "/var/lib/shim-signed/mok/MOK.der"),
-        )
-    ),
+    "secure-boot": perhaps(word_of(*get_args(ModuleKey))),
     "gpu": several(forms.TEXT),
     "gpu-error": perhaps(forms.TEXT),
     "stat": several(forms.PATH, forms.TEXT, forms.MODE, forms.TEXT, forms.TEXT, name=0),
@@ -40,12 +38,10 @@ KINDS = {
     "unit": several(forms.UNIT_LINE),
     "running": perhaps(forms.CONFIGURATION),
     "environment": several(forms.ENVIRONMENT, word_of("whole", "cut"), name=0),
-    "sealed": several(
-        word_of("tools", "engine", "python"), word_of("whole", "other", "cut"), name=0
-    ),
+    "sealed": several(word_of("tools", "engine", "python"), word_of(*get_args(Seal)), name=0),
     "served": several(forms.CONFIGURATION, forms.NUMBER, forms.PERHAPS_ENVIRONMENT, name=0),
-    "snapshot": perhaps(word_of("whole", "touched", "damaged")),
-    "second_copy": perhaps(word_of("whole", "touched", "damaged")),
+    "snapshot": perhaps(word_of(*get_args(Condition))),
+    "second_copy": perhaps(word_of(*get_args(Condition))),
     "manifest": several(word_of("snapshot", "second_copy"), forms.SHA256, name=0),
     "snapshot-closed": perhaps(),
     "begun": one(forms.NUMBER),

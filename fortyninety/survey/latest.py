@@ -61,9 +61,11 @@ def _read_again(host: Host, earlier: _Reading) -> HostReading:
 
     Nothing that a run executes touches those. A boot may have found other files on the disk.
     """
-    whole = tuple(which for which, mark in earlier.reading.sealed.items() if mark == "whole")
+    whole = tuple(
+        which for which, mark in earlier.reading.service.sealed.items() if mark == "whole"
+    )
     now = take_reading(host, replace(earlier.request, whole=whole))
-    if whole and now.boot_id != earlier.reading.boot_id:
+    if whole and now.os.boot_id != earlier.reading.os.boot_id:
         return take_reading(host, replace(earlier.request, whole=()))
     return now
 

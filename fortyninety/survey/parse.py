@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import re
 from ipaddress import AddressValueError, IPv4Address
+from typing import cast
 
 from fortyninety.lease import read_holder
 from fortyninety.survey.boot_kernel import boot_entry_kernel, grub_kernel
 from fortyninety.survey.kinds import KINDS
 from fortyninety.survey.nvidia_smi import read_gpu
 from fortyninety.survey.reading import (
+    AccountReading,
     AptArchive,
+    AptReading,
+    CardsReading,
+    Condition,
+    DiskReading,
+    DkmsMark,
     DkmsState,
+    DriverReading,
     FileState,
+    FoldersReading,
     HostReading,
+    KernelsReading,
+    LeaseReading,
+    ModuleKey,
+    NetworkReading,
+    OsReading,
     PackageState,
     Place,
+    ProcessorReading,
+    Seal,
     ServedUnit,
+    ServiceReading,
+    SnapshotReading,
 )
 from fortyninety.survey.records import Unreadable, parse_records, quoted
 from fortyninety.survey.request import SurveyRequest
+
+Records = dict[str, list[list[str]]]
 
 
 def read_survey(output: list[str], request: SurveyRequest | None = None) -> HostReading:
@@ -28,79 +48,138 @@ def read_survey(output: list[str], request: SurveyRequest | None = None) -> Host
     Raises Unreadable where a record is not as the script writes it.
     """
     records = parse_records(output, KINDS)
-    reading = HostReading()
-    (
-        (
-            reading.distribution,
-            reading.distribution_version,
-            reading.codename,
-            reading.distribution_name,
+    return HostReading(
+        os=_read_os(records),
+        processor=_read_processor(records),
+        apt=_read_apt(records),
+        kernels=_read_kernels(records),
+        driver=DriverReading(
+            module=_only(records["loaded"]),
+            libraries=dict(records["library"]),
+            nouveau=bool(records["nouveau"]),
         ),
-    ) = records["os"]
-    if not reading.distribution:
-        raise Unreadable("an os-release without an ID")
-    ((reading.machine,),) = records["machine"]
-    for name, flags in records["processor"]:
-        reading.processor, reading.processor_flags = name, frozenset(flags.split())
-    ((reading.boot_id,),) = records["boot"]
-    reading.apt_archives = [
-        AptArchive(entry.rpartition(":")[0], address, suite, component)
-        for entry, address, suite, component in records["apt"]
-        if _ARCHIVE.fullmatch(f"{address} {suite} {component}")
-    ]
-    reading.packages = {
-        name: PackageState(version if status == "installed" else None, want == "hold")
-        for name, version, want, status in records["package"]
-    }
-    reading.dpkg_interrupted = bool(records["dpkg-broken"])
-    reading.keyring = tuple(fingerprint for (fingerprint,) in records["keyring"])
-    reading.kernels = {kernel: version or None for kernel, version in records["kernel"]}
-    reading.dkms = [DkmsState(version, kernel, mark) for version, kernel, mark in records["dkms"]]
-    reading.boot_kernel = _read_boot_kernel(records)
-    reading.secure_boot = _only(records["secure-boot"])
-    reading.loaded_module = _only(records["loaded"])
-    reading.libraries = {library: version for library, version in records["library"]}
-    reading.pci_cards = [device for _, device in records["pci"]]
-    reading.pci_addresses = [address for address, _ in records["pci"]]
-    reading.nouveau_loaded = bool(records["nouveau"])
-    reading.gpus = [read_gpu(line) for (line,) in records["gpu"]]
-    gpu_error = _only(records["gpu-error"])
-    reading.gpu_error = None if gpu_error is None else gpu_error.strip()
-    reading.files = _read_files(records, None if request is None else frozenset(request.files))
-    reading.user = _only(records["user"]) or None
-    reading.user_groups = tuple((_only(records["groups"]) or "").split())
-    reading.units = _read_units([line for (line,) in records["unit"]])
-    reading.running_configuration = _only(records["running"])
-    reading.sealed = {which: mark for which, mark in records["sealed"]}
-    reading.environments = {name: mark == "whole" for name, mark in records["environment"]}
-    reading.served = sorted(
-        (ServedUnit(name, int(when), engine) for name, when, engine in records["served"]),
-        key=lambda served: served.served_at,
-        reverse=True,
+        cards=_read_cards(records),
+        files=_read_files(records, None if request is None else frozenset(request.files)),
+        account=AccountReading(
+            entry=_only(records["user"]) or None,
+            groups=tuple((_only(records["groups"]) or "").split()),
+        ),
+        service=_read_service(records),
+        snapshot=_read_snapshot(records),
+        folders=_read_folders(records),
+        disk=_read_disk(records),
+        network=_read_network(records),
+        lease=_read_lease(records),
     )
-    reading.snapshot = _only(records["snapshot"])
-    reading.second_copy = _only(records["second_copy"])
-    reading.manifests = dict(records["manifest"])
-    reading.snapshot_begun = int(_only(records["begun"]) or 0)
-    reading.commits = [commit for (commit,) in records["commit"]]
-    reading.leftovers = [name for (name,) in records["leftover"]]
-    reading.snapshot_closed = bool(records["snapshot-closed"])
-    reading.places = _read_places(records)
-    for (options,) in records["install-options"]:
-        reading.install_options = frozenset(options.split(","))
-    ((reading.filesystem, free_bytes),) = records["filesystem"]
-    reading.free_bytes = int(free_bytes)
-    reading.disks = [(name, rotational == "1") for name, rotational in records["disk"]]
-    reading.foreign_sockets = sum(owner == "other" for _, _, owner in records["socket"])
-    reading.listeners = [listener for _, listener in records["listener"]]
-    reading.addresses = _read_addresses(records)
-    reading.cell_firewall = _only(records["cell-firewall"])
+
+
+def _read_os(records: Records) -> OsReading:
+    ((distribution, version, codename, name),) = records["os"]
+    if not distribution:
+        raise Unreadable("an os-release without an ID")
+    ((machine,),) = records["machine"]
+    ((boot_id,),) = records["boot"]
+    return OsReading(distribution, version, codename, name, machine, boot_id)
+
+
+def _read_processor(records: Records) -> ProcessorReading:
+    for name, flags in records["processor"]:
+        return ProcessorReading(name, frozenset(flags.split()))
+    return ProcessorReading()
+
+
+def _read_apt(records: Records) -> AptReading:
+    return AptReading(
+        archives=[
+            AptArchive(entry.rpartition(":")[0], address, suite, component)
+            for entry, address, suite, component in records["apt"]
+            if _ARCHIVE.fullmatch(f"{address} {suite} {component}")
+        ],
+        packages={
+            name: PackageState(version if status == "installed" else None, want == "hold")
+            for name, version, want, status in records["package"]
+        },
+        interrupted=bool(records["dpkg-broken"]),
+        keyring=tuple(fingerprint for (fingerprint,) in records["keyring"]),
+    )
+
+
+def _read_kernels(records: Records) -> KernelsReading:
+    return KernelsReading(
+        modules={kernel: version or None for kernel, version in records["kernel"]},
+        # Here and below: that a word is one of its type's is in the form of its record.
+        dkms=[
+            DkmsState(version, kernel, cast(DkmsMark, mark))
+            for version, kernel, mark in records["dkms"]
+        ],
+        chosen=_read_boot_kernel(records),
+        secure_boot=cast(ModuleKey | None, _only(records["secure-boot"])),
+    )
+
+
+def _read_cards(records: Records) -> CardsReading:
+    error = _only(records["gpu-error"])
+    return CardsReading(
+        devices=[device for _, device in records["pci"]],
+        addresses=[address for address, _ in records["pci"]],
+        gpus=[read_gpu(line) for (line,) in records["gpu"]],
+        error=None if error is None else error.strip(),
+    )
+
+
+def _read_service(records: Records) -> ServiceReading:
+    served = (ServedUnit(name, int(when), engine) for name, when, engine in records["served"])
+    return ServiceReading(
+        units=_read_units([line for (line,) in records["unit"]]),
+        configuration=_only(records["running"]),
+        environments={name: mark == "whole" for name, mark in records["environment"]},
+        sealed={which: cast(Seal, mark) for which, mark in records["sealed"]},
+        served=sorted(served, key=lambda each: each.served_at, reverse=True),
+    )
+
+
+def _read_snapshot(records: Records) -> SnapshotReading:
+    return SnapshotReading(
+        condition=cast(Condition | None, _only(records["snapshot"])),
+        second_copy=cast(Condition | None, _only(records["second_copy"])),
+        manifests=dict(records["manifest"]),
+        begun=int(_only(records["begun"]) or 0),
+        commits=[commit for (commit,) in records["commit"]],
+        leftovers=[name for (name,) in records["leftover"]],
+        closed=bool(records["snapshot-closed"]),
+    )
+
+
+def _read_folders(records: Records) -> FoldersReading:
+    above = {(setting, path.rpartition("/")[0]) for setting, path, *_ in records["place"]}
+    places = [
+        Place(setting, path, kind, mode, int(owner), (setting, path) in above)
+        for setting, path, kind, mode, owner in records["place"]
+    ]
+    options = _only(records["install-options"])
+    return FoldersReading(places, frozenset() if options is None else frozenset(options.split(",")))
+
+
+def _read_disk(records: Records) -> DiskReading:
+    ((filesystem, free_bytes),) = records["filesystem"]
+    drives = [(name, rotational == "1") for name, rotational in records["disk"]]
+    return DiskReading(filesystem, int(free_bytes), drives)
+
+
+def _read_network(records: Records) -> NetworkReading:
+    return NetworkReading(
+        foreign_sockets=sum(owner == "other" for _, _, owner in records["socket"]),
+        listeners=[listener for _, listener in records["listener"]],
+        addresses=_read_addresses(records),
+        cell_firewall=_only(records["cell-firewall"]),
+    )
+
+
+def _read_lease(records: Records) -> LeaseReading:
     for mark, holder in records["lease"]:
-        reading.lease_held, reading.leaseholder = mark == "held", read_holder(holder)
-    return reading
+        return LeaseReading(mark == "held", read_holder(holder))
+    return LeaseReading()
 
-
-Records = dict[str, list[list[str]]]
 
 # What can stand in a file of apt's sources. One on a CD, for one, cannot, and is none of ours.
 _ARCHIVE = re.compile(
@@ -111,14 +190,6 @@ _ARCHIVE = re.compile(
 def _only(found: list[list[str]]) -> str | None:
     """The field of the one record that there is, or None."""
     return found[0][0] if found else None
-
-
-def _read_places(records: Records) -> list[Place]:
-    above = {(setting, path.rpartition("/")[0]) for setting, path, *_ in records["place"]}
-    return [
-        Place(setting, path, kind, mode, int(owner), (setting, path) in above)
-        for setting, path, kind, mode, owner in records["place"]
-    ]
 
 
 def _read_boot_kernel(records: Records) -> str | None:

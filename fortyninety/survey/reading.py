@@ -1,4 +1,4 @@
-"""Hold one reading of a host."""
+"""Hold one reading of a host, by subject."""
 
 from __future__ import annotations
 
@@ -6,6 +6,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fortyninety.lease import Holder
+
+# Of a published snapshot, by its own manifest: "touched" where a file was written to since.
+Condition = Literal["whole", "touched", "damaged"]
+# Of an environment, file by file by its mark: "cut" off midway or not there.
+Seal = Literal["whole", "other", "cut"]
+# Of a module that DKMS made: "built" where it is not among the kernel's modules.
+DkmsMark = Literal["installed", "built", "failed"]
+# Of Secure Boot, where it is on: "none" before DKMS made a key, or the certificate that the
+# firmware does not know.
+ModuleKey = Literal[
+    "none", "unknown", "enrolled", "/var/lib/dkms/mok.pub", "/var/lib/shim-signed/mok/MOK.der"
+]
 
 
 @dataclass(frozen=True)
@@ -49,14 +61,11 @@ class AptArchive:
 
 @dataclass(frozen=True)
 class DkmsState:
-    """What DKMS made of a version of NVIDIA's module for a kernel ("" where its log does not say).
-
-    `mark` is "installed", "built" where it is not among the kernel's modules, or "failed".
-    """
+    """What DKMS made of a version of NVIDIA's module for a kernel ("" where no log says which)."""
 
     version: str
     kernel: str
-    mark: str
+    mark: DkmsMark
 
 
 @dataclass(frozen=True)
@@ -105,115 +114,210 @@ class Place:
     next_is_there: bool
 
 
-@dataclass
-class HostReading:
-    """One reading of a host.
+@dataclass(frozen=True)
+class OsReading:
+    """The distribution, the machine, and the boot that the reading is of."""
 
-    `unreadable` says why what the host answered is not a reading; then nothing else is set.
-    `kernels` maps each kernel to its NVIDIA module's version or None, `environments` the name of
-    each engine environment to whether it has its mark, `sealed` whether the planned "tools",
-    "engine" and "python" are "whole", that is file by file what their marks say, "other", or "cut"
-    off midway (or not there), `addresses` each IPv4 address to its interface;
-    `served` begins with the latest. `running_configuration` is what root noted of the service's
-    last start, None where nothing was noted of it. `loaded_module` is the driver in memory,
-    `libraries` holds the version of each of its libraries that programs load. `boot_kernel` is what
-    the boot loader is set to start, where that can be told. `secure_boot` is None where it is off,
-    and else "enrolled", "none" before DKMS made a key, "unknown", or the certificate that the
-    firmware does not know. `pci_addresses` are those of `pci_cards`. `cell_firewall` is what the
-    table in the kernel was made from. `keyring` holds the fingerprints of the keys in the keyring
-    that was asked for. `processor_flags` are those that the kernel lists for the processor called
-    `processor`. `snapshot` and `second_copy` are "whole", "touched" where a file was written to
-    since it was published, "damaged", or None where there is none, each by a manifest of its own;
-    `manifests` has the SHA-256 of those two. `snapshot_begun` is what there is of it in bytes,
-    `commits` are the published commits, oldest first, and `leftovers` the names of what fetches of
-    other commits left that were never finished. `foreign_sockets` is how many listen on the
-    service's port that no process of the service has open, and `listeners` who listens there, in
-    words of the host that decide nothing. `leaseholder` has the host's lease, or had it last.
+    distribution: str = ""
+    version: str = ""
+    codename: str = ""
+    name: str = ""
+    machine: str = ""
+    boot_id: str = ""
+
+
+@dataclass(frozen=True)
+class ProcessorReading:
+    """The first processor: its name, and the flags that the kernel lists for it."""
+
+    name: str = ""
+    flags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class AptReading:
+    """What apt and dpkg know. `keyring` has the fingerprints in the keyring that was asked for."""
+
+    archives: list[AptArchive] = field(default_factory=list)
+    packages: dict[str, PackageState] = field(default_factory=dict)
+    interrupted: bool = False
+    keyring: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class KernelsReading:
+    """The kernels that can boot, oldest first, each with its NVIDIA module's version or None.
+
+    `chosen` is what the boot loader is set to start, where that can be told; `secure_boot` is None
+    where it is off.
     """
 
-    unreadable: str | None = None
-    distribution: str = ""
-    distribution_version: str = ""
-    codename: str = ""
-    distribution_name: str = ""
-    machine: str = ""
-    processor: str = ""
-    processor_flags: frozenset[str] = frozenset()
-    boot_id: str = ""
-    apt_archives: list[AptArchive] = field(default_factory=list)
-    packages: dict[str, PackageState] = field(default_factory=dict)
-    dpkg_interrupted: bool = False
-    keyring: tuple[str, ...] = ()
-    kernels: dict[str, str | None] = field(default_factory=dict)
+    modules: dict[str, str | None] = field(default_factory=dict)
     dkms: list[DkmsState] = field(default_factory=list)
-    boot_kernel: str | None = None
-    secure_boot: str | None = None
-    loaded_module: str | None = None
-    libraries: dict[str, str] = field(default_factory=dict)
-    pci_cards: list[str] = field(default_factory=list)
-    pci_addresses: list[str] = field(default_factory=list)
-    nouveau_loaded: bool = False
-    gpus: list[GpuState] = field(default_factory=list)
-    gpu_error: str | None = None
-    files: dict[str, FileState] = field(default_factory=dict)
-    user: str | None = None
-    user_groups: tuple[str, ...] = ()
-    units: dict[str, dict[str, str]] = field(default_factory=dict)
-    running_configuration: str | None = None
-    environments: dict[str, bool] = field(default_factory=dict)
-    sealed: dict[str, str] = field(default_factory=dict)
-    served: list[ServedUnit] = field(default_factory=list)
-    snapshot: str | None = None
-    second_copy: str | None = None
-    manifests: dict[str, str] = field(default_factory=dict)
-    snapshot_begun: int = 0
-    commits: list[str] = field(default_factory=list)
-    leftovers: list[str] = field(default_factory=list)
-    snapshot_closed: bool = False
-    places: list[Place] = field(default_factory=list)
-    install_options: frozenset[str] = frozenset()
-    filesystem: str = ""
-    free_bytes: int = 0
-    disks: list[tuple[str, bool]] = field(default_factory=list)
-    foreign_sockets: int = 0
-    listeners: list[str] = field(default_factory=list)
-    addresses: dict[str, str] = field(default_factory=dict)
-    cell_firewall: str | None = None
-    lease_held: bool = False
-    leaseholder: Holder | None = None
+    chosen: str | None = None
+    secure_boot: ModuleKey | None = None
 
     @property
-    def readable(self) -> bool:
-        """Whether the survey came back at all: every host has a distribution's name."""
-        return self.unreadable is None and bool(self.distribution)
+    def next(self) -> str | None:
+        """The kernel that boots next: what the boot loader is set to, or else the newest one."""
+        if self.chosen in self.modules:
+            return self.chosen
+        return list(self.modules)[-1] if self.modules else None
 
-    def published(self, kind: Literal["snapshot", "second_copy"], manifest: str) -> str | None:
+
+@dataclass(frozen=True)
+class DriverReading:
+    """The module in memory, and the version of each of its libraries that programs load."""
+
+    module: str | None = None
+    libraries: dict[str, str] = field(default_factory=dict)
+    nouveau: bool = False
+
+
+@dataclass(frozen=True)
+class CardsReading:
+    """The cards as the bus shows them, with their addresses, and as the driver does, or why not."""
+
+    devices: list[str] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
+    gpus: list[GpuState] = field(default_factory=list)
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class AccountReading:
+    """The service's account as passwd lists it, None where there is none, and its groups."""
+
+    entry: str | None = None
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ServiceReading:
+    """The units, and what the service was and may be started from.
+
+    `configuration` is what root noted of the service's last start, None where nothing was noted.
+    `environments` says of each engine environment whether it has its mark, `sealed` how the planned
+    "tools", "engine" and "python" are; `served` begins with the latest.
+    """
+
+    units: dict[str, dict[str, str]] = field(default_factory=dict)
+    configuration: str | None = None
+    environments: dict[str, bool] = field(default_factory=dict)
+    sealed: dict[str, Seal] = field(default_factory=dict)
+    served: list[ServedUnit] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SnapshotReading:
+    """The checkpoint's snapshot and its second copy, None where they are not there.
+
+    `manifests` has the SHA-256 of the manifests of those two. `begun` is what is there of the
+    snapshot in bytes, `commits` are the published ones, oldest first, and `leftovers` the names of
+    what fetches of other commits left that were never finished. `closed` is whether the service's
+    account may not read it.
+    """
+
+    condition: Condition | None = None
+    second_copy: Condition | None = None
+    manifests: dict[str, str] = field(default_factory=dict)
+    begun: int = 0
+    commits: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
+    closed: bool = False
+
+    def published(
+        self, kind: Literal["snapshot", "second_copy"], manifest: str
+    ) -> Condition | Literal["other"] | None:
         """How one of the two is, held to the manifest that the list of its files makes.
 
         `manifest` is that one's SHA-256. "other" is what is whole by another manifest.
         """
-        found = {"snapshot": self.snapshot, "second_copy": self.second_copy}[kind]
+        found = self.condition if kind == "snapshot" else self.second_copy
         if found == "whole" and self.manifests.get(kind) != manifest:
             return "other"
         return found
 
+
+@dataclass(frozen=True)
+class FoldersReading:
+    """The folders on the way to what is installed, and how the file system there is mounted."""
+
+    places: list[Place] = field(default_factory=list)
+    install_options: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class DiskReading:
+    """The disk of the models: its file system, its room, and each drive with whether it rotates."""
+
+    filesystem: str = ""
+    free_bytes: int = 0
+    drives: list[tuple[str, bool]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class NetworkReading:
+    """Who listens on the service's port, the host's addresses and the cell's firewall.
+
+    `foreign_sockets` is how many listen that no process of the service has open, and `listeners`
+    who listens, in words of the host that decide nothing. `addresses` has the interface of each
+    IPv4 address, `cell_firewall` what the table in the kernel was made from.
+    """
+
+    foreign_sockets: int = 0
+    listeners: list[str] = field(default_factory=list)
+    addresses: dict[str, str] = field(default_factory=dict)
+    cell_firewall: str | None = None
+
+
+@dataclass(frozen=True)
+class LeaseReading:
+    """Whether somebody has the host's lease, and who has it or had it last."""
+
+    held: bool = False
+    holder: Holder | None = None
+
+
+@dataclass(frozen=True)
+class HostReading:
+    """One reading of a host.
+
+    `unreadable` says why what the host answered is not a reading; then nothing else is set.
+    """
+
+    unreadable: str | None = None
+    os: OsReading = OsReading()
+    processor: ProcessorReading = ProcessorReading()
+    apt: AptReading = AptReading()
+    kernels: KernelsReading = KernelsReading()
+    driver: DriverReading = DriverReading()
+    cards: CardsReading = CardsReading()
+    files: dict[str, FileState] = field(default_factory=dict)
+    account: AccountReading = AccountReading()
+    service: ServiceReading = ServiceReading()
+    snapshot: SnapshotReading = SnapshotReading()
+    folders: FoldersReading = FoldersReading()
+    disk: DiskReading = DiskReading()
+    network: NetworkReading = NetworkReading()
+    lease: LeaseReading = LeaseReading()
+
+    @property
+    def readable(self) -> bool:
+        """Whether the survey came back at all: every host has a distribution's name."""
+        return self.unreadable is None and bool(self.os.distribution)
+
     @property
     def loaded_driver(self) -> str | None:
         """The version of the driver in memory, by the kernel or by the cards' own answer."""
-        return self.loaded_module or (self.gpus[0].driver_version if self.gpus else None)
-
-    @property
-    def next_kernel(self) -> str | None:
-        """The kernel that boots next: what the boot loader is set to, or else the newest one."""
-        if self.boot_kernel in self.kernels:
-            return self.boot_kernel
-        return list(self.kernels)[-1] if self.kernels else None
+        gpus = self.cards.gpus
+        return self.driver.module or (gpus[0].driver_version if gpus else None)
 
     def installed(self, package: str) -> str | None:
         """The installed version of `package`, or None."""
-        state = self.packages.get(package)
-        return state.installed if state else None
+        known = self.apt.packages.get(package)
+        return known.installed if known else None
 
     def unit(self, name: str, key: str) -> str:
         """A property of a systemd unit, empty where systemd knows no such unit."""
-        return self.units.get(name, {}).get(key, "")
+        return self.service.units.get(name, {}).get(key, "")

@@ -130,8 +130,8 @@ def test_no_record_of_the_survey_is_its_own(hostile: LabHost) -> None:
     assert {line.partition("\t")[0] for line in lines[1:-1]} <= set(KINDS)
     state = asked.process(lines)
     assert state.unreadable is None
-    assert state.running_configuration == OTHER_CONFIGURATION
-    assert state.listeners and state.foreign_sockets == 0
+    assert state.service.configuration == OTHER_CONFIGURATION
+    assert state.network.listeners and state.network.foreign_sockets == 0
 
 
 def test_drift_names_the_unit_that_runs_another_configuration(hostile: LabHost) -> None:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fortyninety.settings.defaults import default_settings
 from fortyninety.settings.model import Settings
 from fortyninety.settings.parse import parse_settings
-from fortyninety.survey.reading import AptArchive, GpuState, HostReading, PackageState
+from fortyninety.survey.reading import (
+    AptArchive,
+    AptReading,
+    CardsReading,
+    DiskReading,
+    GpuState,
+    HostReading,
+    KernelsReading,
+    OsReading,
+    PackageState,
+)
 
 RTX_4090 = "0x2684"
 
@@ -47,31 +58,43 @@ def settings(**changes: Any) -> Settings:
     return parsed
 
 
+def changed(reading: HostReading, **changes: Any) -> HostReading:
+    """The reading with `changes`, each by the name of its field, or as `<group>__<field>`."""
+    groups: dict[str, Any] = {}
+    for key, value in changes.items():
+        group, _, field = key.partition("__")
+        own = groups.get(group, getattr(reading, group))
+        groups[group] = replace(own, **{field: value}) if field else value
+    return replace(reading, **groups)
+
+
 def bare_host(**changes: Any) -> HostReading:
     """A Debian 13 box with two RTX 4090 and an NVMe disk, as its installer left it."""
     reading = HostReading(
-        distribution="debian",
-        distribution_version="13",
-        codename="trixie",
-        distribution_name="Debian GNU/Linux 13 (trixie)",
-        machine="x86_64",
-        boot_id="one",
-        apt_archives=[
-            AptArchive("/etc/apt/sources.list", "http://archive.example/debian", "trixie", "main")
-        ],
-        packages={
-            name: PackageState("6.12.57-1", held=False)
-            for name in ("linux-image-amd64", "linux-image-6.12.57+deb13-amd64")
-        },
-        kernels={"6.12.57+deb13-amd64": None},
-        pci_cards=[RTX_4090, RTX_4090],
-        filesystem="ext4",
-        free_bytes=10**12,
-        disks=[("nvme0n1", False)],
+        os=OsReading(
+            distribution="debian",
+            version="13",
+            codename="trixie",
+            name="Debian GNU/Linux 13 (trixie)",
+            machine="x86_64",
+            boot_id="one",
+        ),
+        apt=AptReading(
+            archives=[
+                AptArchive(
+                    "/etc/apt/sources.list", "http://archive.example/debian", "trixie", "main"
+                )
+            ],
+            packages={
+                name: PackageState("6.12.57-1", held=False)
+                for name in ("linux-image-amd64", "linux-image-6.12.57+deb13-amd64")
+            },
+        ),
+        kernels=KernelsReading(modules={"6.12.57+deb13-amd64": None}),
+        cards=CardsReading(devices=[RTX_4090, RTX_4090]),
+        disk=DiskReading(filesystem="ext4", free_bytes=10**12, drives=[("nvme0n1", False)]),
     )
-    for key, value in changes.items():
-        setattr(reading, key, value)
-    return reading
+    return changed(reading, **changes)
 
 
 def gpu(index: int = 0, **changes: Any) -> GpuState:

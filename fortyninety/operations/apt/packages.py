@@ -80,13 +80,13 @@ def packages(
     loose = [
         each.name
         for each in wanted
-        if hold and (each in missing or not reading.packages[each.name].held)
+        if hold and (each in missing or not reading.apt.packages[each.name].held)
     ]
-    if not missing and not removed and not loose and not reading.dpkg_interrupted:
+    if not missing and not removed and not loose and not reading.apt.interrupted:
         host.noop(f"{', '.join(each.name for each in wanted)}: installed{' and held' * hold}")
         return
     differs(*_differences(reading, missing, removed, loose))
-    if reading.dpkg_interrupted:
+    if reading.apt.interrupted:
         yield apt_command(REPAIR, "repairing an interrupted dpkg", lock_timeout)
     if missing or removed:
         words = transaction(missing, removed)
@@ -100,7 +100,7 @@ def packages(
 def _differences(
     reading: HostReading, missing: Sequence[Package], removed: Sequence[str], loose: Sequence[str]
 ) -> Iterator[str]:
-    if reading.dpkg_interrupted:
+    if reading.apt.interrupted:
         yield "dpkg was interrupted"
     for package in missing:
         found = reading.installed(package.name) or "not installed"

@@ -24,11 +24,11 @@ def trusted(
     before it is put in place: a file that holds another key, or another one besides, is refused and
     nothing is changed.
     """
-    if reading.keyring == (fingerprint,):
+    if reading.apt.keyring == (fingerprint,):
         host.noop(f"{keyring} holds the key {fingerprint}")
         return
     differs(
-        f"{keyring} holds {' '.join(reading.keyring) or 'no key'}; expected {fingerprint} alone"
+        f"{keyring} holds {' '.join(reading.apt.keyring) or 'no key'}; expected {fingerprint} alone"
     )
     yield within(TOOLS, fetching(keyring, address, fingerprint))
 

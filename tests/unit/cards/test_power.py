@@ -31,7 +31,7 @@ def two_cards(*limits: float, **changes: Any) -> HostReading:
             zip(UUIDS, (FIRST, SECOND), limits or (450.0, 450.0), strict=True)
         )
     ]
-    return bare_host(gpus=cards, pci_addresses=[FIRST, SECOND])
+    return bare_host(cards__gpus=cards, cards__addresses=[FIRST, SECOND])
 
 
 def problems(limit: PowerLimit, reading: HostReading) -> list[str]:
@@ -51,7 +51,7 @@ def test_each_card_has_its_own_cap_by_uuid_or_by_address_however_it_is_written(
 
 
 def test_a_card_keeps_its_cap_when_the_others_number_changes() -> None:
-    reading = bare_host(gpus=[gpu(0, uuid=UUIDS[1], bus=FIRST, power_limit=350.0)])
+    reading = bare_host(cards__gpus=[gpu(0, uuid=UUIDS[1], bus=FIRST, power_limit=350.0)])
     assert uncapped(reading, {UUIDS[0]: 400, UUIDS[1]: 350}) == []
 
 
@@ -96,7 +96,7 @@ def test_caps_that_do_not_match_the_cards_are_refused(limit: dict[str, int], exp
 
 
 def test_before_there_is_a_driver_addresses_are_checked_and_uuids_believed() -> None:
-    bare = bare_host(pci_addresses=[FIRST, SECOND])
+    bare = bare_host(cards__addresses=[FIRST, SECOND])
     assert problems({UUIDS[0]: 400, SECOND: 350}, bare) == []
     assert problems({FIRST: 400}, bare)[0].startswith("box1: power_limit is for 1 cards; expected")
     (problem,) = problems({FIRST: 400, "0000:09:00.0": 350}, bare)
@@ -104,7 +104,7 @@ def test_before_there_is_a_driver_addresses_are_checked_and_uuids_believed() -> 
 
 
 def test_without_an_answer_of_the_cards_no_cap_is_taken_for_granted() -> None:
-    (found,) = uncapped(bare_host(gpu_error="No devices were found"), 400)
+    (found,) = uncapped(bare_host(cards__error="No devices were found"), 400)
     assert found == "no card answers (No devices were found)"
 
 

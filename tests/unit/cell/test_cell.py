@@ -48,7 +48,8 @@ def place(rank: int, size: int = 2) -> Membership:
 def plan(rank: int, **changes: Any) -> Plan:
     own = settings(**{**CELL, **changes})
     reading = bare_host(
-        pci_cards=[RTX_4090], addresses={f"192.0.2.{rank + 1}": "eth0", "10.0.0.9": "eth1"}
+        cards__devices=[RTX_4090],
+        network__addresses={f"192.0.2.{rank + 1}": "eth0", "10.0.0.9": "eth1"},
     )
     return make_plan(own, load_release(own.engine), reading, place(rank))
 
@@ -151,7 +152,7 @@ def test_every_reason_is_said_at_once() -> None:
 
 
 def test_an_address_that_the_host_does_not_have_is_refused() -> None:
-    reading = bare_host(addresses={"10.0.0.2": "eth0"})
+    reading = bare_host(network__addresses={"10.0.0.2": "eth0"})
     (problem,) = member_problems("box2", place(1), reading, 1)
     assert "box2: cell_address is 192.0.2.2; expected one of the host's own: 10.0.0.2 (eth0)" in (
         str(problem)
@@ -159,7 +160,7 @@ def test_an_address_that_the_host_does_not_have_is_refused() -> None:
 
 
 def test_a_box_of_a_cell_has_one_card() -> None:
-    reading = bare_host(addresses={"192.0.2.2": "eth0"})
+    reading = bare_host(network__addresses={"192.0.2.2": "eth0"})
     (problem,) = member_problems("box2", place(1), reading, 2)
     assert "tensor_parallel_size is 2; expected 1 in cell a" in str(problem)
 

@@ -471,18 +471,18 @@ def surveyed(host: Hosts) -> HostReading:
 def test_a_reading_says_who_has_it(host: Hosts) -> None:
     (mine,) = take_all(host.open(), claim("alice@laptop", "a" * 16)).values()
     reading = surveyed(host)
-    assert reading.lease_held
-    assert reading.leaseholder is not None
-    assert (reading.leaseholder.who, reading.leaseholder.run) == ("alice@laptop", "a" * 16)
+    assert reading.lease.held
+    assert reading.lease.holder is not None
+    assert (reading.lease.holder.who, reading.lease.holder.run) == ("alice@laptop", "a" * 16)
     mine.give_back()
 
 
 def test_a_reading_says_who_had_it_last() -> None:
     line = f"7 1700000000 {'a' * 16} held alice@laptop deploy"
     reading = read_survey(records(f"lease\tfree\t{line}"))
-    assert not reading.lease_held
-    assert reading.leaseholder == Holder("a" * 16, "alice@laptop", "deploy", 1700000000)
-    assert read_survey(records("lease\theld\t$(reboot)")).leaseholder is None
+    assert not reading.lease.held
+    assert reading.lease.holder == Holder("a" * 16, "alice@laptop", "deploy", 1700000000)
+    assert read_survey(records("lease\theld\t$(reboot)")).lease.holder is None
 
 
 @dataclass(frozen=True)
@@ -495,7 +495,7 @@ class RunHost:
     "reading",
     {
         "nobody since": bare_host(),
-        "nobody since another run": bare_host(leaseholder=Holder("b" * 16, "x@y", "deploy", 1)),
+        "nobody since another run": bare_host(lease__holder=Holder("b" * 16, "x@y", "deploy", 1)),
         "never read": None,
         "unreadable": HostReading(),
     }.items(),
@@ -516,9 +516,9 @@ def test_a_run_changes_what_nobody_else_changed_since_it_was_read(
     {
         "another run since": bare_host(),
         "another run under way": bare_host(
-            lease_held=True, leaseholder=Holder("b" * 16, "x@y", "deploy", 1)
+            lease__held=True, lease__holder=Holder("b" * 16, "x@y", "deploy", 1)
         ),
-        "two runs since": bare_host(leaseholder=Holder("c" * 16, "x@y", "deploy", 1)),
+        "two runs since": bare_host(lease__holder=Holder("c" * 16, "x@y", "deploy", 1)),
     }.items(),
     ids=lambda each: each[0],
 )
@@ -548,7 +548,7 @@ def leases_of_run(
 
 
 def test_who_changes_a_host_is_a_further_reason_against_it() -> None:
-    reading = bare_host(lease_held=True, leaseholder=Holder("b" * 16, "x@y", "deploy", 1))
+    reading = bare_host(lease__held=True, lease__holder=Holder("b" * 16, "x@y", "deploy", 1))
     (problem,) = lease_problems("box1", reading)
     assert str(problem).startswith("box1: lease is held by x@y (deploy bbbbbbbbbbbbbbbb, since 19")
     assert list(lease_problems("box1", bare_host())) == []

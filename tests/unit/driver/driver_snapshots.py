@@ -34,7 +34,7 @@ from fortyninety.releases.release import load_release
 from fortyninety.settings.model import Settings
 from fortyninety.survey.reading import AptArchive, HostReading, PackageState
 from fortyninety.templates import render
-from tests.unit.readings import bare_host, settings
+from tests.unit.readings import bare_host, changed, settings
 
 FOLDER = Path(__file__).parent / "snapshots"
 
@@ -62,18 +62,18 @@ class Case:
         for name in (f"linux-image-{flavour}", f"linux-image-{kernel}"):
             packages[name] = PackageState("1", held=False)
         return bare_host(
-            distribution=self.distribution,
-            distribution_version=self.version,
-            codename=self.codename,
-            distribution_name=f"{self.distribution} {self.version}",
-            kernels={kernel: None},
-            packages=packages,
-            apt_archives=[
+            os__distribution=self.distribution,
+            os__version=self.version,
+            os__codename=self.codename,
+            os__name=f"{self.distribution} {self.version}",
+            kernels__modules={kernel: None},
+            apt__packages=packages,
+            apt__archives=[
                 AptArchive(
                     "/etc/apt/sources.list", ARCHIVES[self.distribution], self.codename, "main"
                 )
             ],
-            units={SERVICE: {"ActiveState": "active"}} if self.installed else {},
+            service__units={SERVICE: {"ActiveState": "active"}} if self.installed else {},
         )
 
     def chosen(self) -> Settings:
@@ -205,19 +205,19 @@ def _keeping(plan: Plan, reading: HostReading) -> Iterator[str]:
 
 def _after(plan: Plan, before: HostReading) -> HostReading:
     """The host once the packages are there, with a library that came along by itself."""
-    ubuntu = before.distribution == "ubuntu"
+    ubuntu = before.os.distribution == "ubuntu"
     upstream = {550: "550.163.01", 580: "580.126.09"}.get(plan.settings.driver_branch, "590.48.01")
     version = f"{upstream}-{'0ubuntu1' if ubuntu else '1'}"
     packages = {
         name: package
-        for name, package in before.packages.items()
+        for name, package in before.apt.packages.items()
         if name not in plan.driver.obsolete and not package.held
     }
     for each in plan.driver.packages:
         packages[each.name] = PackageState(version if each.version else "535.171.04-1", held=False)
     came_along = f"libnvidia-extra-{plan.settings.driver_branch}" if ubuntu else "libnvcuvid1"
     packages[came_along] = PackageState(version, held=False)
-    return bare_host(**{**vars(before), "packages": packages})
+    return changed(before, apt__packages=packages)
 
 
 def _ran(operation: Any, reading: HostReading, *args: Any, **kwargs: Any) -> Iterator[str]:

@@ -27,7 +27,9 @@ INSTALLED = {
 def host(**changes: str) -> HostReading:
     packages = {**INSTALLED, **changes}
     return bare_host(
-        packages={name: PackageState(version, held=False) for name, version in packages.items()}
+        apt__packages={
+            name: PackageState(version, held=False) for name, version in packages.items()
+        }
     )
 
 

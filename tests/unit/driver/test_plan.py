@@ -22,9 +22,9 @@ DRIVER_550 = {"nvidia-kernel-dkms": PackageState("550.163.01-2", held=True)}
 
 def host_of(distribution: str, version: str, **changes: Any) -> HostReading:
     return bare_host(
-        distribution=distribution,
-        distribution_version=version,
-        distribution_name=NAMES[distribution, version],
+        os__distribution=distribution,
+        os__version=version,
+        os__name=NAMES[distribution, version],
         **changes,
     )
 
@@ -123,7 +123,9 @@ def test_a_driver_that_nvidias_own_installer_brought_is_not_built_upon() -> None
 
 @pytest.mark.parametrize("branch", [550, 590])
 def test_a_change_of_a_loaded_driver_is_refused_where_no_reboot_is_allowed(branch: int) -> None:
-    reading = bare_host(gpus=[gpu(0), gpu(1)], packages={**bare_host().packages, **DRIVER_550})
+    reading = bare_host(
+        cards__gpus=[gpu(0), gpu(1)], apt__packages={**bare_host().apt.packages, **DRIVER_550}
+    )
     problems = refused(reading, driver_branch=branch, allow_reboot=False)
     if branch == 550:
         assert problems == []
@@ -138,7 +140,7 @@ def test_all_of_a_driver_is_of_the_version_that_its_module_has() -> None:
         "nvidia-kernel-dkms": PackageState("550.163.01-2", held=True),
         "libcuda1": PackageState("550.200.01-1", held=True),
     }
-    reading = bare_host(packages=packages)
+    reading = bare_host(apt__packages=packages)
     wanted = {each.name: each for each in plan_driver(settings(), reading).packages}
     assert not wanted["libcuda1"].satisfied_by(reading.installed("libcuda1"))
     assert wanted["nvidia-kernel-dkms"].satisfied_by(reading.installed("nvidia-kernel-dkms"))
@@ -148,23 +150,23 @@ def test_all_of_a_driver_is_of_the_version_that_its_module_has() -> None:
 
 
 def test_a_present_driver_is_neither_installed_nor_pinned_nor_rebooted_into() -> None:
-    plan = plan_driver(settings(driver_source="present"), bare_host(gpus=[gpu(0), gpu(1)]))
+    plan = plan_driver(settings(driver_source="present"), bare_host(cards__gpus=[gpu(0), gpu(1)]))
     assert (plan.packages, plan.headers, plan.obsolete, plan.pins) == ((), (), (), None)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"gpus": [gpu(0), gpu(1)]}, None),
-        ({"gpus": [gpu(each, driver_version="580.95.05") for each in (0, 1)]}, None),
+        ({"cards__gpus": [gpu(0), gpu(1)]}, None),
+        ({"cards__gpus": [gpu(each, driver_version="580.95.05") for each in (0, 1)]}, None),
         ({}, "box1: driver is absent"),
         (
-            {"gpu_error": "Failed to initialize NVML: Driver/library version mismatch"},
+            {"cards__error": "Failed to initialize NVML: Driver/library version mismatch"},
             "box1: driver is out of use (nvidia-smi says: Failed to initialize NVML: "
             "Driver/library version mismatch); expected 550 or later, in memory",
         ),
         (
-            {"gpus": [gpu(each, driver_version="535.261.03") for each in (0, 1)]},
+            {"cards__gpus": [gpu(each, driver_version="535.261.03") for each in (0, 1)]},
             "box1: driver is 535.261.03; expected 550 or later, since driver_source is 'present'",
         ),
     ],
@@ -189,7 +191,7 @@ def test_headers_are_released_where_their_kernel_would_come_without_them() -> No
         "linux-image-cloud-amd64": PackageState("6.12.57-1", held=True),
         "linux-headers-cloud-amd64": PackageState("6.12.57-1", held=True),
     }
-    assert held_headers(bare_host(packages=packages)) == ("linux-headers-amd64",)
+    assert held_headers(bare_host(apt__packages=packages)) == ("linux-headers-amd64",)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +206,7 @@ def test_headers_are_released_where_their_kernel_would_come_without_them() -> No
 )
 def test_on_ubuntu_headers_follow_the_kernels_own_flavour(image: str, headers: str | None) -> None:
     reading = host_of(
-        "ubuntu", "24.04", packages={image: PackageState("1", held=False)}, kernels={}
+        "ubuntu", "24.04", apt__packages={image: PackageState("1", held=False)}, kernels__modules={}
     )
     names = [each.name for each in plan_driver(settings(), reading).headers]
     assert names == ([headers] if headers else [])

@@ -19,9 +19,9 @@ from tests.unit.readings import bare_host, settings
 def plan(version: str, codename: str, **changed: Any) -> Plan:
     """The plan of a bare Debian host."""
     reading = bare_host(
-        distribution_version=version,
-        codename=codename,
-        apt_archives=[
+        os__version=version,
+        os__codename=codename,
+        apt__archives=[
             AptArchive("/etc/apt/sources.list", "http://deb.example/debian", codename, "main"),
             AptArchive(
                 "/etc/apt/sources.list",

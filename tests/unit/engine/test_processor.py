@@ -22,7 +22,7 @@ AVX512 = AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
 
 
 def host_with(flags: frozenset[str]) -> HostReading:
-    return bare_host(processor="AMD Ryzen 9 5950X 16-Core Processor", processor_flags=flags)
+    return bare_host(processor__name="AMD Ryzen 9 5950X 16-Core Processor", processor__flags=flags)
 
 
 def checkpoint(model: TinyModel) -> Weights:

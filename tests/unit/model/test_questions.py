@@ -78,19 +78,19 @@ FILES = (File("a", 7 * 10**6, "a" * 64, None),)
 
 
 def test_a_disk_without_room_is_refused_with_the_arithmetic() -> None:
-    (problem,) = questions.room_problems("box1", bare_host(free_bytes=10**9), FILES)
+    (problem,) = questions.room_problems("box1", bare_host(disk__free_bytes=10**9), FILES)
     assert str(problem).startswith(
         "box1: models_directory is on a disk with 1.0 GB free; expected 2.0 GB (snapshot 0.0 GB"
     )
-    assert not list(questions.room_problems("box1", bare_host(free_bytes=10**10), FILES))
-    assert not list(questions.room_problems("box1", bare_host(snapshot="whole"), FILES))
+    assert not list(questions.room_problems("box1", bare_host(disk__free_bytes=10**10), FILES))
+    assert not list(questions.room_problems("box1", bare_host(snapshot__condition="whole"), FILES))
 
 
 def test_a_checkpoint_whose_files_are_not_known_is_refused_with_what_to_do() -> None:
     unknown = FileListUnknown("the hub is away. `fortyninety snapshot pin a/b ...`")
     (problem,) = questions.list_problems("box1", unknown)
     assert "`fortyninety snapshot pin a/b ...`" in str(problem)
-    assert not list(questions.room_problems("box1", bare_host(free_bytes=0), unknown))
+    assert not list(questions.room_problems("box1", bare_host(disk__free_bytes=0), unknown))
     assert not list(questions.list_problems("box1", FILES))
 
 

@@ -11,14 +11,16 @@ import pytest
 from fortyninety.on_host import roll_back
 from fortyninety.operations.environments import too_many
 from fortyninety.survey.reading import HostReading, ServedUnit
+from tests.unit.readings import changed
 
 LIVE, OLD, OLDER, CUT = (f"0.32.0-{digit * 12}" for digit in "dcba")
 
 
 def state(*served: tuple[str, str]) -> HostReading:
-    return HostReading(
-        environments={LIVE: True, OLD: True, OLDER: True, CUT: False},
-        served=[
+    return changed(
+        HostReading(),
+        service__environments={LIVE: True, OLD: True, OLDER: True, CUT: False},
+        service__served=[
             ServedUnit(configuration, 100 - index, engine)
             for index, (configuration, engine) in enumerate(served)
         ],

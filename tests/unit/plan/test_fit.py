@@ -44,7 +44,7 @@ def test_the_default_plan_fits_a_two_card_box() -> None:
 
 
 def test_a_one_card_box_is_refused_with_the_arithmetic_and_what_would_fit() -> None:
-    (problem,) = found(bare_host(pci_cards=[RTX_4090]))
+    (problem,) = found(bare_host(cards__devices=[RTX_4090]))
     assert str(problem).startswith("box1: memory is too small: a card's budget is 22.4")
     assert 'fit = "warn"' in str(problem) or "fit = 'warn'" in str(problem)
     assert "Does not fit" in problem.table
@@ -59,8 +59,8 @@ def test_a_member_of_a_cell_holds_its_part_of_the_layers(
     memory_of_the_other: int, problems: int
 ) -> None:
     chosen = settings(engine="0.32.0", driver_branch=580, cell="a", gpu_memory_utilization=0.94)
-    own = bare_host(gpus=[gpu(0)], pci_cards=[RTX_4090])
-    other = bare_host(gpus=[gpu(0, memory=memory_of_the_other)], pci_cards=[RTX_4090])
+    own = bare_host(cards__gpus=[gpu(0)], cards__devices=[RTX_4090])
+    other = bare_host(cards__gpus=[gpu(0, memory=memory_of_the_other)], cards__devices=[RTX_4090])
     card = load_release(chosen.engine)
     assert fit_problems("box1", chosen, card, own, weights()) != []
     together = fit_problems("box1", chosen, card, own, weights(), peers=(Peer("box2", other),))
@@ -68,7 +68,7 @@ def test_a_member_of_a_cell_holds_its_part_of_the_layers(
 
 
 def test_a_driver_is_believed_over_what_is_known_of_the_model() -> None:
-    box, remarks = host_box("box1", settings(), bare_host(gpus=[gpu(0, memory=49140)]))
+    box, remarks = host_box("box1", settings(), bare_host(cards__gpus=[gpu(0, memory=49140)]))
     assert box.cards[0].usable > 47 << 30
     assert remarks == ()
     box, (remark,) = host_box("box1", settings(), bare_host())
@@ -85,7 +85,7 @@ def test_a_host_that_was_not_reached_has_the_cards_of_its_settings() -> None:
 
 
 def test_cards_of_different_sizes_are_refused() -> None:
-    (problem,) = found(bare_host(gpus=[gpu(0), gpu(1, memory=16376)]))
+    (problem,) = found(bare_host(cards__gpus=[gpu(0), gpu(1, memory=16376)]))
     assert "the cards have different sizes" in str(problem)
 
 
@@ -101,7 +101,7 @@ def test_a_checkpoint_whose_weight_is_not_known_is_refused_with_the_way_to_insis
 
 
 def test_the_cpu_build_has_no_cards_to_fit() -> None:
-    assert found(bare_host(pci_cards=[RTX_4090]), engine="0.32.0-cpu") == []
+    assert found(bare_host(cards__devices=[RTX_4090]), engine="0.32.0-cpu") == []
 
 
 def test_a_table_that_hosts_share_is_shown_once() -> None:
@@ -128,13 +128,13 @@ def test_the_cpu_builds_cache_is_what_its_arguments_say() -> None:
     chosen, card = settings(engine="0.32.0-cpu"), load_release("0.32.0-cpu")
     # 128 MiB at 4 layers x 2 x 1 head x 64 x 1 byte on each of two workers.
     assert predicted_kv_tokens(chosen, card, bare_host(), tiny()) == (128 << 20) // 512
-    one = bare_host(pci_cards=[RTX_4090])
+    one = bare_host(cards__devices=[RTX_4090])
     assert predicted_kv_tokens(chosen, card, one, tiny()) == (128 << 20) // 1024
 
 
 def test_a_16_bit_cache_holds_half_of_what_an_fp8_one_does() -> None:
     chosen, card = settings(engine="0.32.0-cpu", **PLAIN.settings), load_release("0.32.0-cpu")
-    one = bare_host(pci_cards=[RTX_4090])
+    one = bare_host(cards__devices=[RTX_4090])
     assert predicted_kv_tokens(chosen, card, one, tiny(PLAIN)) == (128 << 20) // 2048
 
 

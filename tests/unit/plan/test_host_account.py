@@ -11,7 +11,7 @@ RIGHT = "vllm:x:998:998::/home/vllm:/usr/sbin/nologin"
 
 
 def said(user: str | None, *groups: str) -> list[str]:
-    reading = bare_host(user=user, user_groups=groups)
+    reading = bare_host(account__entry=user, account__groups=groups)
     return [str(each) for each in host_problems("box1", settings(), reading)]
 
 

@@ -13,7 +13,7 @@ from tests.unit.survey.test_survey import survey
 
 
 def problems(*places: Place, options: frozenset[str] = frozenset()) -> list[str]:
-    reading = bare_host(places=list(places), install_options=options)
+    reading = bare_host(folders__places=list(places), folders__install_options=options)
     own = settings(install_directory="/data/fortyninety")
     return [str(each) for each in folder_problems("box1", own, reading)]
 
@@ -78,9 +78,11 @@ def test_the_survey_reads_the_whole_way(tmp_path: Path) -> None:
     (tmp_path / "a").chmod(0o770)
     (tmp_path / "a" / "b").symlink_to("/nowhere")
     reading = survey(tmp_path, install_directory=str(folder / "c"))
-    found = {each.path: each for each in reading.places if each.setting == "install_directory"}
+    found = {
+        each.path: each for each in reading.folders.places if each.setting == "install_directory"
+    }
     assert list(found)[-2:] == [str(tmp_path / "a"), str(folder)]
     assert (found[str(tmp_path / "a")].mode, found[str(folder)].kind) == ("770", "symbolic link")
     assert found[str(tmp_path / "a")].next_is_there
     assert not found[str(folder)].next_is_there
-    assert reading.install_options >= {"rw"}
+    assert reading.folders.install_options >= {"rw"}

@@ -16,7 +16,7 @@ from fortyninety.plan.plan import make_plan, survey_request
 from fortyninety.plan.python import python_packages, python_source
 from fortyninety.releases.release import load_release
 from fortyninety.survey.reading import AptArchive, HostReading, PackageState
-from tests.unit.readings import bare_host, settings
+from tests.unit.readings import bare_host, changed, settings
 
 ADDRESS = "http://archive.example/debian"
 COMPONENTS = ("contrib", "non-free", "non-free-firmware")
@@ -41,7 +41,7 @@ def test_the_driver_is_of_the_settings_branch() -> None:
 
 
 def test_missing_components_are_added_at_the_address_the_host_already_uses() -> None:
-    reading = bare_host(apt_archives=archives(("trixie", "main"), ("trixie", "non-free-firmware")))
+    reading = bare_host(apt__archives=archives(("trixie", "main"), ("trixie", "non-free-firmware")))
     assert apt_sources(reading, "debian-12", COMPONENTS) == (
         AptSource(ADDRESS, "trixie", ("contrib", "non-free")),
         AptSource(ADDRESS, "bookworm", ("main",)),
@@ -51,14 +51,14 @@ def test_missing_components_are_added_at_the_address_the_host_already_uses() -> 
 def test_what_was_added_does_not_count_as_the_hosts_own_on_the_next_run() -> None:
     own = archives(("trixie", "main"))
     added = archives(("trixie", "contrib"), ("bookworm", "main"), file=ARCHIVE_SOURCES)
-    with_added, without = bare_host(apt_archives=own + added), bare_host(apt_archives=own)
+    with_added, without = bare_host(apt__archives=own + added), bare_host(apt__archives=own)
     assert apt_sources(with_added, "debian-12", COMPONENTS) == apt_sources(
         without, "debian-12", COMPONENTS
     )
 
 
 def test_without_an_archive_of_its_release_there_is_no_address_to_take() -> None:
-    reading = bare_host(apt_archives=archives(("bookworm", "main")))
+    reading = bare_host(apt__archives=archives(("bookworm", "main")))
     assert apt_sources(reading, "debian-12", COMPONENTS) == ()
 
 
@@ -94,7 +94,9 @@ def test_every_package_that_is_installed_is_also_surveyed() -> None:
 
 
 def test_the_installed_driver_is_the_packages_upstream_version() -> None:
-    reading = HostReading(packages={"nvidia-kernel-dkms": PackageState("550.163.01-2", held=True)})
+    reading = changed(
+        HostReading(), apt__packages={"nvidia-kernel-dkms": PackageState("550.163.01-2", held=True)}
+    )
     assert installed_driver(reading, "nvidia-kernel-dkms") == "550.163.01"
     assert installed_driver(HostReading(), "nvidia-kernel-dkms") is None
 
@@ -112,7 +114,7 @@ def test_the_installed_driver_is_the_packages_upstream_version() -> None:
 def test_python_comes_from_where_the_host_has_one_unless_the_settings_say(
     distribution: tuple[str, str], setting: str, source: str
 ) -> None:
-    reading = bare_host(distribution=distribution[0], distribution_version=distribution[1])
+    reading = bare_host(os__distribution=distribution[0], os__version=distribution[1])
     assert python_source(settings(python_source=setting), reading) == source
 
 
@@ -127,7 +129,9 @@ RIGHT = {"NeedDaemonReload": "no", "UnitFileState": "enabled", "ActiveState": "a
 
 
 def test_a_unit_that_is_right_needs_nothing() -> None:
-    assert unit_commands(HostReading(units={"a": RIGHT}), "a", current=True) == []
+    assert (
+        unit_commands(changed(HostReading(), service__units={"a": RIGHT}), "a", current=True) == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,7 +148,7 @@ def test_a_unit_that_is_right_needs_nothing() -> None:
 def test_a_unit_that_is_not_right_is_made_so(
     changes: dict[str, str], current: bool, expected: list[str]
 ) -> None:
-    reading = HostReading(units={"a": {**RIGHT, **changes}})
+    reading = changed(HostReading(), service__units={"a": {**RIGHT, **changes}})
     commands = unit_commands(reading, "a", current=current)
     assert len(commands) == len(expected)
     for command, verb in zip(commands, expected, strict=True):

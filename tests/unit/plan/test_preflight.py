@@ -24,35 +24,44 @@ def test_a_bare_two_card_box_is_accepted() -> None:
     ("changes", "expected"),
     [
         (
-            {"distribution_version": "11", "distribution_name": "Debian GNU/Linux 11 (bullseye)"},
+            {"os__version": "11", "os__name": "Debian GNU/Linux 11 (bullseye)"},
             "box1: distribution is Debian GNU/Linux 11 (bullseye); expected Debian 12 or Debian 13 "
             "or Ubuntu 22.04 or Ubuntu 24.04",
         ),
-        ({"machine": "aarch64"}, "box1: machine is aarch64; expected x86_64"),
-        ({"kernels": {}}, "box1: kernel is not in /boot; expected an installed linux-image"),
-        ({"apt_archives": []}, "box1: apt is without an archive of its own release"),
+        ({"os__machine": "aarch64"}, "box1: machine is aarch64; expected x86_64"),
         (
-            {"pci_cards": []},
+            {"kernels__modules": {}},
+            "box1: kernel is not in /boot; expected an installed linux-image",
+        ),
+        ({"apt__archives": []}, "box1: apt is without an archive of its own release"),
+        (
+            {"cards__devices": []},
             "box1: GPU is none on the PCI bus; expected NVIDIA GeForce RTX 4090",
         ),
         (
-            {"pci_cards": ["0x2204"]},
+            {"cards__devices": ["0x2204"]},
             "box1: gpu_model is 'NVIDIA device 0x2204'; expected 'NVIDIA GeForce RTX 4090'",
         ),
         (
-            {"gpus": [gpu(index, name="NVIDIA GeForce RTX 3090") for index in (0, 1)]},
+            {"cards__gpus": [gpu(index, name="NVIDIA GeForce RTX 3090") for index in (0, 1)]},
             "box1: gpu_model is 'NVIDIA GeForce RTX 3090'; expected 'NVIDIA GeForce RTX 4090'",
         ),
         (
-            {"disks": [("sda", True)]},
+            {"disk__drives": [("sda", True)]},
             "box1: models_directory is on sda (rotational); expected on a local NVMe",
         ),
-        ({"disks": [("sdb", False)]}, "box1: models_directory is on sdb; expected on a local NVMe"),
-        ({"filesystem": "nfs4"}, "box1: models_directory is on nfs4; expected on a local NVMe"),
+        (
+            {"disk__drives": [("sdb", False)]},
+            "box1: models_directory is on sdb; expected on a local NVMe",
+        ),
+        (
+            {"disk__filesystem": "nfs4"},
+            "box1: models_directory is on nfs4; expected on a local NVMe",
+        ),
         (
             {
-                "foreign_sockets": 1,
-                "listeners": [
+                "network__foreign_sockets": 1,
+                "network__listeners": [
                     'LISTEN 0 511 127.0.0.1:8000 0.0.0.0:* users:(("nginx",pid=77,fd=6))'
                 ],
             },
@@ -70,7 +79,7 @@ def test_a_host_that_does_not_fit_names_what_was_found_and_expected(
 
 def test_a_cap_outside_the_cards_own_limits_is_refused() -> None:
     cards = [gpu(0), gpu(1, power_limit_maximum=380.0)]
-    (problem,) = found(bare_host(gpus=cards))
+    (problem,) = found(bare_host(cards__gpus=cards))
     assert problem == (
         "box1: power_limit is 400 W; expected from 150 to 380 W, the own limits of GPU 1"
     )
@@ -93,19 +102,19 @@ def test_another_number_of_cards_than_the_inventory_says_is_refused() -> None:
 
 
 def test_a_rotational_disk_can_be_insisted_on() -> None:
-    assert found(bare_host(disks=[("sda", True)]), allow_non_nvme=True) == []
+    assert found(bare_host(disk__drives=[("sda", True)]), allow_non_nvme=True) == []
 
 
 def test_the_port_of_the_running_service_itself_is_not_taken() -> None:
     reading = bare_host(
-        listeners=['LISTEN 0 5 127.0.0.1:8000 0.0.0.0:* users:(("python",pid=901,fd=9))'],
-        foreign_sockets=0,
+        network__listeners=['LISTEN 0 5 127.0.0.1:8000 0.0.0.0:* users:(("python",pid=901,fd=9))'],
+        network__foreign_sockets=0,
     )
     assert found(reading) == []
 
 
 def test_every_reason_is_said_at_once() -> None:
-    reading = bare_host(machine="aarch64", pci_cards=[], disks=[])
+    reading = bare_host(os__machine="aarch64", cards__devices=[], disk__drives=[])
     assert len(found(reading)) == 3
 
 
@@ -180,7 +189,7 @@ def test_a_driver_below_the_engines_floor_is_refused_unless_a_later_one_is_on_it
 ) -> None:
     reading = bare_host()
     if installed is not None:
-        reading.packages["nvidia-kernel-dkms"] = PackageState(installed, held=True)
+        reading.apt.packages["nvidia-kernel-dkms"] = PackageState(installed, held=True)
     said = found(
         reading,
         engine=engine,

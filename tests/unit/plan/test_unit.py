@@ -25,7 +25,7 @@ SNAPSHOT = (
 
 def plan(cards: int = 2, card: Release | None = None, **changes: Any) -> Plan:
     chosen = settings(**changes)
-    reading = bare_host(pci_cards=[RTX_4090] * cards)
+    reading = bare_host(cards__devices=[RTX_4090] * cards)
     return make_plan(chosen, card or load_release(chosen.engine), reading)
 
 

@@ -48,7 +48,7 @@ ODD_WORDS = (
 
 
 def plan(card: str = "0.8.5.post1", cell: Membership | None = None, **changes: Any) -> Plan:
-    reading = bare_host(pci_cards=[RTX_4090] * 2, addresses={"192.0.2.1": "eth0"})
+    reading = bare_host(cards__devices=[RTX_4090] * 2, network__addresses={"192.0.2.1": "eth0"})
     return make_plan(settings(engine=card, **changes), load_release(card), reading, cell)
 
 
@@ -134,7 +134,7 @@ def test_the_unit_gives_the_engine_the_words_that_its_parser_was_asked_about(rel
 
 def test_a_members_interface_of_any_name_is_its_interface() -> None:
     """Linux takes all but a blank and a slash in it."""
-    reading = bare_host(pci_cards=[RTX_4090], addresses={"192.0.2.1": 'e"$%\\#;'})
+    reading = bare_host(cards__devices=[RTX_4090], network__addresses={"192.0.2.1": 'e"$%\\#;'})
     place = Membership("a", ("192.0.2.1", "192.0.2.2"), 0, 29500)
     made = make_plan(settings(engine="0.32.0"), load_release("0.32.0"), reading, place)
     assert systemd_reader.environment(service_unit(made))["NCCL_SOCKET_IFNAME"] == 'e"$%\\#;'

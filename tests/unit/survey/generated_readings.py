@@ -13,9 +13,9 @@ import pkgutil
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 # First of all: it patches the standard library.
 import pyinfra_cli.main  # noqa: F401
@@ -35,7 +35,7 @@ from fortyninety.releases.release import load_release
 from fortyninety.survey import records as forms
 from fortyninety.survey.fact import Survey
 from fortyninety.survey.kinds import KINDS
-from fortyninety.survey.reading import FileState, HostReading, PackageState, ServedUnit
+from fortyninety.survey.reading import Condition, FileState, HostReading, PackageState, ServedUnit
 from tests.unit import readings
 
 NUMBER = int(os.environ.get("FORTYNINETY_GENERATED_READINGS", "60"))
@@ -142,6 +142,8 @@ def answer(draw: st.DrawFn) -> list[str]:
 # What is written into files of a host; no line of a host comes with half of a character.
 ENCODABLE = TEXT.map(lambda text: text.replace("\udcff", "\xff"))
 VALUES: dict[str, st.SearchStrategy[Any]] = {
+    # The words of a form that are looked up, and so never are anything else.
+    "Condition | None": st.sampled_from([None, *get_args(Condition)]),
     "str": ENCODABLE,
     "str | None": st.none() | ENCODABLE,
     "bool": st.booleans(),
@@ -188,16 +190,23 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-def any_state() -> st.SearchStrategy[HostReading]:
+def any_reading() -> st.SearchStrategy[HostReading]:
     """Readings as no survey would let them through, with a stranger's text in every place."""
-    drawn = {
-        each.name: VALUES[str(each.type)]
-        for each in fields(HostReading)
-        if str(each.type) in VALUES and each.name != "unreadable"
+    groups = {
+        name: _drawn(kind)
+        for name, kind in get_type_hints(HostReading).items()
+        if is_dataclass(kind)
     }
-    # The words of a form that are looked up, and so never are anything else.
-    mark = st.sampled_from([None, "whole", "touched", "damaged"])
-    return st.builds(HostReading, **{**drawn, "snapshot": mark, "second_copy": mark})
+    return st.builds(HostReading, **{**_values(HostReading), **groups, "unreadable": st.none()})
+
+
+def _drawn(kind: Any) -> st.SearchStrategy[Any]:
+    return st.builds(kind, **_values(kind))
+
+
+def _values(kind: Any) -> dict[str, st.SearchStrategy[Any]]:
+    """A value for each field of a dataclass whose type is known here."""
+    return {each.name: VALUES[str(each.type)] for each in fields(kind) if str(each.type) in VALUES}
 
 
 PLAN: Plan = make_plan(readings.settings(), load_release("0.8.5.post1"), readings.bare_host())
@@ -341,7 +350,7 @@ def test_text_between_quotes_is_told_from_text_that_is_not() -> None:
 
 
 @generated
-@given(any_state())
+@given(any_reading())
 def test_no_text_of_a_reading_is_in_a_command_but_as_a_quoted_word(reading: HostReading) -> None:
     check(reading)
 
@@ -360,7 +369,12 @@ def check_answer(lines: list[str]) -> None:
         return
     assert all(problem for problem in host_problems("box1", readings.settings(), reading))
     assert not any(
-        "/" in name for name in (*reading.commits, *reading.leftovers, *reading.environments)
+        "/" in name
+        for name in (
+            *reading.snapshot.commits,
+            *reading.snapshot.leftovers,
+            *reading.service.environments,
+        )
     )
     check(reading)
 
@@ -405,10 +419,11 @@ def test_many_more_answers_are_readings_or_say_why_not(seed: int) -> None:
 def test_a_command_that_does_not_quote_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The check itself: with a quoting that does nothing it must fail."""
     monkeypatch.setattr("shlex.quote", lambda text: text)
-    reading = HostReading(
-        distribution="debian",
-        packages={"nvidia-kernel-dkms": PackageState("550.163.01-2", held=True)},
-        kernels={MARK: None},
+    reading = readings.changed(
+        HostReading(),
+        os__distribution="debian",
+        apt__packages={"nvidia-kernel-dkms": PackageState("550.163.01-2", held=True)},
+        kernels__modules={MARK: None},
     )
     with pytest.raises(AssertionError):
         check(reading)

@@ -89,9 +89,9 @@ def test_the_survey_carries_it_into_the_kernel_that_boots_next() -> None:
         f"grub-env\tsaved_entry={SAVED_OLD}",
         without="kernel",
     )
-    assert Survey().process(output).next_kernel == OLD
-    assert Survey().process([line for line in output if "saved" not in line]).next_kernel == NEW
+    assert Survey().process(output).kernels.next == OLD
+    assert Survey().process([line for line in output if "saved" not in line]).kernels.next == NEW
 
 
 def test_a_kernel_that_is_not_installed_any_more_does_not_boot_next() -> None:
-    assert bare_host(boot_kernel="1.2.3").next_kernel == "6.12.57+deb13-amd64"
+    assert bare_host(kernels__chosen="1.2.3").kernels.next == "6.12.57+deb13-amd64"

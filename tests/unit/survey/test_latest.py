@@ -11,6 +11,7 @@ import pytest
 from fortyninety.survey import latest
 from fortyninety.survey.reading import HostReading
 from fortyninety.survey.request import SurveyRequest
+from tests.unit.readings import changed
 
 REQUEST = SurveyRequest(
     files=(),
@@ -42,7 +43,9 @@ class Box:
 
 
 def reading(boot: str = "one", sealed: dict[str, str] | None = None) -> HostReading:
-    return HostReading(boot_id=boot, sealed=SOUND if sealed is None else sealed)
+    return changed(
+        HostReading(), os__boot_id=boot, service__sealed=SOUND if sealed is None else sealed
+    )
 
 
 def test_environments_found_whole_are_not_compared_again(monkeypatch: pytest.MonkeyPatch) -> None:

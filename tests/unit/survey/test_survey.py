@@ -41,14 +41,14 @@ def survey(directory: Path, **changes: str | tuple[str, ...]) -> HostReading:
 def test_it_reads_the_machine_it_runs_on(tmp_path: Path) -> None:
     reading = survey(tmp_path)
     assert reading.readable
-    assert reading.machine
-    assert len(reading.boot_id) == 36
-    assert reading.processor
-    assert {"fpu", "sse2"} <= reading.processor_flags
+    assert reading.os.machine
+    assert len(reading.os.boot_id) == 36
+    assert reading.processor.name
+    assert {"fpu", "sse2"} <= reading.processor.flags
     assert reading.installed("dpkg")
-    assert reading.user and reading.user.startswith("root:")
-    assert "root" in reading.user_groups
-    assert reading.free_bytes > 0
+    assert reading.account.entry and reading.account.entry.startswith("root:")
+    assert "root" in reading.account.groups
+    assert reading.disk.free_bytes > 0
 
 
 def test_files_come_with_hash_mode_and_target(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_snapshot_that_the_service_cannot_read_is_said(tmp_path: Path) -> None
     where = {"snapshot": str(models / "m" / "c"), "models_directory": str(models)}
     for folder in (models, models / "m", models / "m" / "c"):
         folder.chmod(0o755)
-    assert not survey(tmp_path, **where).snapshot_closed
+    assert not survey(tmp_path, **where).snapshot.closed
     for closed, mode in (
         (models / "m" / "c" / "a", 0o640),
         (models / "m" / "c", 0o750),
@@ -89,16 +89,16 @@ def test_a_snapshot_that_the_service_cannot_read_is_said(tmp_path: Path) -> None
     ):
         before = closed.stat().st_mode
         closed.chmod(mode)
-        assert survey(tmp_path, **where).snapshot_closed, closed
+        assert survey(tmp_path, **where).snapshot.closed, closed
         closed.chmod(before)
-    assert not survey(tmp_path, models_directory=str(tmp_path / "none")).snapshot_closed
+    assert not survey(tmp_path, models_directory=str(tmp_path / "none")).snapshot.closed
 
 
 def test_a_snapshot_with_every_file_at_its_size_is_whole(tmp_path: Path) -> None:
     files = {"a b.txt": "abc", "sub/c": "xy"}
     publish(tmp_path / "snapshot", files, f"{'a' * 64}  3  a b.txt", f"{'b' * 64}  2  sub/c")
-    found = survey(tmp_path)
-    assert found.snapshot == "whole"
+    found = survey(tmp_path).snapshot
+    assert found.condition == "whole"
     manifest = hashlib.sha256((tmp_path / "snapshot/.fortyninety-manifest").read_bytes())
     assert found.published("snapshot", manifest.hexdigest()) == "whole"
     assert found.published("snapshot", "a" * 64) == "other"
@@ -108,7 +108,7 @@ def test_a_snapshot_with_every_file_at_its_size_is_whole(tmp_path: Path) -> None
 @pytest.mark.parametrize("content", ["ab", "abcd"])
 def test_a_snapshot_with_a_file_of_another_size_is_damaged(tmp_path: Path, content: str) -> None:
     publish(tmp_path / "snapshot", {"a": content}, f"{'a' * 64}  3  a")
-    assert survey(tmp_path).snapshot == "damaged"
+    assert survey(tmp_path).snapshot.condition == "damaged"
 
 
 @pytest.mark.parametrize("files", [{"b": "abc"}, {"a": "abc", "stray": ""}])
@@ -116,7 +116,7 @@ def test_a_snapshot_with_a_file_too_few_or_too_many_is_damaged(
     tmp_path: Path, files: dict[str, str]
 ) -> None:
     publish(tmp_path / "snapshot", files, f"{'a' * 64}  3  a")
-    assert survey(tmp_path).snapshot == "damaged"
+    assert survey(tmp_path).snapshot.condition == "damaged"
 
 
 def test_a_file_written_to_after_the_publication_is_seen_without_hashing(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_file_written_to_after_the_publication_is_seen_without_hashing(tmp_pat
     later = (snapshot / ".fortyninety-manifest").stat().st_mtime_ns + 10**6
     (snapshot / "a").write_text("abd")
     os.utime(snapshot / "a", ns=(later, later))
-    assert survey(tmp_path).snapshot == "touched"
+    assert survey(tmp_path).snapshot.condition == "touched"
 
 
 def test_commits_come_oldest_first_and_fetches_that_were_given_up_by_name(tmp_path: Path) -> None:
@@ -139,15 +139,15 @@ def test_commits_come_oldest_first_and_fetches_that_were_given_up_by_name(tmp_pa
     (model / f".incoming-{new}").mkdir()
     (model / f".incoming-{new}" / "a").write_bytes(bytes(100_000))
     reading = survey(tmp_path, snapshot=str(model / new), second_copy=str(model / old))
-    assert reading.commits == [old, middle, new]
-    assert reading.leftovers == [f".partial-{given_up}"]
-    assert 100_000 <= reading.snapshot_begun < 200_000
-    assert (reading.snapshot, reading.second_copy) == ("whole", "whole")
+    assert reading.snapshot.commits == [old, middle, new]
+    assert reading.snapshot.leftovers == [f".partial-{given_up}"]
+    assert 100_000 <= reading.snapshot.begun < 200_000
+    assert (reading.snapshot.condition, reading.snapshot.second_copy) == ("whole", "whole")
 
 
 def test_a_folder_without_a_manifest_is_no_snapshot(tmp_path: Path) -> None:
     (tmp_path / "snapshot").mkdir()
-    assert survey(tmp_path).snapshot is None
+    assert survey(tmp_path).snapshot.condition is None
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ def test_cards_that_never_answer_are_waited_for_so_long_and_the_rest_is_read(
         for process in waiting.read_text().split():
             with suppress(ProcessLookupError):
                 os.kill(int(process), signal.SIGKILL)
-    assert reading.gpu_error == "no answer in 1 s"
-    assert reading.gpus == []
-    assert reading.user and reading.user.startswith("root:")
+    assert reading.cards.error == "no answer in 1 s"
+    assert reading.cards.gpus == []
+    assert reading.account.entry and reading.account.entry.startswith("root:")
 
 
 def test_what_nvidia_smi_complains_of_is_kept(
@@ -183,7 +183,7 @@ def test_what_nvidia_smi_complains_of_is_kept(
     program.write_text("#!/bin/sh\necho 'No devices were found' >&2\nexit 6\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert survey(tmp_path).gpu_error == "No devices were found"
+    assert survey(tmp_path).cards.error == "No devices were found"
 
 
 def test_cards_are_read_as_nvidia_smi_prints_them() -> None:
@@ -194,7 +194,7 @@ def test_cards_are_read_as_nvidia_smi_prints_them() -> None:
             "gpu\t1, NVIDIA T400, GPU-2, 2048, 550.163.01, [N/A], [N/A], [N/A], Disabled",
         )
     )
-    first, second = reading.gpus
+    first, second = reading.cards.gpus
     assert (first.memory, first.power_limit, first.persistence) == (24564, 400.0, True)
     assert (second.power_limit, second.power_limit_maximum, second.persistence) == (
         None,
@@ -202,7 +202,7 @@ def test_cards_are_read_as_nvidia_smi_prints_them() -> None:
         False,
     )
     assert reading.loaded_driver == "550.163.01"
-    assert reading.user is None
+    assert reading.account.entry is None
 
 
 def test_cards_come_with_bus_default_memory_check_and_what_holds_them_down() -> None:
@@ -214,7 +214,7 @@ def test_cards_come_with_bus_default_memory_check_and_what_holds_them_down() -> 
             "Enabled, 00000000:00:06.0, 700.00, Enabled, 0x0000000000000001",
         )
     )
-    first, second = reading.gpus
+    first, second = reading.cards.gpus
     assert (first.bus, first.power_limit_default, first.ecc) == ("0000:01:00.0", 450.0, None)
     assert first.throttled_by == (
         "its power cap",
@@ -225,8 +225,8 @@ def test_cards_come_with_bus_default_memory_check_and_what_holds_them_down() -> 
 
 def test_a_host_without_a_driver_says_so_by_saying_nothing(tmp_path: Path) -> None:
     reading = survey(tmp_path)
-    assert (reading.loaded_module, reading.libraries, reading.dkms) == (None, {}, [])
-    assert (reading.secure_boot, reading.gpus) == (None, [])
+    assert (reading.driver.module, reading.driver.libraries, reading.kernels.dkms) == (None, {}, [])
+    assert (reading.kernels.secure_boot, reading.cards.gpus) == (None, [])
 
 
 def test_units_are_read_block_by_block() -> None:
