@@ -13,6 +13,7 @@ from fortyninety.plan.paths import (
 )
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import CELL_MEMBER, COMPLETE, program
+from tasks import programs
 
 
 @deploy("Cell")
@@ -41,18 +42,10 @@ def join(plan: Plan) -> None:
         digest=rules_digest(plan.cell, user=user, api_port=api_port),
         name="Keep the cell's ports to its members",
     )
-    files.file(
-        plan.paths.cell_member,
-        program(CELL_MEMBER),
-        mode="755",
-        name="Put the program that holds the cell together in place",
+    programs.put(
+        plan.paths.cell_member, program(CELL_MEMBER), "program that holds the cell together"
     )
-    files.file(
-        plan.paths.complete,
-        program(COMPLETE),
-        mode="755",
-        name="Put the program that asks the head in place",
-    )
+    programs.put(plan.paths.complete, program(COMPLETE), "program that asks the head")
 
 
 @deploy("Cell")

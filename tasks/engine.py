@@ -2,26 +2,17 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.operations import environments, files
+from fortyninety.operations import environments
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import BUILD_ENVIRONMENT, TRY_ENGINE, program
+from tasks import programs
 
 
 @deploy("Engine")
 def install(plan: Plan) -> None:
     """vLLM exactly as its lock says, tried before anything can become live of it."""
-    files.file(
-        plan.paths.build_environment,
-        program(BUILD_ENVIRONMENT),
-        mode="755",
-        name="Put the building program in place",
-    )
-    files.file(
-        plan.paths.try_engine,
-        program(TRY_ENGINE),
-        mode="755",
-        name="Put the trying program in place",
-    )
+    programs.put(plan.paths.build_environment, program(BUILD_ENVIRONMENT), "building program")
+    programs.put(plan.paths.try_engine, program(TRY_ENGINE), "trying program")
     environments.engine(
         plan.paths.engine,
         plan.paths.engine_lock,

@@ -2,30 +2,25 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.operations import environments, files, gate
+from fortyninety.operations import environments, gate
 from fortyninety.plan.paths import SERVICE, SERVICE_UNIT
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import COMPLETE, program
 from fortyninety.plan.unit import configuration
+from tasks import programs
 
 
 @deploy("Gate")
 def wait(plan: Plan) -> None:
     """Wait until the engine on the host answers; what answered is what a rollback goes back to."""
-    files.file(
-        plan.paths.complete,
-        program(COMPLETE),
-        mode="755",
-        name="Put the asking program in place",
-    )
+    programs.put(plan.paths.complete, program(COMPLETE), "asking program")
     gate.answers(
         program=plan.paths.complete,
         port=plan.settings.port,
         model=plan.settings.model_name,
         service=SERVICE,
-        headless=plan.cell is not None and not plan.cell.is_head,
-        # A member ends when another does, and the others may not have been restarted yet.
-        restarts=0 if plan.cell is None else 3,
+        headless=plan.headless,
+        restarts=plan.restarts,
         timeout=plan.settings.ready_timeout,
         log_lines=plan.card.log_lines,
         predicted_kv_tokens=plan.kv_tokens,

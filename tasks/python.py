@@ -3,10 +3,11 @@
 from pyinfra.api.deploy import deploy
 
 from fortyninety.checkout import HOST_TOOLS_LOCK
-from fortyninety.operations import directories, environments, files
+from fortyninety.operations import directories, environments
 from fortyninety.operations.apt import packages as apt
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import SEAL_ENVIRONMENT, program
+from tasks import programs
 
 
 @deploy("Python")
@@ -18,11 +19,8 @@ def install(plan: Plan) -> None:
         name=f"Install Python {plan.card.python} and a compiler",
     )
     directories.there(plan.paths.directories, name="Make this project's folders")
-    files.file(
-        plan.paths.seal_environment,
-        program(SEAL_ENVIRONMENT),
-        mode="755",
-        name="Put the program that marks environments in place",
+    programs.put(
+        plan.paths.seal_environment, program(SEAL_ENVIRONMENT), "program that marks environments"
     )
     environments.host_tools(
         plan.paths.tools,

@@ -7,7 +7,7 @@ from fortyninety.plan.paths import SERVICE, SERVICE_UNIT
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import CHECK_COMMAND_LINE, ENGINE_FAILURE, archive, program
 from fortyninety.plan.unit import configuration, service_unit
-from tasks import cell
+from tasks import cell, programs
 
 
 @deploy("Service")
@@ -17,11 +17,10 @@ def start(plan: Plan) -> None:
     cell.join(plan)
     check(plan)
     # Before the unit that runs it as it starts and as it ends.
-    files.file(
+    programs.put(
         plan.paths.engine_failure,
         archive(ENGINE_FAILURE),
-        mode="755",
-        name="Put the program that finds the cause of a failure in place",
+        "program that finds the cause of a failure",
     )
     files.file(SERVICE_UNIT, service_unit(plan), name="Write the unit")
     files.link(plan.paths.current_engine, plan.paths.engine, name="Point to the live engine")
@@ -32,12 +31,7 @@ def start(plan: Plan) -> None:
 
 def check(plan: Plan) -> None:
     """The engine's own parser takes the command line, before a unit with it is written."""
-    files.file(
-        plan.paths.check_command_line,
-        program(CHECK_COMMAND_LINE),
-        mode="755",
-        name="Put the checking program in place",
-    )
+    programs.put(plan.paths.check_command_line, program(CHECK_COMMAND_LINE), "checking program")
     engine_command_line.accepted(
         SERVICE_UNIT,
         service_unit(plan),

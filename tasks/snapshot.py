@@ -3,10 +3,11 @@
 from pyinfra.api.deploy import deploy
 
 from fortyninety.fleet.snapshot import supply
-from fortyninety.operations import files, snapshot
+from fortyninety.operations import snapshot
 from fortyninety.operations.apt import packages as apt
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import SNAPSHOT, archive
+from tasks import programs
 
 
 @deploy("Snapshot")
@@ -18,12 +19,7 @@ def publish(plan: Plan) -> None:
             lock_timeout=plan.settings.apt_lock_timeout,
             name="Install what hosts hand snapshots on with",
         )
-    files.file(
-        plan.paths.snapshot_program,
-        archive(SNAPSHOT),
-        mode="755",
-        name="Put the fetching program in place",
-    )
+    programs.put(plan.paths.snapshot_program, archive(SNAPSHOT), "fetching program")
     snapshot.published(
         repository=plan.settings.model_repository,
         revision=plan.settings.model_revision,

@@ -34,6 +34,8 @@ from typing import Any
 MARK = ".fortyninety-complete"
 # Looked at by hold_lease.sh, whose folder it is.
 LOCK = Path("/run/fortyninety/rollback")
+# A member of a cell ends when another does, and the others may not have been restarted yet.
+MEMBER_RESTARTS = 3
 # Lines below the cause that are handed on.
 MOST_DETAILS = 5
 
@@ -60,7 +62,7 @@ class Unit:
         self.needs = self._find(r"^Requires=(\S+)")
         # Of a cell: it answers nobody itself, and ends whenever another member does.
         self.headless = re.search(r"^\s*--headless\b", self.text, re.MULTILINE) is not None
-        self.restarts = 3 if self._find(r"^\s*(--cell)\b") else 0
+        self.restarts = MEMBER_RESTARTS if self._find(r"^\s*(--cell)\b") else 0
         self.served_at = int(path.stat().st_mtime)
 
     def _find(self, pattern: str) -> str:

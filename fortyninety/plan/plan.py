@@ -18,6 +18,7 @@ from fortyninety.engine.command_line import (
     engine_environment,
     serve_arguments,
 )
+from fortyninety.on_host.roll_back import MEMBER_RESTARTS
 from fortyninety.packages.package import Package
 from fortyninety.packages.pins import Pin, suite_pins
 from fortyninety.plan.archives import AptSource, apt_sources, driver_components
@@ -89,6 +90,16 @@ class Plan:
             *("--ready-timeout", str(self.settings.ready_timeout)),
             *("--", *engine),
         )
+
+    @property
+    def headless(self) -> bool:
+        """Whether the engine answers nobody, because the head of its cell does."""
+        return self.cell is not None and not self.cell.is_head
+
+    @property
+    def restarts(self) -> int:
+        """How often the unit may be restarted before its engine answers."""
+        return 0 if self.cell is None else MEMBER_RESTARTS
 
     @property
     def cell_packages(self) -> tuple[Package, ...]:
