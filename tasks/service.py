@@ -7,14 +7,18 @@ from fortyninety.plan.paths import SERVICE, SERVICE_UNIT
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import CHECK_COMMAND_LINE, ENGINE_FAILURE, archive, program
 from fortyninety.plan.unit import configuration, service_unit
-from tasks import cell, programs
+from tasks import programs
+
+
+@deploy("Service")
+def account(plan: Plan) -> None:
+    """The account that the engine runs under."""
+    accounts.service_user(plan.settings.service_user, name="Create the service's account")
 
 
 @deploy("Service")
 def start(plan: Plan) -> None:
-    """The account, the unit, the links that say what is live, and the running process."""
-    accounts.service_user(plan.settings.service_user, name="Create the service's account")
-    cell.join(plan)
+    """The unit, the links that say what is live, and the running process."""
     check(plan)
     # Before the unit that runs it as it starts and as it ends.
     programs.put(
@@ -26,7 +30,6 @@ def start(plan: Plan) -> None:
     files.link(plan.paths.current_engine, plan.paths.engine, name="Point to the live engine")
     files.link(plan.paths.current_snapshot, plan.paths.snapshot, name="Point to the live snapshot")
     units.unit(SERVICE, configuration=configuration(plan), name="Run what the unit on disk says")
-    cell.leave(plan)
 
 
 def check(plan: Plan) -> None:

@@ -172,7 +172,7 @@ def test_a_firewall_that_was_flushed_is_found_and_loaded_again_while_the_cell_se
     assert found.exit_code == 1
     assert "answers somebody who is no member of the cell" in found.output
     ran = deploy(inventory=cell)
-    assert ran.changed == {"Service | Cell | Keep the cell's ports to its members": [other.name]}
+    assert ran.changed == {"Cell | Keep the cell's ports to its members": [other.name]}
     assert host_tests("-k", "cell", inventory=cell).exit_code == 0
     assert [main_process(host) for host in pair] == before
 
@@ -257,7 +257,7 @@ def test_a_rollback_of_all_goes_back_to_two_that_serve_alone(
 def test_a_host_that_is_in_no_cell_any_more_keeps_nothing_of_it(pair: list[LabHost]) -> None:
     ran = deploy()
     assert ran.exit_code == 0, ran.output
-    assert ran.changed == {"Service | Cell | Remove what a cell left": [host.name for host in pair]}
+    assert ran.changed == {"Cell | Remove what a cell left": [host.name for host in pair]}
     for host in pair:
         assert "fortyninety_cell" not in host.ssh("nft list ruleset", check=True).stdout
         gone = host.ssh("ls /etc/fortyninety/cell.nft /etc/systemd/system/fortyninety-cell-*")
