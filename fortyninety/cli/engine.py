@@ -94,7 +94,7 @@ def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
     path = load_release(release).lock_path
     same = path.exists() and path.read_text() == text
     if same:
-        click.echo(f"{release}: the lock is what its requirements.in and date give")
+        click.echo(f"{release}: the lock is up to date with requirements.in")
     elif check:
         click.echo(
             f"{release}: the lock differs; run `fortyninety engine lock {release}`", err=True

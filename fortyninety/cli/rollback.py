@@ -114,7 +114,7 @@ def _roll_back(
     except HostLost as lost:
         return {"error": str(lost), "changed": None}
     if not output.stdout_lines:
-        said = " ".join(output.stderr.split()) or "the host answered nothing"
+        said = " ".join(output.stderr.split()) or "the host gave no answer"
         return {"error": said, "changed": None}
     try:
         return read_result(output.stdout_lines[-1])
@@ -133,7 +133,7 @@ def read_result(line: str) -> dict[str, Any]:
     units = {key: found.get(key) for key in ("from", "to")}
     seconds = found.get("seconds")
     if not all(isinstance(unit, dict) for unit in units.values()):
-        raise Unreadable(f"{quoted(line)}; expected what it went from and to")
+        raise Unreadable(f"{quoted(line)}; expected the units before and after")
     if not isinstance(seconds, int | float) or not 0 <= seconds < 10**6:
         raise Unreadable(f"{quoted(repr(seconds))} seconds; expected a number")
     result: dict[str, Any] = {"seconds": seconds, "changed": changed}
@@ -150,7 +150,7 @@ def _lines(results: dict[str, dict[str, Any]]) -> Iterator[str]:
         for detail in result.get("details", ()):
             yield f"{name}:   {detail}"
     if any("error" not in result for result in results.values()):
-        yield "The next deploy goes by the settings again: set engine and the rest to match."
+        yield "The next deploy applies the settings: change engine and the rest to match."
 
 
 def _line(result: dict[str, Any]) -> str:

@@ -190,17 +190,17 @@ def _verify(host: Host, settings: Settings, expected: str | FileListUnknown) -> 
     except HostLost as lost:
         return Verdict(host.name, folder, whole=False, wrong=[str(lost)])
     if not output.stdout_lines:
-        said = " ".join(output.stderr.split()) or "the host answered nothing"
+        said = " ".join(output.stderr.split()) or "the host gave no answer"
         return Verdict(host.name, folder, whole=False, wrong=[said])
     try:
         verdict = read_verdict(host.name, folder, output.stdout_lines[-1])
     except Unreadable as unreadable:
         return Verdict(host.name, folder, whole=False, wrong=[f"the host answered {unreadable}"])
     if isinstance(expected, FileListUnknown):
-        verdict.wrong.append(f"held to its own manifest alone: {expected}")
+        verdict.wrong.append(f"compared with its own manifest only: {expected}")
     elif found.split()[:1] != [expected]:
         verdict.wrong.append(
-            f"{MANIFEST} is not that of the checkpoint's list of files; expected SHA-256 {expected}"
+            f"{MANIFEST} does not match the checkpoint's list of files; expected SHA-256 {expected}"
         )
     return replace(verdict, whole=not verdict.wrong)
 
@@ -210,7 +210,7 @@ def read_verdict(host: str, folder: str, line: str) -> Verdict:
     found = read_object(line)
     seconds, wrong = found.get("seconds"), texts_of(found, "wrong")
     if "wrong" not in found:
-        raise Unreadable(f"{quoted(line)}; expected what is wrong, if anything")
+        raise Unreadable(f"{quoted(line)}; expected a list of what is wrong")
     if not isinstance(seconds, int | float) or not 0 <= seconds < 10**9:
         raise Unreadable(f"{quoted(repr(seconds))} seconds; expected a number")
     return Verdict(

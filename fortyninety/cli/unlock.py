@@ -53,7 +53,7 @@ def unlock(inventory: str, limit: tuple[str, ...], reason: str, as_json: bool) -
     # It becomes one line of a log.
     said = " ".join("".join(each if each.isprintable() else " " for each in reason).split())[:300]
     if not said:
-        raise click.UsageError("--reason is empty; expected why, for those who read the log")
+        raise click.UsageError("--reason is empty; expected a reason for the hosts' logs")
     with connected_hosts(inventory, limit) as connected:
         done = on_each_host(connected, lambda host, _: _unlock(host, said))
     results, problems = done.values(), connected.problems
@@ -75,7 +75,7 @@ def _unlock(host: Host, reason: str) -> Unlocked:
         return Unlocked(host.name, ended=False, error=str(lost))
     answer, _, said = output.stdout.partition("\t")
     if answer not in _ANSWERS:
-        error = " ".join(output.stderr.split())[:200] or "the host said nothing"
+        error = " ".join(output.stderr.split())[:200] or "the host gave no answer"
         return Unlocked(host.name, ended=False, error=error)
     if answer == "stuck":
         error = "its holder cannot be killed: look at the host's disks (`dmesg`)"
@@ -88,5 +88,5 @@ def _line(result: Unlocked) -> str:
     if result.error is not None:
         return f"{click.style('not ended', fg='red')}: {result.error}"
     if not result.ended:
-        return "nobody had its lease"
-    return f"ended the lease of {result.holder or 'somebody who did not say who it is'}"
+        return "no run had its lease"
+    return f"ended the lease of {result.holder or 'an unnamed holder'}"

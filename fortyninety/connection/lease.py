@@ -75,7 +75,7 @@ class RunLeases:
         why = self._refused.get(host.name) or f"not without the others ({others})"
         return (
             f"not begun: {why}. Nothing was changed on any host. Run this again when it is done; "
-            "where nobody is at it any more, `fortyninety unlock` with a reason"
+            "where that run hangs, end its lease by `fortyninety unlock`"
         )
 
 

@@ -164,4 +164,4 @@ def test_unlock_ends_the_lease_of_one_host_whose_deploy_changes_nothing_there_an
     logged = ended.ssh("journalctl --quiet -t fortyninety -o cat", check=True).stdout
     assert reason in logged and "asleep@" in logged
     ran = fortyninety("unlock", LAB_INVENTORY, "--limit", ended.name, "--reason", "again")
-    assert ran.stdout == f"{ended.name}: nobody had its lease\n"
+    assert ran.stdout == f"{ended.name}: no run had its lease\n"

@@ -118,7 +118,7 @@ boxes = [
 
 
 def fleet(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """In a process of its own: pyinfra changes the standard library of the one it is in."""
+    """In a process of its own: pyinfra_cli patches the standard library of its process."""
     return subprocess.run(
         [sys.executable, "-m", "fortyninety", "fit", str(inventory), *arguments],
         cwd=ROOT,

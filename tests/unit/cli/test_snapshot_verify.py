@@ -1,4 +1,4 @@
-"""`fortyninety snapshot verify`: a host's word is held to the list of the checkpoint's files."""
+"""`fortyninety snapshot verify`: a host's answer is checked against the list of files."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_snapshot_whose_manifest_is_its_own_is_wrong(tmp_path: Path) -> None:
     code, host = verify(tmp_path, f"{'b' * 64}  -")
     assert (code, host["whole"]) == (1, False)
     (line,) = host["wrong"]
-    assert "is not that of the checkpoint's list of files" in line
+    assert "does not match the checkpoint's list of files" in line
     assert line.isprintable()
 
 
