@@ -167,7 +167,8 @@ def test_a_host_that_is_back_is_connected_to_anew(boxes: list[Box]) -> None:
     box.host.disconnect()
     box.host.connect(raise_exceptions=True)
     assert shell(box.host, "echo here").stdout == "here"
-    os.kill(int(shell(box.host, "echo $SERVER").stdout), signal.SIGSTOP)
+    box.process = int(shell(box.host, "echo $SERVER").stdout)
+    box.fall_silent()
     with pytest.raises(HostLost, match="was silent for"):
         shell(box.host, "sleep 60", timeout=30)
 
