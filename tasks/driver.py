@@ -35,19 +35,19 @@ def sources(plan: Plan) -> None:
             PYTHON_PREFERENCES,
             render(
                 "fortyninety.preferences.j2",
-                reason=f"{plan.python_suite} is there for Python {plan.card.python} alone.",
+                reason=f"{plan.python_suite} is there for Python {plan.release.python} alone.",
                 pins=plan.python_pins,
             ),
-            name=f"Take Python {plan.card.python} alone from its suite",
+            name=f"Take Python {plan.release.python} alone from its suite",
         )
         files.file(
             PYTHON_UNATTENDED_UPGRADES,
             render(
                 "fortyninety-python.unattended-upgrades.j2",
                 suite=plan.python_suite,
-                python=plan.card.python,
+                python=plan.release.python,
             ),
-            name=f"Let unattended upgrades fix Python {plan.card.python}",
+            name=f"Let unattended upgrades fix Python {plan.release.python}",
         )
     if plan.driver.repository is not None:
         apt.packages(

@@ -16,7 +16,7 @@ def install(plan: Plan) -> None:
     environments.engine(
         plan.paths.engine,
         plan.paths.engine_lock,
-        plan.card,
+        plan.release,
         program=plan.paths.build_environment,
         seal=plan.paths.seal_environment,
         temporary=plan.paths.temporary,
@@ -24,5 +24,5 @@ def install(plan: Plan) -> None:
         uv=f"{plan.paths.tools}/bin/uv",
         interpreter=plan.interpreter,
         source=plan.package_source,
-        name=f"Install vLLM {plan.card.release} from its lock",
+        name=f"Install vLLM {plan.release.release} from its lock",
     )

@@ -22,7 +22,7 @@ def wait(plan: Plan) -> None:
         headless=plan.headless,
         restarts=plan.restarts,
         timeout=plan.settings.ready_timeout,
-        log_lines=plan.card.log_lines,
+        log_lines=plan.release.log_lines,
         predicted_kv_tokens=plan.kv_tokens,
         max_model_len=plan.settings.max_model_len,
         name="Wait for a completion",

@@ -16,7 +16,7 @@ def install(plan: Plan) -> None:
     apt.packages(
         plan.python_packages,
         lock_timeout=plan.settings.apt_lock_timeout,
-        name=f"Install Python {plan.card.python} and a compiler",
+        name=f"Install Python {plan.release.python} and a compiler",
     )
     directories.there(plan.paths.directories, name="Make this project's folders")
     programs.put(
@@ -37,7 +37,7 @@ def install(plan: Plan) -> None:
             directory=plan.paths.pythons,
             tools=plan.paths.tools,
             seal=plan.paths.seal_environment,
-            python=plan.card.python,
+            python=plan.release.python,
             mirror=plan.settings.python_mirror,
-            name=f"Install uv's build of Python {plan.card.python}",
+            name=f"Install uv's build of Python {plan.release.python}",
         )

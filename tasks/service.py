@@ -41,7 +41,7 @@ def check(plan: Plan) -> None:
         program=plan.paths.check_command_line,
         directory=plan.paths.engine,
         temporary=plan.paths.temporary,
-        card=plan.card,
+        release=plan.release,
         arguments=plan.arguments,
         environment=plan.environment,
         name="Have the engine read its command line",

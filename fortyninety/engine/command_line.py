@@ -18,7 +18,7 @@ class FlagAbsent(ValueError):
 
 def serve_arguments(
     settings: Settings,
-    card: Release,
+    release: Release,
     *,
     model_path: str,
     tensor_parallel_size: int,
@@ -36,36 +36,36 @@ def serve_arguments(
         "kv_cache_dtype": settings.kv_cache_dtype,
         "max_model_len": str(settings.max_model_len),
         "max_num_seqs": str(settings.max_num_seqs),
-        **_batch(settings, card),
-        **_captured(settings, card),
+        **_batch(settings, release),
+        **_captured(settings, release),
         "enable_prefix_caching": settings.enable_prefix_caching,
         "gpu_memory_utilization": str(settings.gpu_memory_utilization),
         "tensor_parallel_size": str(tensor_parallel_size),
         "host": settings.listen_address,
         "port": str(settings.port),
     }
-    arguments = [card.model_argument, model_path]
+    arguments = [release.model_argument, model_path]
     for key, value in values.items():
         if value is False or value is None:
             continue
-        flag = card.flags.get(key)
+        flag = release.flags.get(key)
         if flag is None:
-            raise FlagAbsent(key, card.release)
+            raise FlagAbsent(key, release.release)
         arguments.append(flag)
         if value is not True:
-            spellings = card.values.get(key, {})
+            spellings = release.values.get(key, {})
             arguments.append(spellings.get(value, value))
-    backend = attention_backend(settings, card)
-    if backend is not None and card.attention_backend.flag is not None:
-        arguments += [card.attention_backend.flag, backend]
+    backend = attention_backend(settings, release)
+    if backend is not None and release.attention_backend.flag is not None:
+        arguments += [release.attention_backend.flag, backend]
     # Prompts stay out of the journal; releases that log none by default have no such flag.
-    if quiet := card.flags.get("disable_log_requests"):
+    if quiet := release.flags.get("disable_log_requests"):
         arguments.append(quiet)
     if _lacks_peer_to_peer(settings, tensor_parallel_size):
-        arguments += card.without_peer_to_peer.arguments
-    extra = card.extra_arguments
+        arguments += release.without_peer_to_peer.arguments
+    extra = release.extra_arguments
     if cell is not None:
-        multi_node = _multi_node(card)
+        multi_node = _multi_node(release)
         arguments += _cell_arguments(cell, multi_node)
         if multi_node.extra_arguments is not None:
             extra = multi_node.extra_arguments
@@ -85,22 +85,22 @@ def _cell_arguments(cell: Membership, multi_node: MultiNode) -> list[str]:
     return arguments if cell.is_head else [*arguments, multi_node.flags["headless"]]
 
 
-def _multi_node(card: Release) -> MultiNode:
-    if card.multi_node is None:
-        raise FlagAbsent("cell", card.release)
-    return card.multi_node
+def _multi_node(release: Release) -> MultiNode:
+    if release.multi_node is None:
+        raise FlagAbsent("cell", release.release)
+    return release.multi_node
 
 
-def engine_entry(card: Release, cell: Membership | None) -> tuple[str, ...]:
+def engine_entry(release: Release, cell: Membership | None) -> tuple[str, ...]:
     """The program of the environment that is run, and its first arguments."""
     if cell is None or cell.is_head:
-        return card.entry
-    return _multi_node(card).headless_entry or card.entry
+        return release.entry
+    return _multi_node(release).headless_entry or release.entry
 
 
-def cell_environment(card: Release, cell: Membership, interface: str) -> dict[str, str]:
+def cell_environment(release: Release, cell: Membership, interface: str) -> dict[str, str]:
     """Where this member's part of the engine is reached: at its own address and nowhere else."""
-    multi_node = _multi_node(card)
+    multi_node = _multi_node(release)
     return {
         multi_node.address_variable: cell.own_address,
         **dict.fromkeys(multi_node.interface_variables, interface),
@@ -108,33 +108,33 @@ def cell_environment(card: Release, cell: Membership, interface: str) -> dict[st
 
 
 def engine_environment(
-    settings: Settings, card: Release, *, tensor_parallel_size: int
+    settings: Settings, release: Release, *, tensor_parallel_size: int
 ) -> dict[str, str]:
     """The engine's environment variables: the release's own, and what it takes only there."""
-    variables = dict(card.environment)
-    backend = attention_backend(settings, card)
-    if backend is not None and card.attention_backend.environment is not None:
-        variables[card.attention_backend.environment] = backend
+    variables = dict(release.environment)
+    backend = attention_backend(settings, release)
+    if backend is not None and release.attention_backend.environment is not None:
+        variables[release.attention_backend.environment] = backend
     if _lacks_peer_to_peer(settings, tensor_parallel_size):
-        variables |= card.without_peer_to_peer.environment
+        variables |= release.without_peer_to_peer.environment
     return variables
 
 
-def _batch(settings: Settings, card: Release) -> dict[str, str | bool]:
+def _batch(settings: Settings, release: Release) -> dict[str, str | bool]:
     """The batch's size where it is set; one shorter than the context means cut prompts."""
     size = settings.max_num_batched_tokens
     if size is None:
         return {}
-    cut = size < settings.max_model_len and card.flags.get("enable_chunked_prefill") is not None
+    cut = size < settings.max_model_len and release.flags.get("enable_chunked_prefill") is not None
     return {
         "max_num_batched_tokens": str(size),
         **({"enable_chunked_prefill": True} if cut else {}),
     }
 
 
-def _captured(settings: Settings, card: Release) -> dict[str, str | bool | None]:
+def _captured(settings: Settings, release: Release) -> dict[str, str | bool | None]:
     """Up to which length sequences are decoded by CUDA graphs, where the release asks: all."""
-    if card.flags.get("max_seq_len_to_capture") is None:
+    if release.flags.get("max_seq_len_to_capture") is None:
         return {}
     return {"max_seq_len_to_capture": str(settings.max_model_len)}
 
@@ -144,10 +144,10 @@ def _lacks_peer_to_peer(settings: Settings, tensor_parallel_size: int) -> bool:
     return tensor_parallel_size > 1 and known is not None and not known.peer_to_peer
 
 
-def attention_backend(settings: Settings, card: Release) -> str | None:
+def attention_backend(settings: Settings, release: Release) -> str | None:
     """The attention backend that is asked for, or None for the engine's own choice."""
     if settings.attention_backend is not None:
         return settings.attention_backend
     if settings.kv_cache_dtype.startswith("fp8"):
-        return card.attention_backend.for_fp8_kv_cache
+        return release.attention_backend.for_fp8_kv_cache
     return None

@@ -14,13 +14,17 @@ from fortyninety.survey.reading import HostReading
 
 
 def processor_problems(
-    host: str, settings: Settings, card: Release, reading: HostReading, weights: Weights | FitError
+    host: str,
+    settings: Settings,
+    release: Release,
+    reading: HostReading,
+    weights: Weights | FitError,
 ) -> Iterator[Problem]:
     """Yield a problem for each thing asked for that the host's processor has no kernel for.
 
     A reading without the processor's flags says nothing, and neither does a release for GPUs.
     """
-    needs = card.processor
+    needs = release.processor
     if needs is None or not reading.processor.flags:
         return
     if missing := lacking(reading.processor.flags, needs.always):
@@ -28,7 +32,7 @@ def processor_problems(
             host=host,
             subject="processor",
             found=_described(reading, missing),
-            expected=f"one that has it, for engine {card.release}",
+            expected=f"one that has it, for engine {release.release}",
             remedy="Use another machine: this build has no kernels for it",
         )
         return
@@ -39,7 +43,7 @@ def processor_problems(
             subject="quantization",
             found=f"{settings.quantization!r} on {_described(reading, missing)}",
             expected=(
-                f"a checkpoint of 16-bit weights there: engine {card.release} multiplies "
+                f"a checkpoint of 16-bit weights there: engine {release.release} multiplies "
                 f"{method} weights with AVX-512"
             ),
             remedy=(
@@ -54,7 +58,7 @@ def processor_problems(
             host=host,
             subject="kv_cache_dtype",
             found=f"{settings.kv_cache_dtype!r} on {_described(reading, missing)}",
-            expected=f"'auto' there: engine {card.release} keeps an fp8 KV cache with AVX-512",
+            expected=f"'auto' there: engine {release.release} keeps an fp8 KV cache with AVX-512",
             remedy="Set kv_cache_dtype = 'auto', or use a processor with AVX-512",
         )
 

@@ -131,7 +131,7 @@ def _plan_every_host(state: State) -> dict[Host, Plan]:
     if problems := _archive_problems(state, plans, states):
         raise Refused(_in_order(problems, wanted))
     for host, plan in plans.items():
-        if (line := advisory_line(plan.card)) is not None:
+        if (line := advisory_line(plan.release)) is not None:
             logger.warning(f"{host.print_prefix}{line}")
     return plans
 
@@ -176,17 +176,17 @@ def _fit_problems(
     host: Host, settings: Settings, reading: HostReading, peers: tuple[Peer, ...]
 ) -> list[Problem]:
     """Why the model does not fit the cards; only said, where the settings say "warn"."""
-    card = load_release(settings.engine)
+    release = load_release(settings.engine)
     if (
         not reading.readable
         or not (reading.cards.gpus or reading.cards.devices)
-        or card.device == "cpu"
+        or release.device == "cpu"
     ):
         return []
     found = fit_problems(
         host.name,
         settings,
-        card,
+        release,
         reading,
         checkpoint_of(settings),
         peers=peers,
@@ -203,11 +203,11 @@ def _checkpoint_problems(host: Host, settings: Settings, reading: HostReading) -
     """What the settings ask for and the checkpoint, or the processor with it, has not."""
     if not reading.readable:
         return []
-    card = load_release(settings.engine)
+    release = load_release(settings.engine)
     weights = _known_checkpoint(settings, reading)
     return [
         *quantization_problems(host.name, settings, weights),
-        *processor_problems(host.name, settings, card, reading, weights),
+        *processor_problems(host.name, settings, release, reading, weights),
     ]
 
 
@@ -216,8 +216,8 @@ def _kv_tokens(settings: Settings, reading: HostReading, peers: tuple[Peer, ...]
     if isinstance(weights, FitError):
         return None
     try:
-        card = load_release(settings.engine)
-        return predicted_kv_tokens(settings, card, reading, weights, peers=peers)
+        release = load_release(settings.engine)
+        return predicted_kv_tokens(settings, release, reading, weights, peers=peers)
     except FitError:
         return None
 
@@ -365,8 +365,8 @@ def _on_each(
 
 def _read_hosts(state: State, settings: dict[Host, Settings]) -> dict[Host, HostReading]:
     def read(host: Host) -> HostReading:
-        card = load_release(settings[host].engine)
-        return take_reading(host, survey_request(settings[host], card))
+        release = load_release(settings[host].engine)
+        return take_reading(host, survey_request(settings[host], release))
 
     return _on_each(state, settings, read)
 

@@ -24,7 +24,7 @@ def accepted(
     program: str,
     directory: str,
     temporary: str,
-    card: Release,
+    release: Release,
     arguments: Sequence[str],
     environment: Sequence[tuple[str, str]],
 ) -> Iterator[Command]:
@@ -46,10 +46,10 @@ def accepted(
         *("env", "-i", "PATH=/usr/bin:/bin", f"TMPDIR={temporary}", *variables),
         f"{directory}/bin/python",
         program,
-        *("--parser-module", card.parser.module, "--parser-class", card.parser.class_),
+        *("--parser-module", release.parser.module, "--parser-class", release.parser.class_),
         *("--", *arguments),
     ]
-    refused = f"engine {card.release} refuses its command line; what serves is untouched"
+    refused = f"engine {release.release} refuses its command line; what serves is untouched"
     yield within(
         PARSER,
         f"cd / && {shlex.join(command)} || {{ echo {shlex.quote(refused)} >&2; exit 1; }}",

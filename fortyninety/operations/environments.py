@@ -129,7 +129,7 @@ def engine(
     reading: HostReading,
     directory: str,
     lock_path: str,
-    card: Release,
+    release: Release,
     *,
     program: str,
     seal: str,
@@ -139,7 +139,7 @@ def engine(
     interpreter: str,
     source: PackageSource,
 ) -> Iterator[Command]:
-    """The engine's environment: `interpreter` and exactly what the lock of `card` says.
+    """The engine's environment: `interpreter` and exactly what the lock of `release` says.
 
     `program` (on the host) makes it, tries it and has `seal` mark it as whole; what is live is
     another folder. `trial` (on the host) imports what a start on a GPU imports, for a release that
@@ -148,14 +148,14 @@ def engine(
     """
     if _is_whole(reading, "engine", directory):
         return
-    yield from _upload_lock(directory, card.lock_path, lock_path)
+    yield from _upload_lock(directory, release.lock_path, lock_path)
     options = [
         *("--uv", uv, "--python", interpreter, "--lock", lock_path, "--directory", directory),
         *("--seal", seal),
-        *("--distribution", card.distribution, "--version", card.version, "--module", "vllm"),
-        *(word for name in card.left_out for word in ("--left-out", name)),
-        *(("--trial", trial) if card.gpu_modules else ()),
-        *(word for name in card.gpu_modules for word in ("--gpu-module", name)),
+        *("--distribution", release.distribution, "--version", release.version, "--module", "vllm"),
+        *(word for name in release.left_out for word in ("--left-out", name)),
+        *(("--trial", trial) if release.gpu_modules else ()),
+        *(word for name in release.gpu_modules for word in ("--gpu-module", name)),
         *(["--index", source.index] if source.index else []),
         *(["--no-index"] if source.no_index else []),
         *(["--wheels", source.wheels] if source.wheels else []),

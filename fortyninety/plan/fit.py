@@ -81,7 +81,7 @@ def settings_flags(settings: Settings, **changes: object) -> Flags:
 def planned_fit(
     host: str,
     settings: Settings,
-    card: Release,
+    release: Release,
     reading: HostReading,
     weights: Weights,
     *,
@@ -95,14 +95,14 @@ def planned_fit(
     box, remarks = host_box(host, settings, reading)
     boxes = [box, *(host_box(peer.name, settings, peer.reading)[0] for peer in peers)]
     size = None if settings.tensor_parallel_size == "all" else settings.tensor_parallel_size
-    answer = estimate(weights, make_shape(boxes, size), card.version, settings_flags(settings))
+    answer = estimate(weights, make_shape(boxes, size), release.version, settings_flags(settings))
     return HostFit(host, answer, alternatives(answer, others), remarks)
 
 
 def fit_problems(
     host: str,
     settings: Settings,
-    card: Release,
+    release: Release,
     reading: HostReading,
     weights: Weights | FitError,
     *,
@@ -110,13 +110,13 @@ def fit_problems(
     others: tuple[tuple[str, Weights], ...] = (),
 ) -> list[Problem]:
     """The problem that preflight has with the plan's memory, if any; none for the CPU build."""
-    if card.device == "cpu":
+    if release.device == "cpu":
         return []
     remedy = 'Set fit = "warn" to go on all the same'
     try:
         if isinstance(weights, FitError):
             raise weights
-        found = planned_fit(host, settings, card, reading, weights, peers=peers, others=others)
+        found = planned_fit(host, settings, release, reading, weights, peers=peers, others=others)
     except FitError as error:
         return [
             Problem(
@@ -143,21 +143,21 @@ def fit_problems(
 
 def predicted_kv_tokens(
     settings: Settings,
-    card: Release,
+    release: Release,
     reading: HostReading,
     weights: Weights,
     *,
     peers: tuple[Peer, ...] = (),
 ) -> int:
     """How many tokens of KV cache the engine will say it has. Raises FitError."""
-    if card.device == "cuda":
-        return planned_fit("", settings, card, reading, weights, peers=peers).fit.kv_tokens
-    extra = card.extra_arguments
-    if peers and card.multi_node is not None and card.multi_node.extra_arguments is not None:
-        extra = card.multi_node.extra_arguments
+    if release.device == "cuda":
+        return planned_fit("", settings, release, reading, weights, peers=peers).fit.kv_tokens
+    extra = release.extra_arguments
+    if peers and release.multi_node is not None and release.multi_node.extra_arguments is not None:
+        extra = release.multi_node.extra_arguments
     arguments = [*extra, *settings.engine_arguments]
     if FIXED_KV_CACHE not in arguments:
-        raise FitError(f"engine {card.release} sizes its KV cache by the host's memory")
+        raise FitError(f"engine {release.release} sizes its KV cache by the host's memory")
     size = int(arguments[arguments.index(FIXED_KV_CACHE) + 1])
     architecture = weights.architecture
     each = kv_bytes_per_token(

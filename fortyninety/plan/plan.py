@@ -50,7 +50,7 @@ class Plan:
     """Everything that the tasks carry out on one host."""
 
     settings: Settings
-    card: Release
+    release: Release
     paths: Paths
     apt_sources: tuple[AptSource, ...]
     driver: DriverPlan
@@ -73,7 +73,7 @@ class Plan:
 
         In a cell it is that of the program that runs the engine together with the other members'.
         """
-        first, *rest = engine_entry(self.card, self.cell)
+        first, *rest = engine_entry(self.release, self.cell)
         engine = (f"{self.paths.engine}/bin/{first}", *rest, *self.arguments)
         if self.cell is None:
             return engine
@@ -86,7 +86,7 @@ class Plan:
             *("--answer-port", str(self.settings.port)),
             *("--answer-model", self.settings.model_name),
             *("--complete", self.paths.complete),
-            *("--progress", ",".join(self.card.metrics[key].name for key in progress)),
+            *("--progress", ",".join(self.release.metrics[key].name for key in progress)),
             *("--ready-timeout", str(self.settings.ready_timeout)),
             *("--", *engine),
         )
@@ -116,7 +116,7 @@ class Plan:
         """What apt takes from that suite: this Python's own packages, and their security fixes."""
         if self.python_suite is None:
             return ()
-        name = f"python{self.card.python}"
+        name = f"python{self.release.python}"
         suites = (self.python_suite, f"{self.python_suite}-security")
         return suite_pins(suites, (name, f"{name}-*", f"lib{name}", f"lib{name}-*"))
 
@@ -125,7 +125,7 @@ class Plan:
         """The Python that the engine's environment is made of."""
         if self.python_source == "uv":
             return self.paths.managed_interpreter
-        return f"/usr/bin/python{self.card.python}"
+        return f"/usr/bin/python{self.release.python}"
 
 
 def needed_archives(plan: Plan, reading: HostReading) -> tuple[str, ...]:
@@ -160,12 +160,12 @@ def tensor_parallel_size(settings: Settings, reading: HostReading) -> int:
     return settings.tensor_parallel_size
 
 
-def survey_request(settings: Settings, card: Release) -> SurveyRequest:
+def survey_request(settings: Settings, release: Release) -> SurveyRequest:
     """What the plan and its operations need to know of the host."""
-    paths = plan_paths(settings, card)
+    paths = plan_paths(settings, release)
     named = (
         *REPOSITORY_TOOLS,
-        *python_packages(card, "distribution"),
+        *python_packages(release, "distribution"),
         *snapshot_packages(settings),
         Package("nftables"),
     )
@@ -188,17 +188,17 @@ def survey_request(settings: Settings, card: Release) -> SurveyRequest:
     )
 
 
-def cell_digest(settings: Settings, card: Release, cell: Membership) -> str:
+def cell_digest(settings: Settings, release: Release, cell: Membership) -> str:
     """What all members must have alike before they start an engine together, as 16 digits."""
     same = serve_arguments(
         settings,
-        card,
+        release,
         model_path=settings.model_revision,
         tensor_parallel_size=1,
         cell=replace(cell, rank=0),
     )
-    environment = sorted(engine_environment(settings, card, tensor_parallel_size=1).items())
-    whole = [card.environment_name, same, environment, cell.addresses, program(CELL_MEMBER)]
+    environment = sorted(engine_environment(settings, release, tensor_parallel_size=1).items())
+    whole = [release.environment_name, same, environment, cell.addresses, program(CELL_MEMBER)]
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:16]
 
 
@@ -208,39 +208,39 @@ def snapshot_packages(settings: Settings) -> tuple[Package, ...]:
 
 
 def make_plan(
-    settings: Settings, card: Release, reading: HostReading, cell: Membership | None = None
+    settings: Settings, release: Release, reading: HostReading, cell: Membership | None = None
 ) -> Plan:
     """The plan of a host. Raises FlagAbsent where the engine lacks a flag the settings need."""
-    paths = plan_paths(settings, card)
+    paths = plan_paths(settings, release)
     cards = tensor_parallel_size(settings, reading)
     arguments = serve_arguments(
         settings,
-        card,
+        release,
         model_path=paths.snapshot,
         tensor_parallel_size=cards,
         cell=cell,
     )
-    environment = engine_environment(settings, card, tensor_parallel_size=cards)
+    environment = engine_environment(settings, release, tensor_parallel_size=cards)
     if cell is not None:
         interface = reading.network.addresses.get(cell.own_address, "")
-        environment |= cell_environment(card, cell, interface)
+        environment |= cell_environment(release, cell, interface)
     source = python_source(settings, reading)
     driver = plan_driver(settings, reading)
-    if driver.cuda_directory is not None and card.device == "cuda":
+    if driver.cuda_directory is not None and release.device == "cuda":
         # Where what compiles kernels at run time looks for a toolkit that is beside others.
         environment["CUDA_HOME"] = driver.cuda_directory
     return Plan(
         settings=settings,
-        card=card,
+        release=release,
         paths=paths,
         apt_sources=apt_sources(reading, source, driver_components(driver, reading)),
         driver=driver,
-        python_packages=python_packages(card, source),
+        python_packages=python_packages(release, source),
         python_source=source,
         package_source=package_source(settings),
         snapshot_packages=snapshot_packages(settings),
         arguments=tuple(arguments),
         environment=tuple(sorted(environment.items())),
         cell=cell,
-        cell_digest="" if cell is None else cell_digest(settings, card, cell),
+        cell_digest="" if cell is None else cell_digest(settings, release, cell),
     )

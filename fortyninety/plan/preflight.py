@@ -35,14 +35,14 @@ NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "gluster
 
 def settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
     """What is wrong with the settings taken together, before the host is looked at."""
-    card = load_release(settings.engine)
-    yield from _engine_problems(host, settings, card)
-    if card.driver_floor is not None and settings.driver_branch < card.driver_floor:
+    release = load_release(settings.engine)
+    yield from _engine_problems(host, settings, release)
+    if release.driver_floor is not None and settings.driver_branch < release.driver_floor:
         yield Problem(
             host=host,
             subject="driver_branch",
             found=str(settings.driver_branch),
-            expected=f"{card.driver_floor} or later for engine {card.release}",
+            expected=f"{release.driver_floor} or later for engine {release.release}",
         )
     version = settings.driver_version
     if version is not None and int(version.partition(".")[0]) != settings.driver_branch:
@@ -64,39 +64,39 @@ def settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
     yield from cap_settings_problems(host, settings)
 
 
-def _engine_problems(host: str, settings: Settings, card: Release) -> Iterator[Problem]:
-    if (seal := seal_problem(card.release)) is not None:
+def _engine_problems(host: str, settings: Settings, release: Release) -> Iterator[Problem]:
+    if (seal := seal_problem(release.release)) is not None:
         yield Problem(
             host=host,
-            subject=f"engines/{card.release}/requirements.txt",
+            subject=f"engines/{release.release}/requirements.txt",
             found=seal[0],
             expected=seal[1],
             remedy="A lock is made, not edited: change requirements.in, then "
-            f"`fortyninety engine lock {card.release}`",
+            f"`fortyninety engine lock {release.release}`",
         )
-    if not card.listens_where_told and settings.listen_address != "0.0.0.0":
+    if not release.listens_where_told and settings.listen_address != "0.0.0.0":
         yield Problem(
             host=host,
             subject="listen_address",
             found=repr(settings.listen_address),
             expected=(
-                f"'0.0.0.0' for engine {card.release}, which ignores --host and listens on "
+                f"'0.0.0.0' for engine {release.release}, which ignores --host and listens on "
                 "every interface"
             ),
             remedy=f"Choose another engine, or set it and keep strangers from port {settings.port}",
         )
-    backend, names = settings.attention_backend, card.attention_backend.names
+    backend, names = settings.attention_backend, release.attention_backend.names
     if backend is not None and backend not in names:
         yield Problem(
             host=host,
             subject="attention_backend",
             found=repr(backend),
             expected=(
-                f"one of {', '.join(names)} for engine {card.release}, or None for its card's "
+                f"one of {', '.join(names)} for engine {release.release}, or None for its card's "
                 "choice"
             ),
         )
-    own = {flag: key for key, flag in card.flags.items() if flag is not None}
+    own = {flag: key for key, flag in release.flags.items() if flag is not None}
     for word in settings.engine_arguments:
         if (key := own.get(word.partition("=")[0])) is not None:
             yield Problem(

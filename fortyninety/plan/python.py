@@ -44,12 +44,14 @@ def python_source(settings: Settings, reading: HostReading) -> str:
     return PYTHON_SOURCES.get((reading.os.distribution, reading.os.version), "uv")
 
 
-def python_packages(card: Release, source: str) -> tuple[Package, ...]:
+def python_packages(release: Release, source: str) -> tuple[Package, ...]:
     """The engine's interpreter, what compiles kernels at run time, and what its card asks for.
 
     Triton compiles a launcher in C against Python's headers, which uv's builds carry along.
     python3-venv is for the host's tools.
     """
-    interpreter = () if source == "uv" else (f"python{card.python}", f"python{card.python}-dev")
-    names = (*interpreter, "gcc", "libc6-dev", "python3-venv", *card.host_packages)
+    interpreter = (
+        () if source == "uv" else (f"python{release.python}", f"python{release.python}-dev")
+    )
+    names = (*interpreter, "gcc", "libc6-dev", "python3-venv", *release.host_packages)
     return tuple(Package(name) for name in dict.fromkeys(names))

@@ -15,30 +15,30 @@ class Fix:
     count: int
 
 
-def fixed_by(card: Release) -> Fix | None:
-    """The release that fixes most of the open advisories of `card`; None where none fixes any.
+def fixed_by(release: Release) -> Fix | None:
+    """The release that fixes most of the open advisories of `release`; None where none fixes any.
 
     Among the releases for the same kind of device. Where two fix equally many, the one that asks
     for the older driver.
     """
     fixes = []
-    for release in known_releases():
-        other = load_release(release)
-        if other.device == card.device and release != card.release:
+    for name in known_releases():
+        other = load_release(name)
+        if other.device == release.device and name != release.release:
             open_there = {advisory.id for advisory in other.advisories}
-            count = sum(advisory.id not in open_there for advisory in card.advisories)
-            fixes.append((count, -(other.driver_floor or 0), release))
+            count = sum(advisory.id not in open_there for advisory in release.advisories)
+            fixes.append((count, -(other.driver_floor or 0), name))
     best = max(fixes, default=(0, 0, ""))
     return Fix(best[2], best[0]) if best[0] else None
 
 
-def advisory_line(card: Release) -> str | None:
-    """One line for the operator of a host that serves with `card`; None where nothing is known."""
-    count = len(card.advisories)
+def advisory_line(release: Release) -> str | None:
+    """One line for the operator of a host that serves with it; None where nothing is known."""
+    count = len(release.advisories)
     if count == 0:
         return None
-    fix = fixed_by(card)
-    known = f"engine {card.release} has {count} known advisor{'y' if count == 1 else 'ies'}"
+    fix = fixed_by(release)
+    known = f"engine {release.release} has {count} known advisor{'y' if count == 1 else 'ies'}"
     if fix is None:
         return f"{known}; no release here fixes any: `fortyninety engine list --advisories`"
     needs = load_release(fix.release).driver_floor

@@ -31,23 +31,23 @@ class LockError(Exception):
     """Why there is no lock, in one line."""
 
 
-def compile_lock(release: str, find_links: Sequence[str] = ()) -> str:
-    """The text of the lock of `release`, as uv resolves its requirements.in for its card's date.
+def compile_lock(name: str, find_links: Sequence[str] = ()) -> str:
+    """The text of the lock of the release `name`, as uv resolves its requirements.in for its date.
 
     `find_links` are folders with wheels that the package index does not carry (0.32.0-cpu needs
     PyTorch's CPU wheel). Which index is asked is this machine's own configuration. Raises LockError
     where there is no uv, or with what uv says.
     """
-    card = load_release(release)
-    directory = ENGINES_DIRECTORY / release
+    release = load_release(name)
+    directory = ENGINES_DIRECTORY / name
     overrides = directory / "overrides.txt"
     command = [
         _uv(),
         *("pip", "compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"),
         *("--no-emit-index-url", "--no-emit-find-links"),
-        *("--python-version", card.python, "--python-platform", PLATFORM),
+        *("--python-version", release.python, "--python-platform", PLATFORM),
         # A bare date would end with the day of wherever this runs.
-        *("--exclude-newer", f"{card.locked_on.isoformat()}T23:59:59Z"),
+        *("--exclude-newer", f"{release.locked_on.isoformat()}T23:59:59Z"),
         *(("--override", overrides.name) if overrides.exists() else ()),
         *(word for folder in find_links for word in ("--find-links", str(Path(folder).resolve()))),
         "requirements.in",
@@ -61,8 +61,8 @@ def compile_lock(release: str, find_links: Sequence[str] = ()) -> str:
         check=False,
     )
     if done.returncode != 0:
-        raise LockError(f"uv finds no lock for {release}: {done.stderr.strip()}")
-    return sealed(release, exact(done.stdout))
+        raise LockError(f"uv finds no lock for {name}: {done.stderr.strip()}")
+    return sealed(name, exact(done.stdout))
 
 
 def exact(requirements: str) -> str:

@@ -178,16 +178,16 @@ def known_releases() -> list[str]:
 
 
 @cache
-def load_release(release: str) -> Release:
-    """The card of `release`.
+def load_release(name: str) -> Release:
+    """The release `name`, of its card.
 
     Raises FileNotFoundError where there is none, pydantic.ValidationError where it is malformed.
     """
-    path = ENGINES_DIRECTORY / release / "engine.yaml"
-    card = Release.model_validate(yaml.safe_load(path.read_text()))
-    if card.release != release:
-        raise ValueError(f"{path} says it is the card of {card.release}")
-    return card
+    path = ENGINES_DIRECTORY / name / "engine.yaml"
+    release = Release.model_validate(yaml.safe_load(path.read_text()))
+    if release.release != name:
+        raise ValueError(f"{path} says it is the card of {release.release}")
+    return release
 
 
 def driver_floor(release: str) -> int:

@@ -23,21 +23,19 @@ class DownloadError(Exception):
     """Why the folder is not complete, in pip's words."""
 
 
-def download(
-    release: str, folder: Path, *, host_python: str, find_links: Sequence[str] = ()
-) -> int:
-    """Fetch every wheel of the engine `release` and of the host's tools; how many there are.
+def download(name: str, folder: Path, *, host_python: str, find_links: Sequence[str] = ()) -> int:
+    """Fetch every wheel of the engine release `name` and of the host's tools; how many there are.
 
     `host_python` is the version of the hosts' own python3, which the tools run on. Every file's
     hash is checked. Raises DownloadError.
     """
-    card = load_release(release)
-    for lock, python in ((card.lock_path, card.python), (HOST_TOOLS_LOCK, host_python)):
+    release = load_release(name)
+    for lock, python in ((release.lock_path, release.python), (HOST_TOOLS_LOCK, host_python)):
         command = [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
             *("--no-deps", "--require-hashes", "--only-binary=:all:"),
             *("--python-version", python, "--implementation", "cp"),
-            *(word for name in PLATFORMS for word in ("--platform", name)),
+            *(word for platform in PLATFORMS for word in ("--platform", platform)),
             *(word for each in find_links for word in ("--find-links", each)),
             *("--requirement", str(lock), "--dest", str(folder)),
         ]

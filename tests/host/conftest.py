@@ -289,7 +289,7 @@ def members(box: Box, request: pytest.FixtureRequest) -> list[Box]:
 
 
 @pytest.fixture(scope="session")
-def card(settings: Settings) -> Release:
+def release(settings: Settings) -> Release:
     """What the engine release is like."""
     return load_release(settings.engine)
 

@@ -35,10 +35,10 @@ def driver_packages(host: Host) -> list[Package]:
 
 
 def test_the_driver_in_memory_is_of_the_wanted_branch(
-    host: Host, settings: Settings, card: Release
+    host: Host, settings: Settings, release: Release
 ) -> None:
     """Without it no card computes anything, whatever is installed on disk."""
-    lowest = max(550, card.driver_floor or 0)
+    lowest = max(550, release.driver_floor or 0)
     for gpu in query(host, "index", "driver_version"):
         branch = int(gpu["driver_version"].partition(".")[0])
         # A driver that the host's image brings may be of a later branch than the wanted one.

@@ -30,21 +30,21 @@ def installed(host: Host, process: LiveProcess) -> dict[str, str]:
 
 
 def test_the_engine_is_at_its_pinned_version(
-    installed: dict[str, str], process: LiveProcess, card: Release
+    installed: dict[str, str], process: LiveProcess, release: Release
 ) -> None:
     """Flags, metrics and memory needs change between releases: another is not what was planned."""
-    version = installed.get(_plain(card.distribution))
-    assert version == card.version, (
-        f"{card.distribution} in {process.directory} is at {version}; expected {card.version}. "
-        "Deploy again"
+    version = installed.get(_plain(release.distribution))
+    assert version == release.version, (
+        f"{release.distribution} in {process.directory} is at {version}; expected "
+        f"{release.version}. Deploy again"
     )
 
 
 def test_every_package_is_at_its_locked_version(
-    installed: dict[str, str], process: LiveProcess, card: Release
+    installed: dict[str, str], process: LiveProcess, release: Release
 ) -> None:
     """A package that was installed or upgraded by hand is one that nobody tried the engine with."""
-    lines = card.lock_path.read_text().splitlines()
+    lines = release.lock_path.read_text().splitlines()
     pairs = (re.match(r"([A-Za-z0-9._-]+)={2,3}([^\s;\\]+)", line) for line in lines)
     locked = {_plain(pair[1]): pair[2] for pair in pairs if pair}
     wrong = [
@@ -54,7 +54,7 @@ def test_every_package_is_at_its_locked_version(
     ]
     assert not wrong, (
         f"{'; '.join(wrong[:10])} in {process.directory}; expected exactly the lock of "
-        f"{card.release}. Remove the folder and deploy again"
+        f"{release.release}. Remove the folder and deploy again"
     )
 
 

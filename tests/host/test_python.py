@@ -20,13 +20,13 @@ def interpreter(host: Host, process: LiveProcess) -> str:
 
 
 def test_the_engine_runs_on_the_python_of_its_card(
-    host: Host, process: LiveProcess, card: Release
+    host: Host, process: LiveProcess, release: Release
 ) -> None:
     """Its lock was resolved for that Python: with another one, wheels are missing."""
     version = host.run(f"{process.directory}/bin/python --version").stdout.strip()
-    assert version.startswith(f"Python {card.python}."), (
-        f"the engine's interpreter is {version or 'gone'}; expected Python {card.python}. Deploy "
-        "again; if that does not help, remove the environment's folder first"
+    assert version.startswith(f"Python {release.python}."), (
+        f"the engine's interpreter is {version or 'gone'}; expected Python {release.python}. "
+        "Deploy again; if that does not help, remove the environment's folder first"
     )
 
 
@@ -42,17 +42,17 @@ def test_the_running_interpreter_is_the_environments(
 
 
 def test_the_interpreter_is_its_packages_own(
-    host: Host, settings: Settings, card: Release, interpreter: str
+    host: Host, settings: Settings, release: Release, interpreter: str
 ) -> None:
     """An interpreter that was swapped can do anything, in the engine's name."""
     if interpreter.startswith(f"{settings.install_directory}/pythons/"):
         return  # uv's build, which is of no package.
     owner = packages.owner(host, interpreter)
-    assert owner and owner.startswith(f"python{card.python}"), (
+    assert owner and owner.startswith(f"python{release.python}"), (
         f"the engine's interpreter is {interpreter}, of {owner or 'no package'}; expected "
-        f"python{card.python}. Deploy again"
+        f"python{release.python}. Deploy again"
     )
-    names = [owner, *(f"libpython{card.python}-{part}" for part in ("minimal", "stdlib"))]
+    names = [owner, *(f"libpython{release.python}-{part}" for part in ("minimal", "stdlib"))]
     changed = packages.changed_files(host, names)
     assert not changed, (
         f"files of Python are not as their packages brought them:\n{changed}\n"
@@ -61,19 +61,19 @@ def test_the_interpreter_is_its_packages_own(
 
 
 def test_the_interpreter_begins_with_nobodys_code(
-    host: Host, settings: Settings, card: Release, interpreter: str
+    host: Host, settings: Settings, release: Release, interpreter: str
 ) -> None:
     """What sitecustomize.py says runs before the engine's first line, at every start."""
     if interpreter.startswith(f"{settings.install_directory}/pythons/"):
         return  # uv's build has no configuration of the host's.
     changed = packages.changed_configuration(
-        host, [f"libpython{card.python}-{part}" for part in ("minimal", "stdlib")]
+        host, [f"libpython{release.python}-{part}" for part in ("minimal", "stdlib")]
     )
     assert not changed, (
         f"{', '.join(changed)} is not as Python's package brought it; expected no code but the "
         "package's to run at Python's start. Look at what was added, remove the file, and "
         f"`apt-get install --reinstall -o Dpkg::Options::=--force-confmiss "
-        f"libpython{card.python}-minimal`"
+        f"libpython{release.python}-minimal`"
     )
 
 
@@ -106,7 +106,7 @@ def test_the_environment_sees_its_own_packages_alone(host: Host, process: LivePr
 
 
 def test_kernels_can_be_compiled_at_run_time(
-    host: Host, process: LiveProcess, card: Release
+    host: Host, process: LiveProcess, release: Release
 ) -> None:
     """Triton and torch compile at the first request, and fail there without compiler or headers."""
     include = host.run(
@@ -120,5 +120,5 @@ def test_kernels_can_be_compiled_at_run_time(
     assert compiled.rc == 0, (
         f"no C program with {include}/Python.h compiles: "
         f"{compiled.stderr.strip().splitlines()[0]}; expected gcc, libc6-dev and "
-        f"python{card.python}-dev. Deploy again"
+        f"python{release.python}-dev. Deploy again"
     )

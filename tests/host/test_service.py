@@ -129,11 +129,11 @@ def test_the_process_is_what_systemd_would_start_now(process: LiveProcess) -> No
     )
 
 
-def expected_flags(settings: Settings, card: Release, cards: int) -> dict[str, str | None]:
+def expected_flags(settings: Settings, release: Release, cards: int) -> dict[str, str | None]:
     """Each flag that must be on the command line with its value; None is a flag without one."""
     tensor_parallel = settings.tensor_parallel_size
     size = cards if tensor_parallel == "all" else int(tensor_parallel)
-    spelled = card.values.get("quantization", {})
+    spelled = release.values.get("quantization", {})
     values: dict[str, str | None] = {
         "served_model_name": settings.model_name,
         "kv_cache_dtype": settings.kv_cache_dtype,
@@ -154,15 +154,15 @@ def expected_flags(settings: Settings, card: Release, cards: int) -> dict[str, s
             values["enable_chunked_prefill"] = None
     values["disable_log_requests"] = None
     values["max_seq_len_to_capture"] = str(settings.max_model_len)
-    flags = {flag: value for key, value in values.items() if (flag := card.flags.get(key))}
-    choice = card.attention_backend
+    flags = {flag: value for key, value in values.items() if (flag := release.flags.get(key))}
+    choice = release.attention_backend
     backend = settings.attention_backend or (
         choice.for_fp8_kv_cache if settings.kv_cache_dtype.startswith("fp8") else None
     )
     if choice.flag and backend:
         flags[choice.flag] = backend
     if size > 1 and "RTX 4090" in settings.gpu_model:
-        flags |= dict.fromkeys(card.without_peer_to_peer.arguments)
+        flags |= dict.fromkeys(release.without_peer_to_peer.arguments)
     return flags
 
 
@@ -171,13 +171,13 @@ def _flags_in(words: list[str]) -> set[str]:
 
 
 def test_the_live_process_has_every_flag(
-    host: Host, process: LiveProcess, settings: Settings, card: Release
+    host: Host, process: LiveProcess, settings: Settings, release: Release
 ) -> None:
     """A missing flag is a smaller context, a slower kernel, or a card that runs out of memory."""
     cards = len(host.run("nvidia-smi --list-gpus").stdout.splitlines())
     words = process.arguments
     wrong = []
-    for flag, value in expected_flags(settings, card, cards).items():
+    for flag, value in expected_flags(settings, release, cards).items():
         given = process.values(flag)
         if value is None:
             if flag not in words:
@@ -200,16 +200,16 @@ def test_the_live_process_has_every_flag(
 
 
 def test_the_live_process_has_no_other_flag(
-    process: LiveProcess, settings: Settings, card: Release
+    process: LiveProcess, settings: Settings, release: Release
 ) -> None:
     """A flag that nobody set in the settings came by hand, and goes by the next deploy."""
-    node = card.multi_node
-    extra = [*card.extra_arguments, *(node.extra_arguments or () if node else ())]
+    node = release.multi_node
+    extra = [*release.extra_arguments, *(node.extra_arguments or () if node else ())]
     known = {
-        *expected_flags(settings, card, 2),
-        card.model_argument,
-        *_flags_in([*card.entry, *extra, *settings.engine_arguments]),
-        *card.without_peer_to_peer.arguments,
+        *expected_flags(settings, release, 2),
+        release.model_argument,
+        *_flags_in([*release.entry, *extra, *settings.engine_arguments]),
+        *release.without_peer_to_peer.arguments,
     }
     if settings.cell and node:
         known |= {*node.flags.values(), *_flags_in(list(node.headless_entry or ()))}
@@ -221,16 +221,16 @@ def test_the_live_process_has_no_other_flag(
 
 
 def test_the_live_process_has_its_variables(
-    host: Host, process: LiveProcess, settings: Settings, card: Release
+    host: Host, process: LiveProcess, settings: Settings, release: Release
 ) -> None:
     """Without them the engine asks the hub at its start, sends reports, or hangs in NCCL."""
-    expected = dict(card.environment)
+    expected = dict(release.environment)
     several = settings.tensor_parallel_size
     if several == "all":
         several = len(host.run("nvidia-smi --list-gpus").stdout.splitlines())
     if int(several) > 1 and "RTX 4090" in settings.gpu_model:
-        expected |= card.without_peer_to_peer.environment
-    choice = card.attention_backend
+        expected |= release.without_peer_to_peer.environment
+    choice = release.attention_backend
     if choice.environment and settings.kv_cache_dtype.startswith("fp8") and choice.for_fp8_kv_cache:
         expected[choice.environment] = settings.attention_backend or choice.for_fp8_kv_cache
     wrong = [
@@ -242,13 +242,13 @@ def test_the_live_process_has_its_variables(
 
 
 def test_no_other_variable_changes_the_engine(
-    process: LiveProcess, settings: Settings, card: Release
+    process: LiveProcess, settings: Settings, release: Release
 ) -> None:
     """A variable that nobody set in the settings came by hand, and no flag tells of it."""
-    choice, node = card.attention_backend, card.multi_node
+    choice, node = release.attention_backend, release.multi_node
     known = {
-        *card.environment,
-        *card.without_peer_to_peer.environment,
+        *release.environment,
+        *release.without_peer_to_peer.environment,
         *filter(None, [choice.environment]),
         *((node.address_variable, *node.interface_variables) if node else ()),
         "CUDA_HOME",
@@ -261,7 +261,7 @@ def test_no_other_variable_changes_the_engine(
     others = sorted(name for name in process.environment if ENGINES_OWN.match(name))
     extra = [name for name in others if name not in known and not SECRET.search(name)]
     assert not extra, (
-        f"{', '.join(extra)} is set for the process; expected the variables of {card.release} "
+        f"{', '.join(extra)} is set for the process; expected the variables of {release.release} "
         f"alone. Look at `systemctl cat {SERVICE}` and `systemctl show-environment`"
     )
 
@@ -447,12 +447,12 @@ def test_no_prompt_has_ended_the_engine(host: Host) -> None:
 
 
 def test_the_engine_was_ready_in_time(
-    process: LiveProcess, settings: Settings, card: Release, log: list[tuple[float, str]]
+    process: LiveProcess, settings: Settings, release: Release, log: list[tuple[float, str]]
 ) -> None:
     """After a power cut the box is of no use for as long as the engine takes to start."""
     if settings.cell:
         return  # A member waits for the others, whenever they come.
-    ready = [when for when, line in log if card.log_lines["ready"] in line]
+    ready = [when for when, line in log if release.log_lines["ready"] in line]
     if not ready:
         # A journal forgets; an engine that answers (test_serving.py) was ready once.
         active = process.unit["ActiveState"]
@@ -460,7 +460,7 @@ def test_the_engine_was_ready_in_time(
         pytest.skip(f"the journal no longer has the start of {SERVICE}")
     took = ready[0] - log[0][0]
     assert took <= settings.ready_timeout, (
-        f"the engine took {took:.0f} s from its first line to {card.log_lines['ready']!r}; "
+        f"the engine took {took:.0f} s from its first line to {release.log_lines['ready']!r}; "
         f"expected at most {settings.ready_timeout} s. Look at the disk's speed"
     )
 
@@ -469,7 +469,7 @@ def test_the_engine_was_ready_in_time(
 def test_the_engine_says_that_it_took_its_flags(
     line: str,
     settings: Settings,
-    card: Release,
+    release: Release,
     log: list[tuple[float, str]],
 ) -> None:
     """A flag on the command line is a wish: some releases fall back and only their log says so."""
@@ -479,14 +479,14 @@ def test_the_engine_says_that_it_took_its_flags(
     }
     if not wished[line]:
         value = getattr(settings, line)
-        pytest.skip(f"{line} is {value!r}, for which the card of {card.release} has no log line")
-    if not any(card.log_lines["ready"] in text for _, text in log):
+        pytest.skip(f"{line} is {value!r}, for which the card of {release.release} has no log line")
+    if not any(release.log_lines["ready"] in text for _, text in log):
         if settings.cell:
             return  # Of a cell only the head says that it is ready, and what it took.
         pytest.skip(f"the journal no longer has the start of {SERVICE}")
-    missing = [each for each in card.log_lines[line] if not any(each in text for _, text in log)]
+    missing = [each for each in release.log_lines[line] if not any(each in text for _, text in log)]
     assert not missing, (
-        f"the engine never logged {missing[0]!r}; expected it of {card.release} with {line} "
+        f"the engine never logged {missing[0]!r}; expected it of {release.release} with {line} "
         f"{getattr(settings, line)}. Look at `journalctl -u {SERVICE}` for what it says instead"
     )
 

@@ -127,7 +127,7 @@ def test_the_port_is_the_services(host: Host, settings: Settings, process: LiveP
 
 
 def test_the_model_is_listed_under_its_name(
-    host: Host, settings: Settings, card: Release, process: LiveProcess
+    host: Host, settings: Settings, release: Release, process: LiveProcess
 ) -> None:
     """Clients ask by name: under another one they get a 404."""
     (answer,) = ask(host, settings, "/v1/models")
@@ -157,24 +157,24 @@ def test_a_completion_comes_back(completion: dict[str, Any], settings: Settings)
 
 
 def test_the_engine_is_the_release_that_it_is_called(
-    host: Host, settings: Settings, card: Release
+    host: Host, settings: Settings, release: Release
 ) -> None:
     """Whatever is installed, what answers says for itself which release it is."""
     (answer,) = ask(host, settings, "/version")
     version = _read(answer["text"])["version"]
-    assert version.partition("+")[0] == card.version, (
-        f"the engine says it is {version}; expected {card.version}. Restart vllm.service, or "
+    assert version.partition("+")[0] == release.version, (
+        f"the engine says it is {version}; expected {release.version}. Restart vllm.service, or "
         "deploy again"
     )
 
 
 def test_the_engine_listens_where_it_should_and_nowhere_else(
-    host: Host, settings: Settings, card: Release
+    host: Host, settings: Settings, release: Release
 ) -> None:
     """The engine has no access control: on another address it serves whoever finds it."""
     sockets = host.check_output(f"ss -Hltn 'sport = :{settings.port}'").splitlines()
     addresses = {line.split()[3].rpartition(":")[0] for line in sockets}
-    expected = {settings.listen_address} if card.listens_where_told else {"0.0.0.0", "*"}
+    expected = {settings.listen_address} if release.listens_where_told else {"0.0.0.0", "*"}
     assert addresses and addresses <= expected, (
         f"port {settings.port} listens on {', '.join(sorted(addresses)) or 'nothing'}; expected "
         f"{settings.listen_address}. Look at `systemctl cat vllm.service`, and deploy again"
@@ -194,10 +194,10 @@ def metrics(host: Host, settings: Settings, completion: dict[str, Any]) -> dict[
 
 
 def test_the_kv_cache_is_used_within_its_range(
-    metrics: dict[str, list[float]], card: Release
+    metrics: dict[str, list[float]], release: Release
 ) -> None:
     """An alert on a gauge that means something else never fires, or always."""
-    usage = card.metrics["kv_usage"]
+    usage = release.metrics["kv_usage"]
     low, high = usage.range or (0, 1)
     found = metrics.get(usage.name)
     assert found and all(low <= value <= high for value in found), (
@@ -206,24 +206,24 @@ def test_the_kv_cache_is_used_within_its_range(
 
 
 def test_every_metric_of_the_release_is_there(
-    metrics: dict[str, list[float]], card: Release
+    metrics: dict[str, list[float]], release: Release
 ) -> None:
     """A dashboard shows nothing, and looks as if nothing happened."""
     lacking = [
         each.name
-        for each in card.metrics.values()
+        for each in release.metrics.values()
         if not {each.name, f"{each.name}_count", f"{each.name}_total"} & metrics.keys()
     ]
     assert not lacking, (
-        f"/metrics has no {', '.join(lacking)}; expected all of engine {card.release}'s. Is that "
-        "the release that runs?"
+        f"/metrics has no {', '.join(lacking)}; expected all of engine {release.release}'s. Is "
+        "that the release that runs?"
     )
 
 
-def test_what_was_asked_is_counted(metrics: dict[str, list[float]], card: Release) -> None:
+def test_what_was_asked_is_counted(metrics: dict[str, list[float]], release: Release) -> None:
     """Counters that stand still hide what the box is used for."""
     for key in ("prompt_tokens", "generation_tokens"):
-        name = card.metrics[key].name
+        name = release.metrics[key].name
         assert sum(metrics.get(name, [0])) > 0, (
             f"{name} is 0 after a completion; expected more. Look at /metrics"
         )

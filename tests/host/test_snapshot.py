@@ -103,10 +103,10 @@ def _compare(host: Host, folder: str, expected: Expected, *, hashed: bool) -> li
 
 
 def test_the_engine_serves_the_pinned_commit(
-    process: LiveProcess, settings: Settings, card: Release
+    process: LiveProcess, settings: Settings, release: Release
 ) -> None:
     """An engine on another commit answers with another model under the same name."""
-    path = process.argument(card.model_argument)
+    path = process.argument(release.model_argument)
     assert path == _folder(settings), (
         f"the process serves {path}; expected {_folder(settings)}. Deploy again"
     )

@@ -32,8 +32,8 @@ def checkpoint(model: TinyModel) -> Weights:
 def found(
     flags: frozenset[str], weights: Weights | FitError, engine: str = ENGINE, **changes: Any
 ) -> list[str]:
-    chosen, card = settings(engine=engine, **changes), load_release(engine)
-    return [str(p) for p in processor_problems("box1", chosen, card, host_with(flags), weights)]
+    chosen, release = settings(engine=engine, **changes), load_release(engine)
+    return [str(p) for p in processor_problems("box1", chosen, release, host_with(flags), weights)]
 
 
 def test_what_awq_and_fp8_take_is_refused_with_processor_and_remedy() -> None:

@@ -22,21 +22,21 @@ from tests.unit.readings import settings
 
 
 @pytest.fixture(params=known_releases())
-def card(request: pytest.FixtureRequest) -> Release:
+def release(request: pytest.FixtureRequest) -> Release:
     """Each release's card in turn."""
     return load_release(request.param)
 
 
-def arguments(chosen: Settings, card: Release) -> list[str]:
-    return serve_arguments(chosen, card, model_path="/srv/models/m", tensor_parallel_size=1)
+def arguments(chosen: Settings, release: Release) -> list[str]:
+    return serve_arguments(chosen, release, model_path="/srv/models/m", tensor_parallel_size=1)
 
 
 def checkpoint(name: str) -> Weights:
     return computed_weights(read_architecture(CONFIGURATIONS[name]))
 
 
-def test_none_leaves_the_flag_out_and_nothing_else(card: Release) -> None:
-    given, without = arguments(settings(), card), arguments(settings(quantization=None), card)
+def test_none_leaves_the_flag_out_and_nothing_else(release: Release) -> None:
+    given, without = arguments(settings(), release), arguments(settings(quantization=None), release)
     at = given.index("--quantization")
     assert without == given[:at] + given[at + 2 :]
 
@@ -46,12 +46,12 @@ def test_none_leaves_the_flag_out_and_nothing_else(card: Release) -> None:
     [("llama-3.1-8b", "auto"), ("llama-3.1-8b-fp8", "auto"), ("llama-3.1-8b-fp8", "fp8")],
 )
 def test_an_8b_in_bf16_or_fp8_fits_one_card_with_every_release(
-    card: Release, name: str, kv_cache_dtype: str
+    release: Release, name: str, kv_cache_dtype: str
 ) -> None:
-    if card.device == "cpu":
+    if release.device == "cpu":
         pytest.skip("the CPU build has no card whose memory could be too small")
     flags = Flags(16384, 4, kv_cache_dtype=kv_cache_dtype, max_num_batched_tokens=2048)
-    answer = estimate(checkpoint(name), make_shape(parse_cards("1x24564")), card.version, flags)
+    answer = estimate(checkpoint(name), make_shape(parse_cards("1x24564")), release.version, flags)
     assert answer.fits, answer.reasons
     # 16.1 GB at 16 bits, about half of them at 8: 15.0 and 8.5 GiB, the rotary table included.
     expected = {"llama-3.1-8b": 15.0, "llama-3.1-8b-fp8": 8.5}[name]

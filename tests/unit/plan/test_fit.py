@@ -61,9 +61,9 @@ def test_a_member_of_a_cell_holds_its_part_of_the_layers(
     chosen = settings(engine="0.32.0", driver_branch=580, cell="a", gpu_memory_utilization=0.94)
     own = bare_host(cards__gpus=[gpu(0)], cards__devices=[RTX_4090])
     other = bare_host(cards__gpus=[gpu(0, memory=memory_of_the_other)], cards__devices=[RTX_4090])
-    card = load_release(chosen.engine)
-    assert fit_problems("box1", chosen, card, own, weights()) != []
-    together = fit_problems("box1", chosen, card, own, weights(), peers=(Peer("box2", other),))
+    release = load_release(chosen.engine)
+    assert fit_problems("box1", chosen, release, own, weights()) != []
+    together = fit_problems("box1", chosen, release, own, weights(), peers=(Peer("box2", other),))
     assert len(together) == problems, together
 
 
@@ -91,9 +91,9 @@ def test_cards_of_different_sizes_are_refused() -> None:
 
 def test_a_checkpoint_whose_weight_is_not_known_is_refused_with_the_way_to_insist() -> None:
     chosen = settings()
-    card = load_release(chosen.engine)
+    release = load_release(chosen.engine)
     unknown = FitError("the hub does not answer")
-    (problem,) = fit_problems("box1", chosen, card, bare_host(), unknown)
+    (problem,) = fit_problems("box1", chosen, release, bare_host(), unknown)
     assert str(problem) == (
         "box1: fit is not computable (the hub does not answer); expected a plan that fits. "
         'Set fit = "warn" to go on all the same'
@@ -125,23 +125,23 @@ def tiny(model: TinyModel = AWQ) -> Weights:
 
 
 def test_the_cpu_builds_cache_is_what_its_arguments_say() -> None:
-    chosen, card = settings(engine="0.32.0-cpu"), load_release("0.32.0-cpu")
+    chosen, release = settings(engine="0.32.0-cpu"), load_release("0.32.0-cpu")
     # 128 MiB at 4 layers x 2 x 1 head x 64 x 1 byte on each of two workers.
-    assert predicted_kv_tokens(chosen, card, bare_host(), tiny()) == (128 << 20) // 512
+    assert predicted_kv_tokens(chosen, release, bare_host(), tiny()) == (128 << 20) // 512
     one = bare_host(cards__devices=[RTX_4090])
-    assert predicted_kv_tokens(chosen, card, one, tiny()) == (128 << 20) // 1024
+    assert predicted_kv_tokens(chosen, release, one, tiny()) == (128 << 20) // 1024
 
 
 def test_a_16_bit_cache_holds_half_of_what_an_fp8_one_does() -> None:
-    chosen, card = settings(engine="0.32.0-cpu", **PLAIN.settings), load_release("0.32.0-cpu")
+    chosen, release = settings(engine="0.32.0-cpu", **PLAIN.settings), load_release("0.32.0-cpu")
     one = bare_host(cards__devices=[RTX_4090])
-    assert predicted_kv_tokens(chosen, card, one, tiny(PLAIN)) == (128 << 20) // 2048
+    assert predicted_kv_tokens(chosen, release, one, tiny(PLAIN)) == (128 << 20) // 2048
 
 
 def test_a_hosts_prediction_is_that_of_its_settings() -> None:
-    chosen, card = settings(), load_release("0.8.5.post1")
-    answer = planned_fit("box1", chosen, card, bare_host(), weights())
-    assert predicted_kv_tokens(chosen, card, bare_host(), weights()) == answer.fit.kv_tokens
+    chosen, release = settings(), load_release("0.8.5.post1")
+    answer = planned_fit("box1", chosen, release, bare_host(), weights())
+    assert predicted_kv_tokens(chosen, release, bare_host(), weights()) == answer.fit.kv_tokens
 
 
 @pytest.mark.parametrize(
@@ -197,9 +197,9 @@ def test_prediction_and_measurement_stand_side_by_side() -> None:
 
 
 def arguments(release: str, cards: int, **changes: Any) -> list[str]:
-    card = load_release(release)
+    known = load_release(release)
     chosen = settings(engine=release, **changes)
-    return serve_arguments(chosen, card, model_path="/model", tensor_parallel_size=cards)
+    return serve_arguments(chosen, known, model_path="/model", tensor_parallel_size=cards)
 
 
 @pytest.mark.parametrize(
@@ -208,9 +208,9 @@ def arguments(release: str, cards: int, **changes: Any) -> list[str]:
 def test_4090s_share_a_model_without_peer_to_peer_and_one_alone_is_left_as_it_is(
     release: str,
 ) -> None:
-    card = load_release(release)
+    known = load_release(release)
     environments = [
-        engine_environment(settings(engine=release), card, tensor_parallel_size=n) for n in (1, 2)
+        engine_environment(settings(engine=release), known, tensor_parallel_size=n) for n in (1, 2)
     ]
     assert [e.get("NCCL_P2P_DISABLE") for e in environments] == [None, "1"]
     flags = ["--disable-custom-all-reduce" in arguments(release, n) for n in (1, 2)]

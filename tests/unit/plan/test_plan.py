@@ -81,14 +81,14 @@ def test_a_package_is_right_at_a_version_that_begins_with_the_wanted_one(
 
 
 def test_every_package_that_is_installed_is_also_surveyed() -> None:
-    chosen, card = settings(), load_release("0.8.5.post1")
-    surveyed = survey_request(chosen, card).packages
-    plan = make_plan(chosen, card, HostReading())
+    chosen, release = settings(), load_release("0.8.5.post1")
+    surveyed = survey_request(chosen, release).packages
+    plan = make_plan(chosen, release, HostReading())
     for package in (
         *plan_driver(settings(driver_source="nvidia"), bare_host()).packages,
         *plan.driver.packages,
         *plan.driver.cuda_packages,
-        *python_packages(card, "distribution"),
+        *python_packages(release, "distribution"),
     ):
         assert any(fnmatchcase(package.name, pattern) for pattern in surveyed), package.name
 

@@ -23,10 +23,10 @@ SNAPSHOT = (
 )
 
 
-def plan(cards: int = 2, card: Release | None = None, **changes: Any) -> Plan:
+def plan(cards: int = 2, release: Release | None = None, **changes: Any) -> Plan:
     chosen = settings(**changes)
     reading = bare_host(cards__devices=[RTX_4090] * cards)
-    return make_plan(chosen, card or load_release(chosen.engine), reading)
+    return make_plan(chosen, release or load_release(chosen.engine), reading)
 
 
 def exec_start(unit: str) -> list[str]:
@@ -127,10 +127,10 @@ def test_prefix_caching_that_is_off_has_no_flag() -> None:
 
 
 def test_a_flag_that_the_release_lacks_is_an_error_and_not_left_out() -> None:
-    card = load_release("0.8.5.post1")
-    without = card.model_copy(update={"flags": {**card.flags, "kv_cache_dtype": None}})
+    release = load_release("0.8.5.post1")
+    without = release.model_copy(update={"flags": {**release.flags, "kv_cache_dtype": None}})
     with pytest.raises(FlagAbsent, match="no flag for kv_cache_dtype"):
-        plan(card=without)
+        plan(release=without)
 
 
 def test_another_setting_is_another_configuration() -> None:
@@ -147,9 +147,9 @@ def test_the_running_process_carries_the_configuration_of_its_unit() -> None:
 
 @pytest.mark.parametrize("release", known_releases())
 def test_every_engine_has_a_card_and_a_hashed_lock_of_its_version(release: str) -> None:
-    card = load_release(release)
-    lock = card.lock_path.read_text()
-    assert re.search(rf"^{re.escape(card.distribution)}===", lock, re.MULTILINE)
+    known = load_release(release)
+    lock = known.lock_path.read_text()
+    assert re.search(rf"^{re.escape(known.distribution)}===", lock, re.MULTILINE)
     assert "--index-url" not in lock and "://" not in lock
 
 

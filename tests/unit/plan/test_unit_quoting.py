@@ -47,9 +47,9 @@ ODD_WORDS = (
 )
 
 
-def plan(card: str = "0.8.5.post1", cell: Membership | None = None, **changes: Any) -> Plan:
+def plan(release: str = "0.8.5.post1", cell: Membership | None = None, **changes: Any) -> Plan:
     reading = bare_host(cards__devices=[RTX_4090] * 2, network__addresses={"192.0.2.1": "eth0"})
-    return make_plan(settings(engine=card, **changes), load_release(card), reading, cell)
+    return make_plan(settings(engine=release, **changes), load_release(release), reading, cell)
 
 
 def commands(unit: str) -> list[list[str]]:

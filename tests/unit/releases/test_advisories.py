@@ -18,11 +18,11 @@ LATEST = [release for release in known_releases() if load_release(release).devic
 
 
 def test_the_release_that_fixes_most_is_named_with_the_driver_it_needs() -> None:
-    card = load_release("0.8.5.post1")
-    line = advisory_line(card)
+    release = load_release("0.8.5.post1")
+    line = advisory_line(release)
     assert line is not None
-    assert f"has {len(card.advisories)} known advisories" in line
-    assert f"{LATEST} (driver 580 or later) fixes {len(card.advisories)}" in line
+    assert f"has {len(release.advisories)} known advisories" in line
+    assert f"{LATEST} (driver 580 or later) fixes {len(release.advisories)}" in line
 
 
 def test_a_release_with_nothing_known_has_no_line() -> None:
@@ -39,10 +39,10 @@ def test_an_advisory_is_open_only_below_the_release_that_fixes_it(release: str) 
     def numbers(version: str) -> list[int]:
         return [int(part) for part in version.split(".") if part.isdigit()]
 
-    card = load_release(release)
-    for advisory in card.advisories:
+    known = load_release(release)
+    for advisory in known.advisories:
         if advisory.fixed_in is not None:
-            assert numbers(card.version) < numbers(advisory.fixed_in), advisory
+            assert numbers(known.version) < numbers(advisory.fixed_in), advisory
 
 
 def test_engine_list_shows_every_release_and_the_default() -> None:

@@ -47,7 +47,7 @@ def requirements(lock: Path) -> dict[str, tuple[str, list[str]]]:
 
 
 @pytest.fixture(params=known_releases())
-def card(request: pytest.FixtureRequest) -> Release:
+def release(request: pytest.FixtureRequest) -> Release:
     """Each release's card in turn."""
     return load_release(request.param)
 
@@ -75,35 +75,35 @@ def test_no_lock_names_an_index_or_a_machine_s_folder(lock: Path) -> None:
         assert not found, f"{path} holds {found and found[0]!r}: compile with --no-emit-index-url"
 
 
-def test_a_card_names_a_distribution_that_its_lock_pins_at_its_version(card: Release) -> None:
+def test_a_card_names_a_distribution_that_its_lock_pins_at_its_version(release: Release) -> None:
     """The card's version is what host tests expect; the lock's is what gets installed."""
-    version, _ = requirements(card.lock_path)[card.distribution]
-    assert version == card.version
+    version, _ = requirements(release.lock_path)[release.distribution]
+    assert version == release.version
 
 
-def test_a_card_spells_every_flag_the_70b_is_served_with(card: Release) -> None:
+def test_a_card_spells_every_flag_the_70b_is_served_with(release: Release) -> None:
     """A missing spelling would drop a flag without a word."""
-    missing = [flag for flag in NEEDED_FLAGS if not card.flags.get(flag)]
-    assert not missing, f"{card.release} has no spelling for {missing}"
+    missing = [flag for flag in NEEDED_FLAGS if not release.flags.get(flag)]
+    assert not missing, f"{release.release} has no spelling for {missing}"
 
 
-def test_a_card_s_log_patterns_can_be_searched_for(card: Release) -> None:
+def test_a_card_s_log_patterns_can_be_searched_for(release: Release) -> None:
     """A pattern that does not compile would fail on the host, long after it was written."""
-    for key, lines in card.log_lines.items():
+    for key, lines in release.log_lines.items():
         for pattern in [lines] if isinstance(lines, str) else lines:
             assert re.compile(pattern), key
 
 
-def test_the_kv_usage_gauge_is_a_fraction(card: Release) -> None:
+def test_the_kv_usage_gauge_is_a_fraction(release: Release) -> None:
     """It ends at 1: an alert on 92 would never fire."""
-    usage = card.metrics["kv_usage"]
+    usage = release.metrics["kv_usage"]
     assert (usage.unit, usage.range) == ("fraction", (0, 1))
 
 
-def test_a_card_gives_a_source_for_what_it_claims(card: Release) -> None:
+def test_a_card_gives_a_source_for_what_it_claims(release: Release) -> None:
     """A fact nobody can trace cannot be corrected."""
-    missing = {"version", "entry", "flags", "log_lines", "metrics"} - card.sources.keys()
-    assert not missing, f"{card.release} has no source for {missing}"
+    missing = {"version", "entry", "flags", "log_lines", "metrics"} - release.sources.keys()
+    assert not missing, f"{release.release} has no source for {missing}"
 
 
 def test_the_engine_for_the_cpu_leaves_out_what_breaks_it_there() -> None:
