@@ -5,8 +5,8 @@ Without preflight: 0.32.0 installs on a lab host whose driver it could not run w
 
 from pyinfra.context import ctx_host
 
+from fortyninety.fleet.planning import host_data
 from fortyninety.fleet.refusal import Refused
-from fortyninety.fleet.run import host_data
 from fortyninety.plan.plan import make_plan, survey_request
 from fortyninety.releases.release import load_release
 from fortyninety.settings.parse import parse_settings

@@ -168,7 +168,7 @@ def _trusted_files(
 
 def _expected_manifest(settings: Settings) -> str | FileListUnknown:
     """The SHA-256 that the manifest must have, or why this machine does not know it."""
-    from fortyninety.fleet.run import files_of  # noqa: PLC0415
+    from fortyninety.fleet.checkpoints import files_of  # noqa: PLC0415
 
     try:
         files = files_of(settings)

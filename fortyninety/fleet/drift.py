@@ -23,14 +23,14 @@ from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State, StateStage
-from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
+from pyinfra.context import ctx_config, ctx_inventory, ctx_state
 from pyinfra_cli.exceptions import CliError
 from pyinfra_cli.util import load_deploy_file
 
 from fortyninety.connection.bounded import HostLost, bounded
 from fortyninety.fleet.inventory import ConnectedHosts, InventoryUnusable, connect_hosts
-from fortyninety.fleet.refusal import Refused
-from fortyninety.fleet.run import current_plan, forget_refusal
+from fortyninety.fleet.planning import plan_hosts
+from fortyninety.fleet.run import keep_plans
 from fortyninety.operations.reasons import reasons_of
 from fortyninety.problem import Problem
 
@@ -133,16 +133,14 @@ def _planned(state: State, hosts: list[Host]) -> tuple[list[Host], list[Problem]
     left = hosts
     while left:
         _only(state, left)
-        try:
-            with ctx_host.use(left[0]):
-                current_plan()
+        planned = plan_hosts(state)
+        if not planned.problems:
+            keep_plans(state, planned.plans)
             break
-        except Refused as refused:
-            forget_refusal(state)
-            problems += refused.problems
-            named = {problem.host for problem in refused.problems}
-            # A reason that lies with a host outside of the limit is everybody's.
-            left = [host for host in left if host.name not in named] if named & _names(left) else []
+        problems += planned.problems
+        named = {problem.host for problem in planned.problems}
+        # A reason that lies with a host outside of the limit is everybody's.
+        left = [host for host in left if host.name not in named] if named & _names(left) else []
     return left, problems
 
 

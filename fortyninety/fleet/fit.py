@@ -10,23 +10,19 @@ from dataclasses import replace
 from typing import Any
 
 from pyinfra.api.host import Host
-from pyinfra.context import ctx_config, ctx_host, ctx_state
 
 from fortyninety.fit.alternatives import alternatives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import estimate
 from fortyninety.fit.shape import make_shape
 from fortyninety.fleet.inventory import ConnectedHosts, InventoryUnusable, connect_hosts
-from fortyninety.model.questions import token_of, token_problems
+from fortyninety.fleet.planning import parse_hosts, read_hosts, wanted_hosts
+from fortyninety.model.questions import token_of
 from fortyninety.model.sizes import checkpoint_sizes, known_checkpoints
 from fortyninety.plan.fit import HostFit, host_box, settings_flags
-from fortyninety.plan.plan import survey_request
-from fortyninety.plan.preflight import settings_problems
 from fortyninety.releases.release import load_release
 from fortyninety.settings.model import Settings
-from fortyninety.settings.parse import parse_settings
 from fortyninety.settings.profiles import PROFILES
-from fortyninety.survey.latest import take_reading
 from fortyninety.survey.reading import HostReading
 
 FLAGS = (
@@ -48,47 +44,32 @@ def fleet_fit(inventory: str, limit: Iterable[str], options: Mapping[str, Any]) 
     except InventoryUnusable as error:
         raise FitError(str(error)) from error
     try:
-        settings = _every_setting(hosts)
-        states = {host: _reading(hosts, host, each) for host, each in settings.items()}
-        return [_answer(hosts, host, settings, states, options) for host in settings]
+        # Of the hosts that were not reached as well.
+        settings, problems = parse_hosts(wanted_hosts(hosts.state))
+        if problems:
+            raise FitError("; ".join(str(problem) for problem in problems))
+        reached = {host: each for host, each in settings.items() if host in hosts.settings}
+        readings = dict.fromkeys(settings, HostReading()) | read_hosts(hosts.state, reached)
+        return [_answer(hosts, host, settings, readings, options) for host in settings]
     finally:
         hosts.disconnect()
-
-
-def _every_setting(hosts: ConnectedHosts) -> dict[Host, Settings]:
-    """Of the hosts that were not reached as well."""
-    settings: dict[Host, Settings] = {}
-    problems = []
-    for host in hosts.state.inventory:
-        if not hosts.state.is_host_in_limit(host):
-            continue
-        parsed = parse_settings(host.name, host.data.dict())  # type: ignore[no-untyped-call]
-        if isinstance(parsed, list):
-            problems += parsed
-            continue
-        problems += settings_problems(host.name, parsed)
-        problems += token_problems(host.name, parsed)
-        settings[host] = parsed
-    if problems:
-        raise FitError("; ".join(str(problem) for problem in problems))
-    return settings
 
 
 def _answer(
     hosts: ConnectedHosts,
     host: Host,
     every: Mapping[Host, Settings],
-    states: Mapping[Host, HostReading],
+    readings: Mapping[Host, HostReading],
     options: Mapping[str, Any],
 ) -> HostFit:
     settings = every[host]
-    box, remarks = host_box(host.name, settings, states[host])
+    box, remarks = host_box(host.name, settings, readings[host])
     boxes = [box]
     for other in hosts.state.inventory:
         if other is not host and settings.cell and other.data.get("cell") == settings.cell:
             # A member that a limit leaves out counts as one like this.
             known = other in every
-            boxes.append(host_box(other.name, every[other], states[other])[0] if known else box)
+            boxes.append(host_box(other.name, every[other], readings[other])[0] if known else box)
     flags = settings_flags(settings)
     if options["profile"] is not None:
         flags = replace(flags, **vars(PROFILES[options["profile"]]))
@@ -110,15 +91,3 @@ def _answer(
         release = load_release(settings.engine).version
     answer = estimate(weights, shape, release, flags)
     return HostFit(host.name, answer, alternatives(answer, known_checkpoints()), remarks)
-
-
-def _reading(hosts: ConnectedHosts, host: Host, settings: Settings) -> HostReading:
-    if host not in hosts.settings:
-        return HostReading()
-    request = survey_request(settings, load_release(settings.engine))
-    with (
-        ctx_state.use(hosts.state),
-        ctx_config.use(hosts.state.config.copy()),
-        ctx_host.use(host),
-    ):
-        return take_reading(host, request)

@@ -15,8 +15,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 
+from fortyninety.fleet.checkpoints import files_of, known_files
 from fortyninety.fleet.member import HostMember, bytes_here, peer_address
-from fortyninety.fleet.run import current_readings, files_of, known_files, plans_of
+from fortyninety.fleet.run import current_readings, plans_of
 from fortyninety.model.distribution import Exhausted
 from fortyninety.model.exchange import Exchange, Source
 from fortyninety.model.file_list import FileListUnknown
