@@ -83,6 +83,12 @@ def test_what_is_no_name_of_a_cell_is_no_cell_and_a_problem_of_its_own(cell: Any
     assert named_cell({"cell": "a"}) == "a"
 
 
+def test_the_head_alone_answers_and_a_member_may_be_restarted_before_it_does() -> None:
+    alone = make_plan(settings(), load_release(settings().engine), bare_host())
+    found = [(each.headless, each.restarts) for each in (plan(0), plan(1), alone)]
+    assert found == [(False, 3), (True, 3), (False, 0)]
+
+
 # --- Refused --------------------------------------------------------------------------------------
 
 
