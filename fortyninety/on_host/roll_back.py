@@ -2,8 +2,9 @@
 """Go back to the unit that served before the one on disk, and prove that it serves.
 
 Units that passed the gate of a deploy are kept in `<install directory>/served`. The latest of them
-that is not the unit on disk, and whose environment and snapshot are still there, is put in its
-place by one rename, and the service is restarted. Nothing is changed where there is none.
+that is not the unit on disk, that is as the deploy wrote it, and whose environment and snapshot are
+still there, is put in its place by one rename, and the service is restarted. Nothing is changed
+where there is none.
 
 Whoever asks for it holds the host's lease (hold_lease.sh). Until the service is restarted this
 program has a lock of its own beside it as well: it goes on when whoever asked for it is gone, and
@@ -18,6 +19,7 @@ and `changed` for whether anything was. Always ends with 0. Python 3.10, no pack
 
 import argparse
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -74,15 +76,23 @@ class Unit:
         """The engine's release: its folder's name without the hash of its lock."""
         return self.engine.rpartition("/")[2].rpartition("-")[0]
 
-    def lacks(self) -> str | None:
-        """What is no longer there that the unit needs, or None."""
-        if not Path(self.engine, MARK).exists():
-            return self.engine
-        if not Path(self.snapshot).is_dir():
-            return self.snapshot
-        if self.needs and not Path("/etc/systemd/system", self.needs).exists():
-            return self.needs
-        return None
+    @property
+    def intact(self) -> bool:
+        """Whether it is as a deploy wrote it: its configuration is a digest of the rest of it."""
+        plain = self.text.replace(self.configuration, "") if self.configuration else self.text
+        return hashlib.sha256(plain.encode()).hexdigest()[:16] == self.configuration
+
+    def obstacle(self) -> str | None:
+        """Why there is no going back to the unit, or None."""
+        if not self.intact:
+            return f"{self.path} is no longer as the deploy wrote it"
+        needed = {
+            self.engine: Path(self.engine, MARK).exists(),
+            self.snapshot: Path(self.snapshot).is_dir(),
+        }
+        if self.needs:
+            needed[self.needs] = Path("/etc/systemd/system", self.needs).exists()
+        return next((f"{each} is gone" for each, there in needed.items() if not there), None)
 
     def described(self) -> dict[str, Any]:
         """For the operator."""
@@ -104,11 +114,11 @@ def target(options: argparse.Namespace, now: Unit) -> Unit:
     )
     if options.engine:
         others = [unit for unit in others if unit.release == options.engine]
-    whole = [unit for unit in others if unit.lacks() is None]
+    whole = [unit for unit in others if unit.obstacle() is None]
     if whole:
         return whole[0]
     if others:
-        raise Failure(f"{others[0].release} served before, and {others[0].lacks()} is gone")
+        raise Failure(f"{others[0].release} served before, and {others[0].obstacle()}")
     which = f"no {options.engine}" if options.engine else "nothing else"
     raise Failure(f"{which} served here before {now.release} (configuration {now.configuration})")
 

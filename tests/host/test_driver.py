@@ -96,6 +96,25 @@ def test_nothing_is_loaded_into_every_program(host: Host) -> None:
     assert not found, f"/etc/ld.so.preload names {found}; expected no such file. Remove it"
 
 
+def test_nothing_keeps_the_driver_from_being_loaded(host: Host) -> None:
+    """A line in modprobe.d changes nothing until the next boot, which has no cards then."""
+    wanted = ("nvidia", "nvidia_current", "nvidia_uvm", "nvidia_current_uvm")
+    refused = []
+    # As modprobe has merged its files and the kernel's command line.
+    for line in host.check_output("modprobe --showconfig").splitlines():
+        verb, _, rest = line.partition(" ")
+        name, _, command = rest.partition(" ")
+        # A distribution may have `nvidia` loaded under another name, by modprobe again.
+        if name.replace("-", "_") in wanted and (
+            verb == "blacklist" or (verb == "install" and "modprobe" not in command)
+        ):
+            refused.append(line)
+    assert not refused, (
+        f"modprobe is told `{'`, `'.join(refused)}`; expected nothing that keeps the driver out. "
+        "Look with `grep -r nvidia /etc/modprobe.d`, and at the kernel's command line"
+    )
+
+
 def test_nvidia_smi_is_the_drivers_own(host: Host) -> None:
     """Whatever another program of that name shows or sets is not what the driver does."""
     path = host.run("bash -lc 'command -v nvidia-smi'").stdout.strip() or "missing"

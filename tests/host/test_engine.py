@@ -72,6 +72,30 @@ def test_the_environments_files_are_those_of_its_packages(host: Host, process: L
     )
 
 
+def test_the_tools_files_are_those_of_their_packages(host: Host, settings: Settings) -> None:
+    """Root runs uv and fetches with them at every deploy, so a changed one is a way in."""
+    tools = f"{settings.install_directory}/tools"
+    folders = host.check_output(f"find {tools} -mindepth 1 -maxdepth 1 -type d").split()
+    for folder in folders:
+        found: dict[str, Any] = read(host, "environment_files", folder, seconds=HASHING_SECONDS)
+        assert not found["wrong"], (
+            f"not as their packages brought them: {'; '.join(found['wrong'])}; expected none. "
+            f"Remove {folder} and deploy again"
+        )
+
+
+def test_every_unit_kept_for_a_rollback_is_as_it_served(host: Host, settings: Settings) -> None:
+    """A rollback puts one of them in place as it is, and root reads its lines."""
+    for path in host.check_output(f"find {settings.install_directory}/served -type f").split():
+        text = host.file(path).content_string
+        name = path.rpartition("/")[2].removesuffix(".service")
+        # Its name is the digest of the unit without it.
+        digest = hashlib.sha256(text.replace(name, "").encode()).hexdigest()[:16]
+        assert name and digest == name, (
+            f"{path} is not the unit that served under that name; expected it untouched. Remove it"
+        )
+
+
 def test_nobody_but_root_can_change_what_runs(host: Host, settings: Settings) -> None:
     """Who can write there runs code as the service, or as root at the next deploy."""
     # uv's own lock is for everybody to hold, and nobody reads what is in it.

@@ -115,6 +115,12 @@ def test_the_persistence_daemon_runs_and_starts_at_boot(host: Host) -> None:
         f"{PERSISTENCE_UNIT} is {unit['ActiveState']}; expected active. Look at `journalctl -u "
         f"{PERSISTENCE_UNIT}`"
     )
+    started = host.check_output(f"systemctl show --property=ExecStart --value {PERSISTENCE_UNIT}")
+    assert "/nvidia-persistenced" in started and unit["NeedDaemonReload"] == "no", (
+        f"{PERSISTENCE_UNIT} would start {started or 'nothing'}"
+        f"{'' if unit['NeedDaemonReload'] == 'no' else ', and changed since systemd read it'}; "
+        f"expected nvidia-persistenced. Look at `systemctl cat {PERSISTENCE_UNIT}` for a drop-in"
+    )
     assert unit.get("UnitFileState", "") in ("enabled", "static"), (
         f"{PERSISTENCE_UNIT} is {unit.get('UnitFileState', 'missing')}; expected enabled. "
         "Deploy again"

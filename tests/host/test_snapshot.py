@@ -174,6 +174,17 @@ def test_nobody_but_root_can_change_the_snapshot(host: Host, settings: Settings)
     )
 
 
+def test_every_file_of_the_snapshot_lies_in_it(host: Host, settings: Settings) -> None:
+    """A shard that is a link is whatever somebody else puts there."""
+    folder = _folder(settings)
+    found = host.check_output(
+        f"find -P {folder} -type l -printf '%p is a link to %l\\n' | head -n 10"
+    )
+    assert not found, (
+        f"{found}; expected files of the snapshot's own. Remove them, and deploy again"
+    )
+
+
 def test_the_service_can_read_the_snapshot(host: Host, settings: Settings) -> None:
     """A running engine has its weights in memory; the next start needs the files."""
     found = host.run(

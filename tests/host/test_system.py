@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from shlex import quote
 
 from testinfra.host import Host
 
@@ -54,6 +55,35 @@ def test_no_filesystem_is_read_only(host: Host, settings: Settings) -> None:
         assert "ro" not in options.split(","), (
             f"{path} is mounted read-only; expected to be writable. Look at `dmesg` for errors of "
             "its disk"
+        )
+
+
+def test_every_disk_that_the_next_boot_waits_for_is_there(host: Host) -> None:
+    """A line in fstab for a disk that was taken out ends the next boot at a console."""
+    lines = read(host, "boot_mounts")
+    assert not lines, (
+        "; ".join(f"fstab mounts {each['source']} on {each['target']}" for each in lines)
+        + ", which is not there, and the next boot waits for it; expected the disk, or `nofail` "
+        "among its options. Mend /etc/fstab"
+    )
+
+
+def test_the_folders_are_there_after_the_next_boot(host: Host, settings: Settings) -> None:
+    """A disk that somebody mounted by hand is gone after a reboot, and 40 GB with it."""
+    for path in (settings.install_directory, settings.models_directory):
+        shown = host.check_output(f"findmnt --noheadings --output FSTYPE,TARGET --target {path}")
+        kind, target = shown.split(maxsplit=1)
+        # ZFS mounts its own, from what the pool says.
+        if target == "/" or kind == "zfs":
+            continue
+        unit = host.check_output(f"systemd-escape --path --suffix=mount {quote(target)}")
+        kept = host.check_output(
+            f"systemctl show --property=FragmentPath --property=SourcePath {quote(unit)}"
+        )
+        # What systemd only found mounted has the kernel's own list as its source.
+        assert re.search(r"=/(?!proc/)", kept), (
+            f"{path} is on what is mounted at {target}, which is in no fstab and no unit: it is "
+            "gone after the next boot; expected it to be mounted at boot. Add it to /etc/fstab"
         )
 
 

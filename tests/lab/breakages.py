@@ -148,6 +148,14 @@ BREAKAGES = (
         why_not=NOT_OWNED,
     ),
     Breakage(
+        "the driver kept out by a line of somebody's",
+        "files",
+        "echo 'install nvidia /bin/false' > /etc/modprobe.d/zz-by-hand.conf",
+        r"modprobe is told `install nvidia /bin/false",
+        undo="rm /etc/modprobe.d/zz-by-hand.conf",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
         "the driver's module gone for the kernel that boots next",
         "files",
         "for f in /lib/modules/*/updates/dkms/nvidia-current.ko*; do mv $f /root/; done",
@@ -231,6 +239,24 @@ BREAKAGES = (
         why_not="sizes and times are right: only hashing shows it (fortyninety snapshot verify)",
     ),
     Breakage(
+        "a shard a link to a file of somebody's",
+        "files",
+        f"f={SNAPSHOT}/model-00004-of-00006.safetensors; mv $f /srv/shard; chmod 666 /srv/shard; "
+        "ln -s /srv/shard $f",
+        r"model-00004\S* is a link to /srv/shard",
+        undo=f"mv -T /srv/shard {SNAPSHOT}/model-00004-of-00006.safetensors; "
+        f"chmod 644 {SNAPSHOT}/model-00004-of-00006.safetensors",
+        why_not="sizes are right behind the link",
+    ),
+    Breakage(
+        "the models on what is mounted by hand",
+        "files",
+        "mount --bind /srv/models /srv/models",
+        r"/srv/models is on what is mounted at /srv/models, which is in no fstab",
+        undo="umount /srv/models",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
         "a folder of the snapshot's closed to the service",
         "files",
         "chmod 700 /srv/models/*/",
@@ -272,6 +298,31 @@ BREAKAGES = (
         "mv -fT /opt/fortyninety/engines/current.new /opt/fortyninety/engines/current",
         r"engines/current points to /opt/fortyninety/engines/gone",
         r"engines/current points to /opt/fortyninety/engines/gone",
+    ),
+    Breakage(
+        "compiled Python put beside a source that is as it was",
+        "files",
+        f"f=$(ls {PACKAGES}/vllm/__pycache__/envs.*.pyc); cp -a $f /root/envs.pyc; "
+        "head -c 16 /root/envs.pyc > /root/other.pyc; "
+        "tail -c +17 /root/envs.pyc | tr v w >> /root/other.pyc; cat /root/other.pyc > $f",
+        r"envs\.\S+pyc was written after the environment was whole",
+        undo=f"cp -a /root/envs.pyc $(ls {PACKAGES}/vllm/__pycache__/envs.*.pyc)",
+        why_not=UNSEEN,
+    ),
+    Breakage(
+        "the uv that root runs replaced",
+        "files",
+        "f=$(ls /opt/fortyninety/tools/*/bin/uv); cp -a $f /root/uv; "
+        "printf '#!/bin/sh\\nexit 0\\n' > $f",
+        r"bin/uv has 17 bytes, its package says",
+        undo="cp -a /root/uv $(ls -d /opt/fortyninety/tools/*/bin)/uv",
+        why_not=UNSEEN,
+    ),
+    Breakage(
+        "a unit kept for a rollback changed",
+        "files",
+        "sed -i s/^User=.*/User=root/ $(ls /opt/fortyninety/served/*.service | head -n 1)",
+        r"served/\S+\.service is not the unit that served under that name",
     ),
     Breakage(
         "a program of the project's changed",
@@ -334,6 +385,24 @@ BREAKAGES = (
         r"backup-of-somebody\.service failed",
         undo="systemctl reset-failed",
         why_not=NOT_OWNED,
+    ),
+    Breakage(
+        "the next boot waits for a disk that was taken out",
+        "host",
+        "cp -a /etc/fstab /root/fstab; "
+        "echo 'UUID=0b5e9f2c-dead-4a9e-8d2f-000000000000 /srv/archive ext4 defaults 0 2' "
+        ">> /etc/fstab",
+        r"fstab mounts UUID=0b5e9f2c-dead\S* on /srv/archive, which is not there",
+        undo="cp -a /root/fstab /etc/fstab",
+        why_not=NOT_OWNED,
+    ),
+    Breakage(
+        "the persistence daemon emptied by a drop-in",
+        "host",
+        _drop_in("nvidia-persistenced.service", "ExecStart=") + "; systemctl daemon-reload",
+        r"nvidia-persistenced\.service would start nothing",
+        undo=_no_drop_in("nvidia-persistenced.service"),
+        why_not=OVERRIDES,
     ),
     Breakage(
         "a disk nearly full",

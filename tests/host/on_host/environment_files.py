@@ -1,8 +1,9 @@
 """A Python environment against its packages' own records: what is missing, other, or nobody's.
 
 Every file is compared with the SHA-256 in the RECORD of the package that it is of. A compiled file
-has none; it must say that it was made from the source that lies beside it. With `--versions` no
-file is looked at but the packages' names.
+has none; it must say that it was made from the source that lies beside it, and be older than the
+mark that the environment was given when it was whole. With `--versions` no file is looked at but
+the packages' names.
 """
 
 import base64
@@ -17,6 +18,8 @@ from pathlib import Path
 # Written by who installs, and not by a package: uv's and pip's own marks.
 INSTALLERS = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"}
 SHOWN = 20
+# Written last, when everything was compiled.
+MARK = ".fortyninety-complete"
 
 
 def digest_of(path: str) -> str:
@@ -59,6 +62,13 @@ def compiled_from_another(path: str) -> bool:
     )
 
 
+def written_after(path: str, moment: float) -> bool:
+    try:
+        return os.stat(path).st_mtime > moment
+    except OSError:
+        return True
+
+
 def main() -> None:
     environment = Path(sys.argv[1]).resolve()
     (packages,) = environment.glob("lib/python*/site-packages")
@@ -80,12 +90,18 @@ def main() -> None:
                     entries.append((whole, digest, size))
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         wrong = [said for said in pool.map(compare, entries, chunksize=200) if said]
+    try:
+        marked = os.stat(environment / MARK).st_mtime
+    except OSError:
+        marked = float("inf")
     for where, _, names in os.walk(packages):
         for name in names:
             path = os.path.join(where, name)
             if name.endswith(".pyc") and os.path.basename(where) == "__pycache__":
                 if compiled_from_another(path):
                     wrong.append(f"{path} was compiled from another source")
+                elif written_after(path, marked):
+                    wrong.append(f"{path} was written after the environment was whole")
             elif path not in known and name not in INSTALLERS:
                 wrong.append(f"{path} is of no package")
     print(
