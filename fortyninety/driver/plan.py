@@ -113,7 +113,7 @@ def plan_driver(settings: Settings, reading: HostReading) -> DriverPlan:
 
 
 def driver_source(settings: Settings, reading: HostReading) -> str:
-    """Where the driver comes from on this host, with "auto" made up its mind."""
+    """Where the driver comes from on this host, with "auto" resolved."""
     if settings.driver_source != "auto":
         return settings.driver_source
     distribution = (reading.os.distribution, reading.os.version)
@@ -122,7 +122,7 @@ def driver_source(settings: Settings, reading: HostReading) -> str:
 
 
 def open_modules(settings: Settings) -> bool:
-    """Whether the kernel modules are NVIDIA's open ones, with "auto" made up its mind."""
+    """Whether the kernel modules are NVIDIA's open ones, with "auto" resolved."""
     if settings.driver_kernel_modules == "auto":
         return settings.driver_branch >= OPEN_MODULES_SINCE
     return settings.driver_kernel_modules == "open"

@@ -1,6 +1,6 @@
 """Find what a deploy would change now, with the deploy's own operations and without a change.
 
-Only for a command to import when it runs: pyinfra changes the standard library as it is imported.
+Import it when a command runs, not before: pyinfra_cli patches the standard library.
 
 In this process and not by `pyinfra --dry --json` in another: a host that does not answer shows
 there in an exit code alone, a host that is refused stops the look at all the others, and why an

@@ -1,6 +1,6 @@
 """Answer `fortyninety fit` for the hosts of an inventory.
 
-Only for a command to import when it runs: pyinfra changes the standard library as it is imported.
+Import it when a command runs, not before: pyinfra_cli patches the standard library.
 """
 
 from __future__ import annotations

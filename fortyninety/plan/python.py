@@ -38,7 +38,7 @@ def package_source(settings: Settings) -> PackageSource:
 
 
 def python_source(settings: Settings, reading: HostReading) -> str:
-    """Where the engine's Python comes from on this host, with "auto" made up its mind."""
+    """Where the engine's Python comes from on this host, with "auto" resolved."""
     if settings.python_source != "auto":
         return settings.python_source
     return PYTHON_SOURCES.get((reading.os.distribution, reading.os.version), "uv")

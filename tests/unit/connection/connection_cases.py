@@ -1,6 +1,6 @@
 """A host that hangs or falls silent, over real SSH to a process that a signal holds still.
 
-Run by test_connection in a process of its own: pyinfra changes the standard library.
+Run by test_connection in a process of its own: pyinfra_cli patches the standard library.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import gevent
 
-# First: it changes the standard library.
+# First: it patches the standard library.
 import pyinfra_cli.main  # noqa: F401
 import pytest
 from pyinfra.api.command import QuoteString, StringCommand

@@ -44,7 +44,7 @@ def fortyninety(*arguments: str, home: Path, cwd: Path = ROOT) -> subprocess.Com
     )
 
 
-# In one process: pyinfra changes the standard library, and takes seconds to load.
+# In one process: pyinfra_cli patches the standard library, and takes seconds to load.
 READ_EACH = """
 import json, sys
 import pyinfra_cli.main
