@@ -71,7 +71,9 @@ class EngineMemory:
     `outside_pytorch`, `between_cards`, `between_stages`, `buffers` and `graph_between_cards` (for a
     captured size, where it is not as on one card) are bytes. `several_before` says that NCCL is set
     up before the engine looks at the card, `hidden` how many hidden states an MLP has beside it,
-    `fragmentation_base` is what fragmentation takes whatever the batch.
+    `fragmentation_base` is what fragmentation takes whatever the batch. `compared` says that the
+    arithmetic was held against starts of this very release, `allowance` what it may take more
+    outside the budget where it was not, in bytes.
     """
 
     release: str
@@ -97,6 +99,8 @@ class EngineMemory:
     hidden: int = 3
     fragmentation_base: int = FRAGMENTATION_BASE
     block: int = 16
+    compared: bool = False
+    allowance: int = 0
 
 
 _OLD = frozenset({"awq", "gptq", "aqlm", "fp8"})
@@ -122,6 +126,16 @@ _SORTING_SAMPLER = 2 + 4 + 4 + 8 + 4 + 4
 _PLAIN_SAMPLER = 2 + 4
 
 
+# The releases whose starts the arithmetic was held against (docs/fit.md). The CPU build's cache is
+# what its card's arguments say.
+_COMPARED = ("0.8.5.post1", "0.24.0", "0.32.0", "0.32.0-cpu")
+
+# 0.33.0 sets cuBLAS up before its first look at the card: OUTSIDE_PYTORCH_BETWEEN leaves the
+# budget. Source: init_device in vllm/v1/worker/gpu_worker.py of 0.33.0. Counted on both sides until
+# it is measured.
+_SET_UP_EARLIER = OUTSIDE_PYTORCH_BETWEEN
+
+
 def engine_memory(
     release: str, *, kv_cache_dtype: str, max_model_len: int, architecture: str = "LlamaForCausalLM"
 ) -> EngineMemory:
@@ -141,6 +155,7 @@ def engine_memory(
         chunk = 512 if version < (0, 7) else 2048
         return EngineMemory(
             release=release,
+            compared=release in _COMPARED,
             batched_tokens=chunk if long else 2048,
             whole_prompts=not long,
             sampler_bytes=_SORTING_SAMPLER,
@@ -162,6 +177,8 @@ def engine_memory(
     latest = version >= (0, 25)
     return EngineMemory(
         release=release,
+        compared=release in _COMPARED,
+        allowance=_SET_UP_EARLIER if version >= (0, 33) else 0,
         # Source: EngineArgs.get_batch_defaults, cards of less than 70 GiB, API server.
         batched_tokens=2048,
         whole_prompts=False,

@@ -216,7 +216,7 @@ def _card_use(
             * mlp_bytes_per_token(architecture, shape, engine, first=first)
             * FRAGMENTATION_SHARE
         ),
-        unknown=UNKNOWN,
+        unknown=UNKNOWN + engine.allowance,
         kv_token=kv_bytes_per_token(
             architecture, len(layers), shape.tensor_parallel, flags.kv_cache_dtype
         ),
@@ -289,13 +289,19 @@ def _reasons(
 
 
 def _warnings(engine: EngineMemory, flags: Flags, kv_tokens: int) -> list[str]:
+    warnings = []
     concurrency = kv_tokens / flags.max_model_len
-    if concurrency >= flags.max_num_seqs:
-        return []
-    return [
-        f"{flags.max_num_seqs} sequences may run at once and the KV cache holds "
-        f"{concurrency:.1f} of full length: longer ones wait, or are computed again"
-    ]
+    if concurrency < flags.max_num_seqs:
+        warnings.append(
+            f"{flags.max_num_seqs} sequences may run at once and the KV cache holds "
+            f"{concurrency:.1f} of full length: longer ones wait, or are computed again"
+        )
+    if not engine.compared:
+        warnings.append(
+            f"the memory of engine {engine.release} was never compared with a start of it: "
+            "computed from its source and from releases that were"
+        )
+    return warnings
 
 
 def _gib(size: int) -> str:

@@ -175,6 +175,16 @@ def test_flags_that_no_engine_takes_are_refused(flags: Flags, expected: str) -> 
     assert expected in str(caught.value)
 
 
+def test_a_release_that_was_never_started_is_warned_of_and_left_more_room() -> None:
+    flags = Flags(16384, 1, gpu_memory_utilization=0.945)
+    assert fit("2x24564", "0.32.0", flags).fits
+    assert not fit("2x24564", "0.33.0", flags).fits
+    answer = fit("2x24564", "0.33.0", replace(flags, gpu_memory_utilization=0.94))
+    assert answer.fits
+    assert any("0.33.0 was never compared" in warning for warning in answer.warnings)
+    assert not any("never compared" in warning for warning in fit().warnings)
+
+
 @pytest.mark.parametrize("release", ["newest", "0.5.4", ""])
 def test_a_release_whose_counting_is_not_known_is_refused(release: str) -> None:
     with pytest.raises(FitError, match=r"expected a vLLM release of 0\.6 or later"):
