@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 from rich.padding import Padding
 
+from fortyninety.cards.names import MEMORY_BY_NAME
 from fortyninety.fit.alternatives import Alternative, alternatives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import Fit, estimate
@@ -63,7 +64,7 @@ RELEASES_WITH_CARD = f"Releases with a card: {', '.join(known_releases())}."
 @click.option(
     "--cards",
     metavar="SPEC",
-    help="Cards as COUNTxMIB, memory as nvidia-smi prints it; a comma between boxes.",
+    help="Cards as COUNTxNAME or COUNTxMIB (as nvidia-smi prints it); a comma between boxes.",
 )
 @click.option(
     "--model",
@@ -91,8 +92,8 @@ def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options:
     \b
     Examples:
       fortyninety fit inventory/prod.py
-      fortyninety fit --cards 2x24564 --profile balanced
-      fortyninety fit --cards 1x24564,1x24564 --engine 0.32.0
+      fortyninety fit --cards 2x4090 --profile balanced
+      fortyninety fit --cards 1x4090,1x4090 --engine 0.32.0
       fortyninety fit --cards 1x24564 --model ./checkpoint --max-model-len 8192
       fortyninety fit --cards 2x24564 --json | jq '.kv_tokens, .concurrency'
     """
@@ -122,7 +123,7 @@ def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options:
 def _question(options: dict[str, Any]) -> Answer:
     profile = PROFILES[_given(options["profile"], default_setting("profile"))]
     shape = make_shape(
-        parse_cards(options["cards"]),
+        parse_cards(options["cards"], MEMORY_BY_NAME),
         options["tensor_parallel_size"],
         options["pipeline_parallel_size"],
     )

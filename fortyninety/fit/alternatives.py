@@ -115,7 +115,8 @@ def _more_cards(fit: Fit) -> Iterator[Alternative]:
             yield Alternative(
                 f"one box with {count} such cards, tensor_parallel_size {count}"
                 + _flags_too(tried, fit),
-                f"{_more(count - fit.shape.cards, 'card')} in one box, no peer-to-peer on 4090s",
+                f"{_more(count - fit.shape.cards, 'card')} in one box; GeForce cards have no "
+                "peer-to-peer",
                 tried,
             )
             break

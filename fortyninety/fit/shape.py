@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fortyninety.fit.allocator import MIB
 from fortyninety.fit.errors import ShapeError
+from fortyninety.text.short_repr import short_repr
 
 # What of a card's memory the driver keeps for itself, at most: 1.5 % and no more than 640 MiB.
 # Measured (nvidia-smi -q, "Reserved"): 480 of 81559 MiB on an H100, 616 of 143771 MiB on an H200.
@@ -20,6 +21,9 @@ RESERVED_AT_MOST = 640 * MIB
 # aten/src/ATen/cuda/CublasHandlePool.cpp, parseChosenWorkspaceSize.
 CUBLAS_WORKSPACE = 4096 * 2 * 1024 + 16 * 8 * 1024
 CUBLAS_WORKSPACE_HOPPER = 32 * MIB
+
+# MiB of the smallest card that is asked about: of 8 GB, less what some are short of it.
+LEAST_MEMORY = 7168
 
 
 @dataclass(frozen=True)
@@ -136,25 +140,40 @@ def cell_problems(members: Sequence[Box]) -> list[str]:
     return _box_problems(members)
 
 
-def parse_cards(text: str) -> tuple[Box, ...]:
-    """Boxes from "2x24564" (one box) or "1x24564,1x24564" (two): count x MiB as nvidia-smi says.
+def parse_cards(text: str, memory_by_name: Mapping[str, int] | None = None) -> tuple[Box, ...]:
+    """Boxes from "2x24564" (one box) or "1x4090,1x4090" (two): count x name, or x MiB.
 
-    Raises ShapeError for anything else, and for zero cards.
+    `memory_by_name` has the names that are taken, and the MiB in all that nvidia-smi says of each;
+    case, spaces, dashes and a maker's words do not matter. Raises ShapeError for anything else, and
+    for zero cards.
     """
+    names = memory_by_name or {}
+    known = {_plain(name): memory for name, memory in names.items()}
     boxes = []
     for part in text.split(","):
-        match = re.fullmatch(r"(?:([0-9]{1,9})x)?([0-9]{1,9})", part.strip())
-        if match is None:
+        match = re.fullmatch(r"(?:([0-9]{1,9})x)?([0-9A-Za-z _-]{1,40})", part.strip())
+        name = "" if match is None else _plain(match[2])
+        if match is None or not (name in known or re.fullmatch(r"[0-9]{1,9}", name)):
+            named = f" or COUNTxCARD ({', '.join(names)})" if names else ""
             raise ShapeError(
-                f"cards is {text!r}; expected COUNTxMIB such as 2x24564, and a comma between boxes"
+                f"cards is {short_repr(text)}; expected COUNTxMIB such as 2x24564{named}, and a "
+                "comma between boxes"
             )
-        count, memory = int(match[1] or "1"), int(match[2])
+        count, memory = int(match[1] or "1"), known.get(name) or int(name)
         if not 1 <= count <= 16:
             raise ShapeError(f"a box with {count} cards in {text!r}; expected 1 to 16")
-        if not 1024 <= memory <= 1 << 20:
-            raise ShapeError(f"a card of {memory} MiB in {text!r}; expected 1024 to 1048576 MiB")
+        # A number below is a card's name that is not known, and never its memory.
+        if not LEAST_MEMORY <= memory <= 1 << 20:
+            named = f", or a card's name: {', '.join(names)}" if names else ""
+            raise ShapeError(
+                f"a card of {memory} MiB in {text!r}; expected {LEAST_MEMORY} to 1048576 MiB{named}"
+            )
         boxes.append(Box(tuple(Card.of_memory(memory) for _ in range(count))))
     return tuple(boxes)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"nvidia|geforce|rtx|[ _-]", "", name.lower())
 
 
 def stage_layers(layers: int, stages: int) -> tuple[range, ...]:

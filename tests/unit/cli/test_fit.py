@@ -106,7 +106,7 @@ def test_a_folder_with_config_json_alone_is_a_model(tmp_path: Path) -> None:
 
 
 def test_help_has_examples() -> None:
-    assert "fortyninety fit --cards 2x24564 --profile balanced" in run("--help").output
+    assert "fortyninety fit --cards 2x4090 --profile balanced" in run("--help").output
 
 
 INVENTORY = """

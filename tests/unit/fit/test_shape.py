@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fortyninety.cards.names import MEMORY_BY_NAME
 from fortyninety.fit.allocator import MIB
 from fortyninety.fit.errors import ShapeError
 from fortyninety.fit.shape import Box, Card, Shape, cell_problems, make_shape, parse_cards
@@ -34,13 +35,35 @@ def test_cards_are_written_as_people_count_them(text: str, boxes: list[int]) -> 
         ("0x24564", "a box with 0 cards"),
         ("17x24564", "expected 1 to 16"),
         ("2x24", "a card of 24 MiB"),
+        (
+            "2x5080",
+            "a card of 5080 MiB in '2x5080'; expected 7168 to 1048576 MiB, or a card's name",
+        ),
+        ("2x4090 Super", r"expected COUNTxMIB such as 2x24564 or COUNTxCARD \(4090, 4090 D, "),
+        ("4090\x1b[2J", r"cards is '4090\\x1b\[2J'; expected"),
         ("two", "expected COUNTxMIB such as 2x24564"),
         ("", "expected COUNTxMIB"),
     ],
 )
 def test_cards_that_are_none_are_refused(text: str, expected: str) -> None:
     with pytest.raises(ShapeError, match=expected):
-        parse_cards(text)
+        parse_cards(text, MEMORY_BY_NAME)
+
+
+@pytest.mark.parametrize(
+    ("text", "memory"),
+    [
+        ("2x4090", 24564),
+        ("2xRTX 4090", 24564),
+        ("2xnvidia-geforce-rtx-4090-d", 24564),
+        ("2x4090-48gb", 49140),
+        ("2x6000ada", 49140),
+        ("2x46068", 46068),
+    ],
+)
+def test_a_card_is_taken_by_its_name(text: str, memory: int) -> None:
+    (box,) = parse_cards(text, MEMORY_BY_NAME)
+    assert box.cards == (Card.of_memory(memory),) * 2
 
 
 def split(shape: Shape) -> tuple[int, int]:
