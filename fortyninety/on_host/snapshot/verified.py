@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +19,8 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 # Bytes of notes that are read: those of ten thousand files are some MB.
 MOST_NOTES = 64 * 10**6
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+# Files are hashed side by side, and the first that is done makes the notes.
+_MAKING = threading.Lock()
 
 
 def note_verified(places: Places, file: File, sha256: str) -> None:
@@ -25,13 +28,14 @@ def note_verified(places: Places, file: File, sha256: str) -> None:
     state = places.partial.state(file.path)
     assert state is not None
     line = json.dumps([file.path, *_as_it_is(state), sha256]) + "\n"
-    notes = places.incoming.open_own(VERIFIED)
-    if notes is None:
-        notes = places.incoming.create(VERIFIED)
-    try:
-        os.write(notes, line.encode())  # by one call: files are hashed side by side
-    finally:
-        os.close(notes)
+    with _MAKING:
+        notes = places.incoming.open_own(VERIFIED)
+        if notes is None:
+            notes = places.incoming.create(VERIFIED)
+        try:
+            os.write(notes, line.encode())
+        finally:
+            os.close(notes)
 
 
 def noted(places: Places, files: Iterable[File]) -> dict[str, str]:
