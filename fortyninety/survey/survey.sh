@@ -232,13 +232,17 @@ say sealed tools "$(sealed_as tools "$tools")"
 say sealed engine "$(sealed_as engine "$engine")"
 build=$(readlink "$interpreter")
 say sealed python "$(sealed_as python "${build%/bin/*}")"
+# Named by a digest of themselves without it (plan/unit.py): one that was changed is none.
 for unit in "$install_directory"/served/$digits$digits$digits$digits.service; do
   [ -f "$unit" ] && [ ! -L "$unit" ] || continue
   name=${unit##*/}
+  name=${name%.service}
+  digest=$(head -c 100000 "$unit" | sed "s/$name//g" | sha256sum)
+  case $digest in "$name"*) ;; *) continue ;; esac
   engine=$(head -c 100000 "$unit" | sed -n \
     "s|^ExecStart=$install_directory/engines/\([A-Za-z0-9][A-Za-z0-9.+-]*-[0-9a-f]\{12\}\)/bin/.*|\1|p" |
     head -n 1)
-  say served "${name%.service}" "$(stat -c %Y "$unit")" "$engine"
+  say served "$name" "$(stat -c %Y "$unit")" "$engine"
 done
 
 # The published snapshot against its own manifest, "<sha256>  <bytes>  <path>" a line, which was the

@@ -323,6 +323,7 @@ BREAKAGES = (
         "files",
         "sed -i s/^User=.*/User=root/ $(ls /opt/fortyninety/served/*.service | head -n 1)",
         r"served/\S+\.service is not the unit that served under that name",
+        r"is not remembered as the latest that served",
     ),
     Breakage(
         "a program of the project's changed",

@@ -273,6 +273,36 @@ esac""",
 }
 
 
+def test_a_unit_that_was_changed_since_it_served_is_not_remembered(tmp_path: Path) -> None:
+    text = f"Environment=FORTYNINETY_CONFIGURATION=\nExecStart={tmp_path}/engines/x/bin/vllm\n"
+    name = hashlib.sha256(text.encode()).hexdigest()[:16]
+    unit = tmp_path / "served" / f"{name}.service"
+    unit.parent.mkdir()
+    asked = Survey()
+    command = asked.command(
+        SurveyRequest(
+            files=(),
+            packages=("dpkg",),
+            units=("vllm.service",),
+            port=1,
+            service="vllm.service",
+            user="vllm",
+            snapshot=str(tmp_path / ("b" * 40)),
+            models_directory=str(tmp_path),
+            install_directory=str(tmp_path),
+        )
+    )
+
+    def served() -> list[str]:
+        ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+        return [line.split("\t")[1] for line in ran.stdout.splitlines() if line[:6] == "served"]
+
+    unit.write_text(text.replace("CONFIGURATION=", f"CONFIGURATION={name}"))
+    assert served() == [name]
+    unit.write_text(unit.read_text() + "User=root\n")
+    assert served() == []
+
+
 def test_nothing_that_a_stranger_names_or_prints_makes_a_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,8 +321,9 @@ def test_nothing_that_a_stranger_names_or_prints_makes_a_record(
             Path(os.fsdecode(bytes(folder) + b"/" + name)).mkdir()
             Path(os.fsdecode(bytes(folder) + b"/" + name + b"/.fortyninety-manifest")).touch()
         Path(os.fsdecode(bytes(folder) + b"/" + text + b".service")).touch()
-    kept = install / "served" / f"{'0' * 16}.service"
-    kept.write_bytes(b"ExecStart=" + bytes(install) + b"/engines/" + text + b"/bin/vllm\n")
+    unit = b"ExecStart=" + bytes(install) + b"/engines/" + text + b"/bin/vllm\n"
+    kept = hashlib.sha256(unit).hexdigest()[:16]
+    (install / "served" / f"{kept}.service").write_bytes(unit)
     link = tmp_path / "link"
     link.symlink_to(HOSTILE)
     tools = tmp_path / "tools"
@@ -332,7 +363,7 @@ def test_nothing_that_a_stranger_names_or_prints_makes_a_record(
     assert kinds <= set(KINDS)
     assert not kinds & {"leftover", "environment", "commit", "running"}, lines
     served = [line for line in lines if line.startswith("served")]
-    assert [line.split("\t")[1::2] for line in served] == [["0" * 16, ""]]
+    assert [line.split("\t")[1::2] for line in served] == [[kept, ""]]
     assert all(character.isprintable() or character == "\t" for line in lines for character in line)
     # An account with lines, or a card's complaint, is no reading of this host.
     assert asked.process(lines).unreadable
