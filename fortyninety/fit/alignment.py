@@ -19,13 +19,16 @@ def misaligned(shape: Architecture, tensor_parallel: int) -> str | None:
     quantization = shape.quantization
     if quantization is None or tensor_parallel == 1:
         return None
-    for matrix in matrices(shape, "model.layers.0"):
-        if not quantization.covers(matrix.module):
-            continue
+    # Every layer has the same matrices; which of them are quantized may differ.
+    for matrix in matrices(shape, ""):
         # Fewer key-value heads than cards: each card keeps one whole.
         heads = matrix.split == "kv columns"
         cards = min(tensor_parallel, shape.kv_heads) if heads else tensor_parallel
-        if (why := _cut(matrix, quantization, cards)) is not None:
+        why = _cut(matrix, quantization, cards)
+        if why is not None and any(
+            quantization.covers(f"model.layers.{layer}{matrix.module}")
+            for layer in range(shape.layers)
+        ):
             return why
     return None
 

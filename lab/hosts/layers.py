@@ -1,4 +1,4 @@
-"""What the disk of a new host stands on: an image, and the layers of saved hosts."""
+"""Find the layers of a new host's disk: an image, and those of saved hosts above it."""
 
 from __future__ import annotations
 

@@ -43,30 +43,27 @@ def compare(entry: tuple[str, str, str]) -> str | None:
     return None
 
 
-def compiled_from_another(path: str) -> bool:
-    """Whether a compiled file does not belong to the source beside it, by the header it carries."""
+def wrong_compiled(path: str, marked: float) -> str | None:
+    """Say why a compiled file is not of the source beside it, by its header, or came afterwards."""
     folder, name = os.path.split(path)
     source = os.path.join(os.path.dirname(folder), name.split(".")[0] + ".py")
+    another = f"{path} was compiled from another source"
     try:
         state = os.stat(source)
         with open(path, "rb") as file:
             header = file.read(16)
+            written = os.fstat(file.fileno()).st_mtime
     except OSError:
-        return True
+        return another
     flags, modified, size = (int.from_bytes(header[at : at + 4], "little") for at in (4, 8, 12))
     # Flags mean that it is told by a hash, or believed unasked.
-    return (
+    if (
         flags != 0
         or modified != int(state.st_mtime) & 0xFFFFFFFF
         or size != state.st_size & 0xFFFFFFFF
-    )
-
-
-def written_after(path: str, moment: float) -> bool:
-    try:
-        return os.stat(path).st_mtime > moment
-    except OSError:
-        return True
+    ):
+        return another
+    return f"{path} was written after the environment was whole" if written > marked else None
 
 
 def main() -> None:
@@ -98,10 +95,8 @@ def main() -> None:
         for name in names:
             path = os.path.join(where, name)
             if name.endswith(".pyc") and os.path.basename(where) == "__pycache__":
-                if compiled_from_another(path):
-                    wrong.append(f"{path} was compiled from another source")
-                elif written_after(path, marked):
-                    wrong.append(f"{path} was written after the environment was whole")
+                if (said := wrong_compiled(path, marked)) is not None:
+                    wrong.append(said)
             elif path not in known and name not in INSTALLERS:
                 wrong.append(f"{path} is of no package")
     print(

@@ -64,6 +64,13 @@ def test_groups_that_two_cards_would_share_are_refused_with_the_matrix_and_the_n
         (AWQ, {"intermediate_size": 29696}, 2, None),
         (AWQ, {"intermediate_size": 29696}, 8, None),
         (AWQ | {"modules_to_not_convert": ["down_proj"]}, {}, 2, None),
+        # Left out of the first layer alone, the others have it.
+        (
+            AWQ | {"modules_to_not_convert": ["model.layers.0.mlp.down_proj"]},
+            {},
+            2,
+            "down_proj has 29568 inputs",
+        ),
         (AWQ | {"group_size": 64}, {}, 2, None),
         # Packed by 8 along the outputs.
         (

@@ -278,24 +278,10 @@ def test_a_unit_that_was_changed_since_it_served_is_not_remembered(tmp_path: Pat
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
     unit = tmp_path / "served" / f"{name}.service"
     unit.parent.mkdir()
-    asked = Survey()
-    command = asked.command(
-        SurveyRequest(
-            files=(),
-            packages=("dpkg",),
-            units=("vllm.service",),
-            port=1,
-            service="vllm.service",
-            user="vllm",
-            snapshot=str(tmp_path / ("b" * 40)),
-            models_directory=str(tmp_path),
-            install_directory=str(tmp_path),
-        )
-    )
 
     def served() -> list[str]:
-        ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
-        return [line.split("\t")[1] for line in ran.stdout.splitlines() if line[:6] == "served"]
+        reading = survey(tmp_path, install_directory=str(tmp_path))
+        return [each.configuration for each in reading.service.served]
 
     unit.write_text(text.replace("CONFIGURATION=", f"CONFIGURATION={name}"))
     assert served() == [name]
