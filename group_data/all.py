@@ -121,8 +121,8 @@ max_num_seqs = None
 # How many tokens of prompts the engine reads at once; longer prompts are cut. None is the
 # profile's, 2048. At max_model_len or above 0.6.3.post1 and 0.8.5.post1 read prompts whole, as the
 # tutorial does: the first token comes a fifth sooner, the KV cache has less than half the size, and
-# on two 24 GB cards the longest prompts end the engine (measured, docs/fit.md), so it is refused
-# there.
+# on two 24 GB cards the longest prompts end the engine (measured, docs/fit-measured.md), so it is
+# refused there.
 max_num_batched_tokens = None
 
 # Reuse the KV cache of a known beginning of a prompt.

@@ -50,7 +50,7 @@ _GRAPH_BETWEEN_CARDS = 38 * MIB
 # kills an engine that started well. With FRAGMENTATION_SHARE an upper line over the MLP's part of
 # the activations through three cases of 0.8.5.post1 on two H100s that were held to a 4090's memory,
 # the 70B: at 264 MiB it lived with no more than 304, at 1056 with 584 and not with 434, at 2112 it
-# died with 734 (docs/fit.md).
+# died with 734 (docs/fit-measured.md).
 FRAGMENTATION_BASE = 230 * MIB
 # 0.32.0 the same way, on two H200s, at 296 MiB: three profiles lived with 212 MiB, and one died
 # with 62. A line between, close to what lived; nobody measured where it ends.
@@ -126,7 +126,7 @@ _SORTING_SAMPLER = 2 + 4 + 4 + 8 + 4 + 4
 _PLAIN_SAMPLER = 2 + 4
 
 
-# The releases whose starts the arithmetic was held against (docs/fit.md). The CPU build's cache is
+# The releases whose starts the arithmetic was held against (docs/fit-measured.md). The CPU build's cache is
 # what its card's arguments say.
 _COMPARED = ("0.8.5.post1", "0.24.0", "0.32.0", "0.32.0-cpu")
 

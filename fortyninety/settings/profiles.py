@@ -22,8 +22,8 @@ class Profile:
 
 
 # How many tokens of prompts are read at once. The default release would read every prompt whole, by
-# which the tutorial's `balanced` dies at its first prompt of 15,000 tokens: measured, docs/fit.md.
-# 2048 is what later releases take by themselves.
+# which the tutorial's `balanced` dies at its first prompt of 15,000 tokens: measured,
+# docs/fit-measured.md. 2048 is what later releases take by themselves.
 CUT = 2048
 
 # From the tutorial that this project grew from, all but its fourth (4096 x 16), which it warns of.
