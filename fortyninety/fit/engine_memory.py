@@ -126,8 +126,8 @@ _SORTING_SAMPLER = 2 + 4 + 4 + 8 + 4 + 4
 _PLAIN_SAMPLER = 2 + 4
 
 
-# The releases whose starts the arithmetic was held against (docs/fit-measured.md). The CPU build's cache is
-# what its card's arguments say.
+# The releases whose starts the arithmetic was held against (docs/fit-measured.md). The CPU build's
+# cache is what its card's arguments say.
 _COMPARED = ("0.8.5.post1", "0.24.0", "0.32.0", "0.32.0-cpu")
 
 # 0.33.0 sets cuBLAS up before its first look at the card: OUTSIDE_PYTORCH_BETWEEN leaves the
