@@ -67,7 +67,7 @@ def lab() -> None:
     "AVX-512, or plain fp16. Default for new hosts: AWQ where the processor has AVX-512, or what "
     "FORTYNINETY_LAB_MODEL says.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the hosts as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @_plain_errors
 def up(
     count: int,
@@ -98,7 +98,7 @@ def up(
         saved=saved,
         model=model,
     )
-    _print_hosts(running, as_json)
+    _print_hosts("up", running, as_json)
 
 
 @lab.command()
@@ -110,14 +110,12 @@ def down(names: tuple[str, ...]) -> None:
 
 
 @lab.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the hosts as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @_plain_errors
 def status(as_json: bool) -> None:
     """Show the hosts. Ends with 1 when there are none."""
     found = hosts.hosts()
-    _print_hosts(found, as_json)
-    if not found:
-        sys.exit(1)
+    sys.exit(_print_hosts("status", found, as_json))
 
 
 @lab.command("ssh", context_settings={"ignore_unknown_options": True})
@@ -157,15 +155,19 @@ def save(name: str, saved_name: str, remove: bool) -> None:
     hosts.save(name, saved_name, remove=remove)
 
 
-def _print_hosts(found: list[hosts.LabHost], as_json: bool) -> None:
+def _print_hosts(command: str, found: list[hosts.LabHost], as_json: bool) -> int:
+    """Print the hosts, and return the exit code: 1 when there are none."""
+    code = 0 if found else 1
     if as_json:
         values = {
             "hosts": [host.to_json() for host in found],
             "hub": hub_process.endpoint() if hub_process.running() else None,
             "saved": [saved.name for saved in saved_hosts.everything()],
         }
-        click.echo(json.dumps(values, indent=2))
-        return
+        # As of every command (docs/commands.md), whose module imports this one.
+        page = {"command": f"lab {command}", "exit_code": code, "problems": [], "result": values}
+        click.echo(json.dumps(page, indent=2))
+        return code
     if not found:
         click.echo("no lab host is up: fortyninety lab up")
     for host in found:
@@ -174,6 +176,7 @@ def _print_hosts(found: list[hosts.LabHost], as_json: bool) -> None:
         click.echo(line)
     for choice in dict.fromkeys(str(host.choice) for host in found):
         click.echo(f"model {choice}")
+    return code
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import subprocess
@@ -17,8 +16,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from fortyninety.check.report import Result, exit_code, findings, summary, table
+from fortyninety.check.report import REACH, Result, exit_code, findings, summary, table
 from fortyninety.checkout import ROOT
+from fortyninety.cli.envelope import print_envelope
+from fortyninety.cli.errors import NoAnswer
+from fortyninety.cli.options import AS_JSON, LIMIT
 
 SUITE = ROOT / "tests" / "host"
 # Modules that the suite needs.
@@ -27,18 +29,12 @@ NEEDED = ("pytest", "testinfra", "xdist")
 TO_ITS_END = (0, 1)
 
 
-class CouldNotLook(click.ClickException):
-    """Why nothing was checked."""
-
-    exit_code = 2
-
-
 @click.command()
 @click.argument("inventory")
-@click.option("--limit", multiple=True, metavar="HOST_OR_GROUP", help="Only these; repeatable.")
+@LIMIT
 @click.option("--quick", is_flag=True, help="Hash nothing large.")
 @click.option("--no-load", is_flag=True, help="Leave out requests that keep the engines busy.")
-@click.option("--json", "as_json", is_flag=True, help="Print every result as JSON.")
+@AS_JSON
 @click.option("--junit", metavar="FILE", help="Write a JUnit report as well.")
 @click.option(
     "--jobs",
@@ -66,7 +62,7 @@ def check(  # noqa: PLR0917 (click gives them by name)
       fortyninety check inventory/prod.py
       fortyninety check inventory/prod.py --limit gpu-box-2 --quick
       fortyninety check inventory/prod.py --junit report.xml
-      fortyninety check inventory/prod.py --json | jq '.results[] | select(.outcome == "failed")'
+      fortyninety check inventory/prod.py --json | jq '.result.results[].message'
     """
     refuse_without_suite()
     left_out = [*(["slow"] if quick else []), *(["load"] if no_load else [])]
@@ -80,8 +76,12 @@ def check(  # noqa: PLR0917 (click gives them by name)
     results = list(shown(run_suite(arguments)))
     code = exit_code(results)
     if as_json:
-        page = {"exit_code": code, "results": [asdict(each) for each in results]}
-        click.echo(json.dumps(page, indent=2))
+        out_of_reach = [
+            f"{each.host}: {each.message}"
+            for each in results
+            if each.area == REACH and each.outcome == "failed"
+        ]
+        print_envelope(code, {"results": [asdict(each) for each in results]}, out_of_reach)
     else:
         click.echo(table(results))
         if said := findings(results):
@@ -91,16 +91,16 @@ def check(  # noqa: PLR0917 (click gives them by name)
 
 
 def refuse_without_suite() -> None:
-    """Raise CouldNotLook where the suite or a module that it needs is missing."""
+    """Raise NoAnswer where the suite or a module that it needs is missing."""
     lacking = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if lacking:
-        raise CouldNotLook(
+        raise NoAnswer(
             f"{', '.join(lacking)} cannot be imported here; expected what "
             "requirements/controller.txt lists. Run `pip install --require-hashes -r "
             "requirements/controller.txt`"
         )
     if not SUITE.is_dir():
-        raise CouldNotLook(
+        raise NoAnswer(
             f"there is no {SUITE}; expected the tests beside the library. Run fortyninety from a "
             "checkout of the project"
         )
@@ -110,7 +110,7 @@ def run_suite(arguments: list[str]) -> Iterator[Result]:
     """Run the suite with pytest's arguments, and yield its results as they come.
 
     It runs in its own process, because pytest takes over output, signals and imports. Raises
-    CouldNotLook where it does not complete.
+    NoAnswer where it does not complete.
     """
     reading, writing = os.pipe()
     with tempfile.TemporaryFile("w+") as output, os.fdopen(reading) as lines:
@@ -134,7 +134,7 @@ def run_suite(arguments: list[str]) -> Iterator[Result]:
             code = suite.wait()
         if code not in TO_ITS_END:
             output.seek(0)
-            raise CouldNotLook(_reason(output.read()))
+            raise NoAnswer(_reason(output.read()))
 
 
 def _reason(output: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -10,7 +9,10 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from fortyninety.problem import Problem, problem_lines
+from fortyninety.cli.envelope import print_envelope
+from fortyninety.cli.errors import NoAnswer
+from fortyninety.cli.options import AS_JSON, LIMIT
+from fortyninety.problem import problem_lines
 
 if TYPE_CHECKING:
     from fortyninety.fleet.drift import Drift, HostDrift
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("inventory")
-@click.option("--limit", multiple=True, metavar="HOST_OR_GROUP", help="Only these; repeatable.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@LIMIT
+@AS_JSON
 def drift(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
     """Show what a deploy would change now on the hosts of INVENTORY, and why; change nothing.
 
@@ -33,7 +35,7 @@ def drift(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
     Examples:
       fortyninety drift inventory/prod.py
       fortyninety drift inventory/prod.py --limit gpu-box-2
-      fortyninety drift inventory/prod.py --json | jq -r '.hosts[] | select(.changes != []).name'
+      fortyninety drift inventory/prod.py --json | jq '.result.hosts[].changes'
     """
     # Imported when the command runs: pyinfra_cli patches the standard library.
     from fortyninety.fleet.drift import look  # noqa: PLC0415
@@ -43,30 +45,18 @@ def drift(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
         with Console(stderr=True).status(f"checking the hosts of {inventory}"):
             found = look(inventory, limit)
     except InventoryUnusable as unusable:
-        raise click.UsageError(str(unusable)) from unusable
+        raise NoAnswer(str(unusable)) from unusable
     if as_json:
-        click.echo(json.dumps(as_page(found), indent=2))
+        result = {"hosts": [_values(host) for host in found.hosts]}
+        print_envelope(found.exit_code, result, found.problems)
     else:
         _print(found, inventory)
     sys.exit(found.exit_code)
 
 
-def as_page(found: Drift) -> dict[str, object]:
-    """What `--json` prints."""
-    return {
-        "hosts": [asdict(host) for host in found.hosts],
-        "problems": [_problem(problem) for problem in found.problems],
-    }
-
-
-def _problem(problem: Problem) -> dict[str, str]:
-    return {
-        "host": problem.host,
-        "subject": problem.subject,
-        "found": problem.found,
-        "expected": problem.expected,
-        "remedy": problem.remedy,
-    }
+def _values(host: HostDrift) -> dict[str, object]:
+    values = asdict(host)
+    return {"host": values.pop("name"), **values}
 
 
 def _print(found: Drift, inventory: str) -> None:

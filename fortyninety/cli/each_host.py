@@ -5,12 +5,13 @@ The fleet's modules are imported when a command runs: pyinfra_cli patches the st
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import click
+
+from fortyninety.cli.errors import NoAnswer
 
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
@@ -24,13 +25,13 @@ Done = TypeVar("Done")
 
 @contextmanager
 def connected_hosts(inventory: str, limit: Iterable[str]) -> Iterator[ConnectedHosts]:
-    """The hosts of an inventory, connected meanwhile. Raises UsageError where it has none."""
+    """The hosts of an inventory, connected meanwhile. Raises NoAnswer where it has none."""
     from fortyninety.fleet.inventory import InventoryUnusable, connect_hosts  # noqa: PLC0415
 
     try:
         connected = connect_hosts(inventory, limit)
     except InventoryUnusable as unusable:
-        raise click.UsageError(str(unusable)) from unusable
+        raise NoAnswer(str(unusable)) from unusable
     try:
         yield connected
     finally:
@@ -46,12 +47,6 @@ def on_each_host(
         host.name: pool.spawn(do, host, settings) for host, settings in connected.settings.items()
     }
     return {name: greenlet.get() for name, greenlet in waiting.items()}
-
-
-def print_page(hosts: object, problems: Iterable[Problem]) -> None:
-    """Print the results of the hosts, and why the others have none, as JSON."""
-    page = {"hosts": hosts, "problems": [str(problem) for problem in problems]}
-    click.echo(json.dumps(page, indent=2))
 
 
 def print_lines(lines: Iterable[str], problems: Iterable[Problem]) -> None:

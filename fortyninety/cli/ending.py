@@ -1,4 +1,7 @@
-"""End every command with an exit code of its own for a defect, and without a traceback."""
+"""End every command with one line, an exit code, and one JSON object where it was asked for.
+
+An exception of whatever kind ends so too: a defect has a code of its own, and no traceback.
+"""
 
 from __future__ import annotations
 
@@ -6,44 +9,116 @@ import os
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
-# A defect of this project: EX_SOFTWARE of sysexits.h. Not 1, which is a command's answer, such as
-# "does not fit".
-DEFECT = 70
-# As a shell reports SIGINT (2) and SIGPIPE (13): 128 and the signal.
-INTERRUPTED = 130
-NOBODY_READS = 141
+from fortyninety.cli.envelope import asks_for_json, command_of, print_envelope
+from fortyninety.cli.errors import NoAnswer
+from fortyninety.cli.exit_codes import DEFECT, INTERRUPTED, NOBODY_READS
+from fortyninety.problem import Problem
+from fortyninety.text.printable import printable, printable_message
 
 TRACEBACK_VARIABLE = "FORTYNINETY_TRACEBACK"
+# Characters of a line on standard error.
+LONGEST = 1000
 
 
 class EndingGroup(click.Group):
-    """A group whose commands end with DEFECT, INTERRUPTED or NOBODY_READS where none answered."""
+    """A group whose commands end in the one way, also where none answered."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command of the line, and exit."""
+        line = list(sys.argv[1:] if args is None else args)
+        if not standalone_mode:
+            return super().main(line, prog_name, complete_var, standalone_mode=False, **extra)
+        problems: tuple[Problem | str, ...]
+        try:
+            ended = super().main(line, prog_name, complete_var, standalone_mode=False, **extra)
+        except (click.Abort, KeyboardInterrupt, EOFError):
+            code, problems = INTERRUPTED, ("Interrupted",)
+            click.echo("Interrupted", err=True)
+        except click.ClickException as error:
+            code, problems = error.exit_code, _problems(error)
+            for each in _lines(error):
+                click.echo(each, err=True)
+        except Exception as error:
+            said = _said(command_of(self, line), error)
+            code, problems = DEFECT, (said,)
+            click.echo(f"Error: {said}", err=True)
+        else:
+            # What a command returns, or the code of an Exit.
+            sys.exit(ended if isinstance(ended, int) else 0)
+        if asks_for_json(line):
+            try:
+                print_envelope(code, problems=problems, command=command_of(self, line))
+            except BrokenPipeError:
+                code = _unread()
+        sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; turn an exception into an exit code and one line."""
+        """Run the command; end where it is interrupted or nobody reads what it prints."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit):
-            raise
-        except (click.Abort, KeyboardInterrupt, EOFError):
-            click.echo("Interrupted", err=True)
-            ctx.exit(INTERRUPTED)
+        except (KeyboardInterrupt, EOFError) as error:
+            raise click.Abort from error
         except BrokenPipeError:
-            # So that the interpreter does not write to the pipe again as it exits.
-            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-            ctx.exit(NOBODY_READS)
-        except Exception as error:
-            click.echo(_said(ctx, error), err=True)
-            ctx.exit(DEFECT)
+            ctx.exit(_unread())
 
 
-def _said(ctx: click.Context, error: Exception) -> str:
+def _unread() -> int:
+    """Write to the broken pipe no more, and return the exit code."""
+    # The interpreter would write to it again as it exits.
+    sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+    return NOBODY_READS
+
+
+def _problems(error: click.ClickException) -> tuple[Problem | str, ...]:
+    if isinstance(error, NoAnswer) and error.problems:
+        return error.problems
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return ("Missing command.",)
+    return (_message(error),)
+
+
+def _lines(error: click.ClickException) -> Iterator[str]:
+    """What is printed on standard error: for a wrong call also how it is called."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        yield error.format_message()
+        return
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        yield error.ctx.get_usage()
+        help_option = error.ctx.help_option_names[-1]
+        yield f"Try '{error.ctx.command_path} {help_option}' for help."
+    if isinstance(error, NoAnswer) and error.problems:
+        yield from (f"Error: {printable(str(each), LONGEST)}" for each in error.problems)
+        return
+    yield f"Error: {_message(error)}"
+
+
+def _message(error: click.ClickException) -> str:
+    """The message, each of its lines bounded; that of a wrong call is one line."""
+    said = error.format_message()
+    if isinstance(error, click.UsageError):
+        return printable(" ".join(said.split()), LONGEST)
+    return printable_message(
+        "\n".join(
+            each if len(each) <= LONGEST else f"{each[:LONGEST]} ..." for each in said.split("\n")
+        )
+    )
+
+
+def _said(command: str, error: Exception) -> str:
     """One line that says that this is a defect, and where the traceback is."""
-    name = " ".join(filter(None, (ctx.info_name, ctx.invoked_subcommand)))
     whole = "".join(traceback.format_exception(error))
     if os.environ.get(TRACEBACK_VARIABLE):
         click.echo(whole, err=True)
@@ -52,7 +127,7 @@ def _said(ctx: click.Context, error: Exception) -> str:
         where = _kept(whole)
     # An exception's repr() escapes what a terminal would obey.
     return (
-        f"Error: a defect of fortyninety itself ended `{name}`, and it answered nothing "
+        f"a defect of fortyninety itself ended `fortyninety {command}`, and it answered nothing "
         f"({repr(error)[:300]}); {where}. Please report it"
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -10,6 +9,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from fortyninety.cli.envelope import print_envelope
+from fortyninety.cli.exit_codes import DONE, NO
+from fortyninety.cli.options import AS_JSON
 from fortyninety.releases import lock as engine_lock
 from fortyninety.releases import wheels
 from fortyninety.releases.advisories import fixed_by
@@ -40,7 +42,7 @@ def engine() -> None:
 
 
 @engine.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print the releases as JSON.")
+@AS_JSON
 @click.option(
     "--advisories", is_flag=True, help="Name every advisory and the release that fixes it."
 )
@@ -51,12 +53,12 @@ def list_releases(as_json: bool, advisories: bool) -> None:
     Examples:
       fortyninety engine list
       fortyninety engine list --advisories
-      fortyninety engine list --json | jq '.[] | select(.default).advisories'
+      fortyninety engine list --json | jq '.result.releases[] | select(.default)'
     """
     default = default_setting("engine")
     cards = [load_release(release) for release in known_releases()]
     if as_json:
-        click.echo(json.dumps([_values(card, default) for card in cards], indent=2))
+        print_envelope(DONE, {"releases": [_values(card, default) for card in cards]})
         return
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -99,7 +101,7 @@ def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
         click.echo(
             f"{release}: the lock differs; run `fortyninety engine lock {release}`", err=True
         )
-        sys.exit(1)
+        sys.exit(NO)
     else:
         # Renamed into place: a lock that was cut off midway would look like an edited one.
         beside = path.with_suffix(".new")

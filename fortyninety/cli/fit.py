@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -16,6 +15,10 @@ from rich.console import Console
 from rich.padding import Padding
 
 from fortyninety.cards.names import MEMORY_BY_NAME
+from fortyninety.cli.envelope import print_envelope
+from fortyninety.cli.errors import NoAnswer
+from fortyninety.cli.exit_codes import DONE, NO
+from fortyninety.cli.options import AS_JSON, LIMIT
 from fortyninety.fit.alternatives import Alternative, alternatives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import Fit, estimate
@@ -30,9 +33,6 @@ from fortyninety.model.token import NoToken, token_at
 from fortyninety.releases.release import known_releases, load_release
 from fortyninety.settings.defaults import default_setting
 from fortyninety.settings.profiles import PROFILE_NAMES, PROFILES
-
-DOES_NOT_FIT = 1
-BAD_INPUT = 2
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ RELEASES_WITH_CARD = f"Releases with a card: {', '.join(known_releases())}."
 
 @click.command("fit", epilog=RELEASES_WITH_CARD)
 @click.argument("inventory", required=False)
-@click.option("--limit", multiple=True, metavar="HOST", help="Only these hosts of the inventory.")
+@LIMIT
 @click.option(
     "--cards",
     metavar="SPEC",
@@ -82,12 +82,13 @@ RELEASES_WITH_CARD = f"Releases with a card: {', '.join(known_releases())}."
 @click.option("--tensor-parallel-size", type=click.IntRange(min=1), metavar="CARDS")
 @click.option("--pipeline-parallel-size", type=click.IntRange(min=1), metavar="STAGES")
 @click.option("--enforce-eager", is_flag=True, help="Without torch.compile and CUDA graphs.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON; sizes are bytes.")
+@AS_JSON
 def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Show whether a model fits the cards, how much KV cache is left, and what would fit instead.
 
-    Only config.json and the beginnings of shards are fetched. Ends with 0 where it fits, 1 where it
-    does not, 2 where the question cannot be answered.
+    Only config.json and the beginnings of shards are fetched. Sizes in JSON are bytes.
+
+    Ends with 0 where it fits, 1 where it does not, 2 where the question cannot be answered.
 
     \b
     Examples:
@@ -95,7 +96,7 @@ def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options:
       fortyninety fit --cards 2x4090 --profile balanced
       fortyninety fit --cards 1x4090,1x4090 --engine 0.32.0
       fortyninety fit --cards 1x24564 --model ./checkpoint --max-model-len 8192
-      fortyninety fit --cards 2x24564 --json | jq '.kv_tokens, .concurrency'
+      fortyninety fit --cards 2x24564 --json | jq .result.kv_tokens
     """
     try:
         if (inventory is None) == (options["cards"] is None):
@@ -111,13 +112,14 @@ def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options:
                 for host in fleet_fit(inventory, limit, options)
             ]
     except FitError as error:
-        if as_json:
-            click.echo(json.dumps({"error": str(error)}))
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(BAD_INPUT)
-    _print(answers, as_json, fleet=inventory is not None)
-    if not all(answer.fit.fits for answer in answers):
-        sys.exit(DOES_NOT_FIT)
+        raise NoAnswer(str(error)) from error
+    code = DONE if all(answer.fit.fits for answer in answers) else NO
+    if as_json:
+        values = [answer.values for answer in answers]
+        print_envelope(code, values[0] if inventory is None else {"hosts": values})
+    else:
+        _print(answers)
+    sys.exit(code)
 
 
 def _question(options: dict[str, Any]) -> Answer:
@@ -178,11 +180,7 @@ def _hub_weights(model: str, revision: str) -> Weights:
     return hub_checkpoint(model, revision, endpoint=endpoint, token=token).weights
 
 
-def _print(answers: Iterable[Answer], as_json: bool, *, fleet: bool) -> None:
-    if as_json:
-        values = [answer.values for answer in answers]
-        click.echo(json.dumps(values if fleet else values[0], indent=2))
-        return
+def _print(answers: Iterable[Answer]) -> None:
     console = Console(highlight=False, soft_wrap=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH, no_color=True)

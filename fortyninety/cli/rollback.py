@@ -12,7 +12,11 @@ import click
 from rich.console import Console
 
 from fortyninety.cell.membership import named_cell
-from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines, print_page
+from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines
+from fortyninety.cli.envelope import print_envelope
+from fortyninety.cli.errors import NoAnswer
+from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER
+from fortyninety.cli.options import AS_JSON, LIMIT
 from fortyninety.deadlines import DIAGNOSIS, UNIT
 from fortyninety.facts.answers import number_of, read_object, text_of, texts_of
 from fortyninety.lease import new_claim
@@ -33,9 +37,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("inventory")
-@click.option("--limit", multiple=True, metavar="HOST", help="Only this host or group; repeatable.")
+@LIMIT
 @click.option("--engine", metavar="RELEASE", help="Go back to the latest unit of this release.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@AS_JSON
 def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json: bool) -> None:
     """Put back what served before the last change, restart, and wait for an answer.
 
@@ -57,7 +61,7 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
 
     with connected_hosts(inventory, limit) as connected:
         if partial := _partial_cells(connected):
-            raise click.UsageError(partial)
+            raise NoAnswer(partial)
         names = ", ".join(host.name for host in connected.settings)
         with Console(stderr=True).status(f"rolling back {names}"):
             leases = RunLeases(new_claim("rollback"), connected.settings)
@@ -66,13 +70,15 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
             )
             leases.give_back()
     problems = connected.problems
+    code = NO if any("error" in result for result in results.values()) else DONE
+    if problems:
+        code = NO_ANSWER
     if as_json:
-        print_page(results, problems)
+        hosts = [{"host": name, **result} for name, result in results.items()]
+        print_envelope(code, {"hosts": hosts}, problems)
     else:
         print_lines(_lines(results), problems)
-    if problems:
-        sys.exit(2)
-    sys.exit(1 if any("error" in result for result in results.values()) else 0)
+    sys.exit(code)
 
 
 def _partial_cells(connected: ConnectedHosts) -> str | None:

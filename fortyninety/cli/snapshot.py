@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from fortyninety import deadlines
-from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines, print_page
+from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines
+from fortyninety.cli.envelope import print_envelope
+from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER
+from fortyninety.cli.options import AS_JSON, LIMIT
 from fortyninety.facts.answers import number_of, read_object, texts_of
 from fortyninety.model.file_list import (
     FileListUnknown,
@@ -59,21 +61,21 @@ def snapshot() -> None:
 
 @snapshot.command()
 @click.argument("inventory")
-@click.option("--limit", multiple=True, metavar="HOST_OR_GROUP", help="Only these; repeatable.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@LIMIT
+@AS_JSON
 def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
     """Hash every byte of the published snapshots again, on the hosts of INVENTORY, side by side.
 
     The manifest is compared with the list of the checkpoint's files that this machine has. A wrong
     snapshot is marked, and the next deploy repairs it; nothing else changes. Ends with 0 where
-    everything is right, 1 where something is wrong or a host does not answer, 2 where the inventory
-    cannot be used.
+    everything is right, 1 where something is wrong, 2 where a host or the inventory could not be
+    used.
 
     \b
     Examples:
       fortyninety snapshot verify inventory/prod.py
       fortyninety snapshot verify inventory/prod.py --limit gpu-box-2
-      fortyninety snapshot verify inventory/prod.py --json | jq '.hosts[] | select(.whole | not)'
+      fortyninety snapshot verify inventory/prod.py --json | jq '.result.hosts[].wrong'
     """
     with connected_hosts(inventory, limit) as connected:
         if sys.stderr.isatty():
@@ -81,11 +83,14 @@ def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
         expected = {host: _expected_manifest(each) for host, each in connected.settings.items()}
         found = on_each_host(connected, lambda host, each: _verify(host, each, expected[host]))
     verdicts, problems = found.values(), connected.problems
+    code = DONE if all(each.whole for each in verdicts) else NO
+    if problems:
+        code = NO_ANSWER
     if as_json:
-        print_page([asdict(each) for each in verdicts], problems)
+        print_envelope(code, {"hosts": [asdict(each) for each in verdicts]}, problems)
     else:
         print_lines((line for each in verdicts for line in _lines(each)), problems)
-    sys.exit(0 if all(each.whole for each in verdicts) and not problems else 1)
+    sys.exit(code)
 
 
 @snapshot.command()
@@ -104,7 +109,7 @@ def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
 @click.option(
     "--replace", "replacing", is_flag=True, help="Keep it in place of another list of the commit."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@AS_JSON
 def pin(
     repository: str,
     revision: str,
@@ -125,7 +130,7 @@ def pin(
       fortyninety snapshot pin ORGANISATION/NAME COMMIT --folder /mnt/disk/NAME
       fortyninety snapshot pin ORGANISATION/NAME COMMIT --manifest ./.fortyninety-manifest
       fortyninety snapshot pin ORGANISATION/NAME COMMIT
-      fortyninety snapshot pin ORGANISATION/NAME COMMIT --json | jq -r .digest
+      fortyninety snapshot pin ORGANISATION/NAME COMMIT --json | jq -r .result.digest
     """
     if folder is not None and manifest is not None:
         raise click.UsageError("give --folder or --manifest, not both")
@@ -144,7 +149,7 @@ def pin(
         "kept": str(kept),
     }
     if as_json:
-        click.echo(json.dumps(result, indent=2))
+        print_envelope(DONE, result)
         return
     click.echo(
         f"{repository} at {revision}: {result['files']} files, {result['bytes']} bytes, from "

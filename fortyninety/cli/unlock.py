@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines, print_page
+from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines
+from fortyninety.cli.envelope import print_envelope
+from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER
+from fortyninety.cli.options import AS_JSON, LIMIT_HELP
 from fortyninety.lease import ending, read_holder
 
 if TYPE_CHECKING:
@@ -30,11 +33,9 @@ class Unlocked:
 
 @click.command()
 @click.argument("inventory")
-@click.option(
-    "--limit", multiple=True, required=True, metavar="HOST_OR_GROUP", help="Only these; repeatable."
-)
+@click.option("--limit", multiple=True, required=True, metavar="HOST_OR_GROUP", help=LIMIT_HELP)
 @click.option("--reason", required=True, help="Why; logged on each host with your name.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@AS_JSON
 def unlock(inventory: str, limit: tuple[str, ...], reason: str, as_json: bool) -> None:
     """End the lease that somebody has on hosts of INVENTORY, whoever it is, and say whose it was.
 
@@ -57,13 +58,14 @@ def unlock(inventory: str, limit: tuple[str, ...], reason: str, as_json: bool) -
     with connected_hosts(inventory, limit) as connected:
         done = on_each_host(connected, lambda host, _: _unlock(host, said))
     results, problems = done.values(), connected.problems
+    code = NO if any(each.error for each in results) else DONE
+    if problems:
+        code = NO_ANSWER
     if as_json:
-        print_page([asdict(each) for each in results], problems)
+        print_envelope(code, {"hosts": [asdict(each) for each in results]}, problems)
     else:
         print_lines((f"{each.host}: {_line(each)}" for each in results), problems)
-    if problems:
-        sys.exit(2)
-    sys.exit(1 if any(each.error for each in results) else 0)
+    sys.exit(code)
 
 
 def _unlock(host: Host, reason: str) -> Unlocked:

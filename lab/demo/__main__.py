@@ -158,8 +158,8 @@ def _host_tests(timeline: Timeline, host: LabHost, log: Path) -> str:
     with log.open("a") as kept:
         kept.write(ran.stdout + ran.stderr)
     try:
-        results = json.loads(ran.stdout)["results"]
-    except (ValueError, KeyError) as error:
+        results = json.loads(ran.stdout)["result"]["results"]
+    except (ValueError, KeyError, TypeError) as error:
         said = (ran.stderr or ran.stdout).splitlines()
         raise Failed("Host tests: no report came back", said[-_REPORT_LINES:]) from error
     wrong = [each for each in results if each["outcome"] == "failed"]

@@ -83,7 +83,7 @@ def drift(host: LabHost) -> tuple[int, list[str]]:
     page: dict[str, Any] = json.loads(ran.stdout)
     lines = [
         f"{change['stage']} | {change['operation']}: {said}"
-        for each in page["hosts"]
+        for each in page["result"]["hosts"]
         for change in each["changes"]
         for said in [*change["differences"], *filter(None, [change["failure"]])] or [""]
     ]

@@ -31,8 +31,8 @@ def data_of(host: LabHost, **other: Any) -> tuple[str, dict[str, Any]]:
 def check(path: str, *arguments: str) -> tuple[int, list[dict[str, Any]], str]:
     """The exit code, the results, and what was said besides."""
     ran = stages.fortyninety("check", path, "--json", *arguments)
-    results = json.loads(ran.stdout)["results"] if ran.stdout.startswith("{") else []
-    return ran.returncode, results, ran.stderr
+    result = json.loads(ran.stdout)["result"]
+    return ran.returncode, result["results"] if result else [], ran.stderr
 
 
 def failures(results: list[dict[str, Any]]) -> dict[str, str]:

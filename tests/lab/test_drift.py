@@ -45,7 +45,7 @@ def test_what_changed_is_said_without_its_secrets_and_nothing_is_touched(
     ran = drift("--limit", converged.name, "--json")
     assert converged.ssh(FINGERPRINT, check=True).stdout == before
     assert ran.returncode == 3, ran.stdout + ran.stderr
-    (host,) = json.loads(ran.stdout)["hosts"]
+    (host,) = json.loads(ran.stdout)["result"]["hosts"]
     said = {each["operation"]: each["differences"] for each in host["changes"]}
     assert said["Write the unit"] == ["/etc/systemd/system/vllm.service has another content"]
     assert any("GPU 0" in line and "300" in line for line in said["Cap every card at 400 W"]), said

@@ -301,7 +301,7 @@ def test_an_upgrade_that_went_well_is_rolled_back_and_forth(host: LabHost) -> No
     upgraded = live(host)
     back = rollback("--json")
     assert back.returncode == 0, back.stderr
-    done = json.loads(back.stdout)["hosts"]["lab1"]
+    (done,) = json.loads(back.stdout)["result"]["hosts"]
     assert done["from"]["engine"] == upgraded
     assert done["to"]["engine"] == live(host) != upgraded
     assert host.ssh(f"readlink {ENGINES}/current", check=True).stdout.strip() == live(host)

@@ -137,7 +137,7 @@ def test_no_record_of_the_survey_is_its_own(hostile: LabHost) -> None:
 def test_drift_names_the_unit_that_runs_another_configuration(hostile: LabHost) -> None:
     ran = stages.fortyninety("drift", LAB_INVENTORY, "--limit", hostile.name, "--json")
     assert ran.returncode == 3, ran.stdout + ran.stderr
-    (host,) = json.loads(ran.stdout)["hosts"]
+    (host,) = json.loads(ran.stdout)["result"]["hosts"]
     said = {each["operation"]: each["differences"] for each in host["changes"]}
     (difference,) = said["Run what the unit on disk says"]
     assert f"vllm.service runs configuration {OTHER_CONFIGURATION}; expected" in difference

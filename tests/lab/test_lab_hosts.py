@@ -136,7 +136,9 @@ def test_two_commands_at_once_wait_for_each_other(pair: list[LabHost]) -> None:
     for each in both:
         output, _ = each.communicate(timeout=60)
         assert each.returncode == 0
-        assert [item["name"] for item in json.loads(output)["hosts"]] == [h.name for h in pair]
+        assert [item["name"] for item in json.loads(output)["result"]["hosts"]] == [
+            h.name for h in pair
+        ]
 
 
 def test_a_host_is_reached_only_with_the_labs_key_and_its_host_key_is_known(host: LabHost) -> None:
@@ -384,7 +386,9 @@ def test_status_tells_running_from_stopped_hosts(pair: list[LabHost]) -> None:
     pair[1].stop()
     command = [sys.executable, "-m", "lab.cli", "status", "--json"]
     output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    running = {item["name"]: item["running"] for item in json.loads(output.stdout)["hosts"]}
+    running = {
+        item["name"]: item["running"] for item in json.loads(output.stdout)["result"]["hosts"]
+    }
     assert running == {"lab1": True, "lab2": False}
 
 

@@ -156,7 +156,7 @@ def test_unlock_ends_the_lease_of_one_host_whose_deploy_changes_nothing_there_an
             "unlock", LAB_INVENTORY, "--limit", ended.name, "--reason", reason, "--json"
         )
         assert ran.returncode == 0, ran.stdout + ran.stderr
-        (host,) = json.loads(ran.stdout)["hosts"]
+        (host,) = json.loads(ran.stdout)["result"]["hosts"]
         assert host["ended"] and host["holder"].startswith("asleep@")
         output, _ = process.communicate()
     assert process.returncode != 0

@@ -248,7 +248,8 @@ def verify(inventory: str) -> tuple[int, dict[str, list[str]]]:
         text=True,
         check=False,
     )
-    return ran.returncode, {each["host"]: each["wrong"] for each in json.loads(ran.stdout)["hosts"]}
+    hosts = json.loads(ran.stdout)["result"]["hosts"]
+    return ran.returncode, {each["host"]: each["wrong"] for each in hosts}
 
 
 @pytest.mark.usefixtures("supplied")

@@ -46,7 +46,8 @@ def test_the_result_is_also_json_and_junit(inventory: Path, tmp_path: Path) -> N
     ran = check(str(inventory), "--limit", "closed", "--json", "--junit", str(report))
     page = json.loads(ran.output)
     assert page["exit_code"] == ran.exit_code == 2
-    (result,) = page["results"]
+    (result,) = page["result"]["results"]
+    assert page["problems"] == [{"message": f"closed: {result['message']}"}]
     assert (result["host"], result["area"], result["outcome"]) == ("closed", "reach", "failed")
     (case,) = ElementTree.parse(report).iter("testcase")
     failure = case.find("failure")

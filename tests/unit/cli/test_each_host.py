@@ -69,24 +69,32 @@ def test_the_page_has_the_hosts_and_the_problems(fleet: Path) -> None:
     ran = run(fleet, "unlock", "--reason", "x", "--limit", "boxes", "--json")
     page = json.loads(ran.stdout)
     assert ran.stderr == ""
-    assert [(host["host"], host["ended"]) for host in page["hosts"]] == [
+    assert [(host["host"], host["ended"]) for host in page["result"]["hosts"]] == [
         *(("@fake/free", False), ("@fake/held", True), ("@fake/stuck", False)),
     ]
     (problem,) = page["problems"]
-    assert problem.startswith("@fake/wrong: power_limt is 3")
+    assert (problem["host"], problem["subject"]) == ("@fake/wrong", "power_limt")
+    assert (page["command"], page["exit_code"]) == ("unlock", ran.returncode)
 
 
 def test_a_rollback_without_its_leases_changes_no_host(fleet: Path) -> None:
     ran = run(fleet, "rollback", "--limit", "@fake/free", "--limit", "@fake/held", "--json")
     assert ran.returncode == 1
-    hosts = json.loads(ran.stdout)["hosts"]
-    assert [(name, host["changed"]) for name, host in hosts.items()] == [
+    hosts = json.loads(ran.stdout)["result"]["hosts"]
+    assert [(host["host"], host["changed"]) for host in hosts] == [
         *(("@fake/free", False), ("@fake/held", False)),
     ]
 
 
 def test_an_inventory_that_is_not_there_is_a_wrong_call(fleet: Path) -> None:
     (fleet / "boxes.py").unlink()
-    ran = run(fleet, "rollback")
+    ran = run(fleet, "rollback", "--json")
     assert ran.returncode == 2
-    assert f"Error: there is no inventory file {fleet / 'boxes.py'}" in ran.stderr
+    said = f"there is no inventory file {fleet / 'boxes.py'}"
+    assert ran.stderr == f"Error: {said}\n"
+    assert json.loads(ran.stdout) == {
+        "command": "rollback",
+        "exit_code": 2,
+        "problems": [{"message": said}],
+        "result": None,
+    }

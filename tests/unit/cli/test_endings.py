@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -40,7 +42,7 @@ def test_a_defect_ends_with_70_and_one_line_that_says_where_the_traceback_is(
     ended = run("fit", "--cards", "2x24564")
     assert ended.exit_code == 70
     (line,) = ended.stderr.splitlines()
-    assert "defect of fortyninety" in line and "`main fit`" in line
+    assert "defect of fortyninety" in line and "`fortyninety fit`" in line
     assert "Traceback" not in line and line.isprintable()
     (kept,) = tmp_path.iterdir()
     assert str(kept) in line and "in estimate" in kept.read_text()
@@ -140,3 +142,83 @@ def test_a_senseless_number_or_name_is_refused_and_not_passed_over(option: str) 
 @pytest.mark.parametrize("cards", ["9" * 5000 + "x24564", "2x" + "9" * 5000, "٢x24564", "2x24564,"])
 def test_cards_that_are_no_numbers_are_refused(cards: str) -> None:
     assert run("fit", "--cards", cards).exit_code == 2
+
+
+def envelope(ended: Result) -> dict[str, Any]:
+    """The one object on standard output, where nothing else is."""
+    page: dict[str, Any] = json.loads(ended.stdout)
+    assert list(page) == ["command", "exit_code", "problems", "result"]
+    assert page["exit_code"] == ended.exit_code
+    return page
+
+
+@pytest.mark.parametrize(
+    ("line", "command", "said"),
+    [
+        ("fit --json --cards", "fit", "requires an argument"),
+        ("fit --json --crads=2x24564", "fit", "No such option '--crads'"),
+        ("snapshot verify --json", "snapshot verify", "Missing argument 'INVENTORY'"),
+        ("snapshot veriyf x.py --json", "snapshot", "No such command 'veriyf'"),
+        ("driftt x.py --json", "", "No such command 'driftt'"),
+        ("--json drift x.py", "drift", "No such option '--json'"),
+        ("engine lock 1.0 --json", "engine lock", "No such option '--json'"),
+    ],
+)
+def test_a_wrong_call_is_one_object_where_json_is_on_the_line(
+    line: str, command: str, said: str
+) -> None:
+    ended = run(*line.split())
+    page = envelope(ended)
+    assert (page["command"], page["exit_code"], page["result"]) == (command, 2, None)
+    (problem,) = page["problems"]
+    assert said in problem["message"] and said in ended.stderr
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_defect_is_one_object_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    page = envelope(run("fit", "--cards", "2x24564", "--json"))
+    assert page["exit_code"] == 70
+    assert "defect of fortyninety" in page["problems"][0]["message"]
+
+
+def test_an_answer_is_in_the_same_object() -> None:
+    page = envelope(run("fit", "--cards", "1x24564", "--json"))
+    assert (page["command"], page["exit_code"], page["problems"]) == ("fit", 1, [])
+    assert page["result"]["fits"] is False
+    page = envelope(run("engine", "list", "--json"))
+    assert (page["command"], page["exit_code"]) == ("engine list", 0)
+
+
+def test_what_belongs_to_a_command_behind_two_dashes_asks_for_nothing() -> None:
+    assert run("engine", "lock", "1.0", "--", "--json").stdout == ""
+
+
+def test_what_is_said_of_a_wrong_call_is_bounded_and_obeyed_by_no_terminal() -> None:
+    for word in ("x\x1b[2J\ny\u202e", "x" * 100_000):
+        for line in (
+            (word,),
+            ("fit", f"--{word}"),
+            ("fit", "--profile", word),
+            ("engine", "lock", word),
+        ):
+            ended = run(*line)
+            assert ended.exit_code == 2
+            assert all(each.isprintable() for each in ended.stderr.splitlines()), line
+            assert max(map(len, ended.stderr.splitlines())) < 1100, line
+
+
+def test_an_object_that_nobody_reads_ends_with_141() -> None:
+    code = (
+        "import os, sys, fortyninety.cli as cli\n"
+        "reading, writing = os.pipe()\n"
+        "os.close(reading)\n"
+        "os.dup2(writing, 1)\n"
+        "sys.argv = ['fortyninety', 'fit', '--json']\n"
+        "cli.main()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 141
+    assert "Traceback" not in ended.stderr and "Broken" not in ended.stderr

@@ -52,7 +52,7 @@ def test_the_exit_code_is_the_answer(arguments: tuple[str, ...], code: int) -> N
 
 
 def test_json_has_every_figure_that_the_table_has() -> None:
-    values = json.loads(run("--cards", "1x24564", "--json").stdout)
+    values = json.loads(run("--cards", "1x24564", "--json").stdout)["result"]
     assert values["fits"] is False
     assert values["kv_tokens"] == 0
     assert values["concurrency"] == 0
@@ -65,8 +65,10 @@ def test_json_has_every_figure_that_the_table_has() -> None:
 
 
 def test_an_error_is_json_too_where_json_was_asked_for() -> None:
-    result = run("--cards", "two", "--json")
-    assert "expected COUNTxMIB" in json.loads(result.stdout)["error"]
+    page = json.loads(run("--cards", "two", "--json").stdout)
+    (problem,) = page["problems"]
+    assert "expected COUNTxMIB" in problem["message"]
+    assert (page["command"], page["exit_code"], page["result"]) == ("fit", 2, None)
 
 
 @pytest.mark.parametrize("cards", ["1x24564", "2x24564", "4x24564", "1x24564,1x24564"])
@@ -102,7 +104,7 @@ def test_a_folder_with_config_json_alone_is_a_model(tmp_path: Path) -> None:
             path.unlink()
     result = run("--cards", "1x24564", "--model", str(folder), "--json")
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["checkpoint_source"] == "computed from config.json"
+    assert json.loads(result.stdout)["result"]["checkpoint_source"] == "computed from config.json"
 
 
 def test_help_has_examples() -> None:
@@ -134,14 +136,14 @@ def test_hosts_that_do_not_answer_are_computed_from_their_settings(tmp_path: Pat
     inventory.write_text(INVENTORY)
     result = fleet(inventory, "--json")
     assert result.returncode == 1, result.stderr
-    one, two = json.loads(result.stdout)
+    one, two = json.loads(result.stdout)["result"]["hosts"]
     assert (one["host"], one["fits"], two["host"], two["fits"]) == ("one", False, "two", True)
     assert two["max_model_len"] == 8192
     assert "one was not reached; 1 card assumed: 24564 MiB a card" in one["remarks"][0]
     assert "Traceback" not in result.stderr
     alone = fleet(inventory, "--limit", "two", "--profile", "balanced", "--json")
     assert alone.returncode == 0, alone.stderr
-    (values,) = json.loads(alone.stdout)
+    (values,) = json.loads(alone.stdout)["result"]["hosts"]
     assert values["max_model_len"] == 16384
 
 

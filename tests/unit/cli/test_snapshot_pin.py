@@ -39,7 +39,7 @@ def pin(*arguments: str) -> Result:
 def test_a_folder_that_is_trusted_is_the_list_from_then_on(copy: Path) -> None:
     result = pin("--folder", str(copy), "--json")
     assert result.exit_code == 0, result.output
-    said = json.loads(result.stdout)
+    said = json.loads(result.stdout)["result"]
     files = file_list(REPOSITORY, COMMIT, "http://no-hub.invalid")
     assert {file.path: file.sha256 for file in files} == {
         path: hashlib.sha256(content).hexdigest() for path, content in CONTENTS.items()

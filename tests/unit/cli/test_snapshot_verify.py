@@ -37,7 +37,7 @@ def verify(directory: Path, manifest: str, *, listed: bool = True) -> tuple[int,
     )
     page = json.loads(ran.stdout)
     assert page["problems"] == [], ran.stderr
-    (host,) = page["hosts"]
+    (host,) = page["result"]["hosts"]
     return ran.returncode, host
 
 

@@ -77,8 +77,8 @@ def test_a_bare_host_shows_every_stage_and_why(tmp_path: Path) -> None:
     assert ran.returncode == 3, ran.stdout + ran.stderr
     page = json.loads(ran.stdout)
     assert page["problems"] == []
-    (host,) = page["hosts"]
-    assert host["name"] == "@fake/box1"
+    (host,) = page["result"]["hosts"]
+    assert host["host"] == "@fake/box1"
     stages = list(dict.fromkeys(change["stage"] for change in host["changes"]))
     assert stages == [
         *("Driver", "CUDA", "Python", "Engine", "Snapshot", "Power", "Service", "Gate"),
@@ -97,7 +97,7 @@ def test_a_bare_host_shows_every_stage_and_why(tmp_path: Path) -> None:
 
 
 def test_what_only_a_deploy_finds_out_is_said_and_is_not_a_change(tmp_path: Path) -> None:
-    (host,) = json.loads(drift(tmp_path, {"box1": survey()}, "--json").stdout)["hosts"]
+    (host,) = json.loads(drift(tmp_path, {"box1": survey()}, "--json").stdout)["result"]["hosts"]
     said = "\n".join(host["not_looked_at"])
     assert "whether the engine takes its command line" in said
     names = [change["operation"] for change in host["changes"]]
@@ -142,7 +142,7 @@ def test_a_snapshot_that_is_whole_by_another_manifest_than_the_lists_is_not_whol
     fetching = "Fetch and verify " + default_setting("model_repository")
     for manifest, expected in ((list_digest(FILES), False), ("b" * 64, True)):
         answers = survey("snapshot\twhole", f"manifest\tsnapshot\t{manifest}")
-        (host,) = json.loads(drift(tmp_path, {"box1": answers}, "--json").stdout)["hosts"]
+        (host,) = json.loads(drift(tmp_path, {"box1": answers}, "--json").stdout)["result"]["hosts"]
         found = {each["operation"]: each["differences"] for each in host["changes"]}
         assert (fetching in found) is expected
         if expected:

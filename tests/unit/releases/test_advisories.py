@@ -48,7 +48,7 @@ def test_an_advisory_is_open_only_below_the_release_that_fixes_it(release: str) 
 def test_engine_list_shows_every_release_and_the_default() -> None:
     shown = CliRunner().invoke(main, ["engine", "list", "--json"])
     assert shown.exit_code == 0
-    listed = {each["release"]: each for each in json.loads(shown.output)}
+    listed = {each["release"]: each for each in json.loads(shown.output)["result"]["releases"]}
     assert list(listed) == known_releases()
     assert [name for name, each in listed.items() if each["default"]] == [default_setting("engine")]
     assert listed["0.32.0"]["driver_floor"] == 580

@@ -1,0 +1,20 @@
+"""Why a command has no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from fortyninety.cli.exit_codes import NO_ANSWER
+from fortyninety.problem import Problem
+
+
+class NoAnswer(click.ClickException):
+    """Why nothing was found out or done, in one line, or as a problem of each host."""
+
+    exit_code = NO_ANSWER
+
+    def __init__(self, message: str, problems: Iterable[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
