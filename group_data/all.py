@@ -51,6 +51,10 @@ service_user = "vllm"
 
 # --- The model ----------------------------------------------------------------------------------
 
+# One of the models that `fortyninety models` lists, such as "qwen2.5-32b-awq": it stands for the
+# three settings model_repository, model_revision and quantization. None is what they say.
+model = None
+
 # The checkpoint, and the commit it is pinned to: a branch name is refused, because it moves.
 model_repository = "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"
 model_revision = "2123003760781134cfc31124aa6560a45b491fdf"

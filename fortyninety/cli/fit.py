@@ -32,6 +32,7 @@ from fortyninety.model.sizes import known_checkpoints
 from fortyninety.model.token import NoToken, token_at
 from fortyninety.releases.release import known_releases, load_release
 from fortyninety.settings.defaults import default_setting
+from fortyninety.settings.named_models import named_model
 from fortyninety.settings.profiles import PROFILE_NAMES, PROFILES
 
 
@@ -68,8 +69,8 @@ RELEASES_WITH_CARD = f"Releases with a card: {', '.join(known_releases())}."
 )
 @click.option(
     "--model",
-    metavar="PATH_OR_REPO",
-    help="A folder (config.json alone is enough) or a repository; default: that of group_data.",
+    metavar="MODEL",
+    help="A folder (config.json suffices), a repository, or a name of `fortyninety models`.",
 )
 @click.option("--revision", metavar="COMMIT", help="The repository's commit; default: main.")
 @click.option("--profile", type=click.Choice(PROFILE_NAMES), help="Context and sequences by name.")
@@ -160,8 +161,13 @@ def _model(model: str | None, revision: str | None) -> Weights:
     # An empty name would mean the current folder.
     if model and Path(model).is_dir():
         return folder_weights(Path(model))
+    if (named := named_model(model)) is not None:
+        model, revision = named.repository, _given(revision, named.revision)
     if REPOSITORY_NAME.fullmatch(model) is None:
-        raise FitError(f"model is {model!r}; expected a folder or organisation/name")
+        raise FitError(
+            f"model is {model!r}; expected a folder, organisation/name, or a "
+            "name of `fortyninety models`"
+        )
     if revision is not None and REVISION.fullmatch(revision) is None:
         raise FitError(f"revision is {revision!r}; expected a commit, a branch or a tag")
     known = known_weights(model, revision)

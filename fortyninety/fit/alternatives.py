@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from fortyninety.fit.architecture import Architecture
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import Fit, estimate
 from fortyninety.fit.flags import Flags
@@ -156,15 +157,13 @@ def _with_small_batch(fit: Fit, shape: object, flags: Flags, release: str) -> Fi
 def _others(fit: Fit, others: Sequence[tuple[str, Weights]]) -> Iterator[Alternative]:
     for name, weights in others:
         own, other = fit.weights.architecture, weights.architecture
-        same = (own.hidden, own.layers, own.vocabulary) == (
-            other.hidden,
-            other.layers,
-            other.vocabulary,
-        )
-        if not same or weights.total >= fit.weights.total:
+        if not _same_shape(own, other) or weights.total >= fit.weights.total:
+            continue
+        method = other.quantization.method if other.quantization else None
+        if method != "aqlm":
+            yield from _smaller(fit, name, weights)
             continue
         bits = replace(fit.flags, max_num_batched_tokens=max(512, fit.flags.max_num_seqs))
-        method = other.quantization.method if other.quantization else None
         release = fit.engine.release if method in fit.engine.methods else AQLM_RELEASE
         tried = _try(fit, weights=weights, flags=bits, release=release)
         if tried is None:
@@ -178,6 +177,28 @@ def _others(fit: Fit, others: Sequence[tuple[str, Weights]]) -> Iterator[Alterna
             f"{tried.flags.max_model_len}, max_num_batched_tokens {tried.batched_tokens}",
             "2 bits a weight: the base model's MMLU falls from 0.784 to 0.735 (its authors); "
             "computed, never run",
+            tried,
+        )
+
+
+def _same_shape(own: Architecture, other: Architecture) -> bool:
+    """Whether two checkpoints may hold one model: an AWQ one may have a padded MLP."""
+    return (own.hidden, own.layers, own.vocabulary) == (
+        other.hidden,
+        other.layers,
+        other.vocabulary,
+    ) and abs(own.intermediate - other.intermediate) * 100 <= own.intermediate
+
+
+def _smaller(fit: Fit, name: str, weights: Weights) -> Iterator[Alternative]:
+    """The same model with smaller weights, on the same cards."""
+    lighter = replace(fit, weights=weights)
+    tried = _with_small_batch(lighter, fit.shape, fit.flags, fit.engine.release)
+    if tried is not None:
+        own, other = fit.weights.architecture, weights.architecture
+        yield Alternative(
+            f"{name} ({other.method}){_flags_too(tried, fit)}",
+            f"weights at {other.method} instead of {own.method}: a small loss of accuracy",
             tried,
         )
 

@@ -16,6 +16,7 @@ from fortyninety.on_host.snapshot.places import REVISION
 from fortyninety.on_host.snapshot.present import FREE_MARGIN
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
+from fortyninety.settings.named_models import with_named_model
 from fortyninety.survey.reading import HostReading
 
 # Seconds: an answer makes an error clearer, and is not worth a long wait.
@@ -59,7 +60,8 @@ def with_commit(problem: Problem, data: Mapping[str, Any]) -> Problem:
         return problem
     if not revision or not revision.isprintable():
         return problem
-    endpoint, repository = data.get("hub_endpoint"), data.get("model_repository")
+    endpoint = data.get("hub_endpoint")
+    repository = with_named_model(data).get("model_repository")
     if not isinstance(endpoint, str | None) or not isinstance(repository, str):
         return problem
     commit = ask_for_commit(endpoint, repository, revision)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fortyninety.releases.release import driver_floor
+from fortyninety.settings.named_models import ModelName, with_named_model
 from fortyninety.settings.profiles import PROFILES, ProfileName
 from fortyninety.settings.values import (
     AccountName,
@@ -70,6 +71,8 @@ class Settings(BaseModel):
     python_mirror: PythonMirror | None
 
     # The model
+    model: ModelName | None
+    # The named model's where the data has the defaults: always the served ones once parsed.
     model_repository: RepositoryName
     model_revision: CommitHash
     hub_endpoint: HubAddress | None
@@ -170,6 +173,11 @@ class Settings(BaseModel):
     allow_reboot: bool
     reboot_timeout: Annotated[int, Field(ge=30, le=3600)]
     apt_lock_timeout: Annotated[int, Field(ge=0, le=7200)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_name(cls, data: dict[str, Any]) -> dict[str, Any]:
+        return with_named_model(data)
 
     @model_validator(mode="before")
     @classmethod

@@ -15,6 +15,7 @@ from fortyninety.problem import Problem
 from fortyninety.settings.allowed import allowed_values
 from fortyninety.settings.folders import overlapping
 from fortyninety.settings.model import Settings
+from fortyninety.settings.named_models import named_model
 from fortyninety.text.shown_values import shown
 
 # The folders that the deploy writes to or fetches from, none of which may hold another.
@@ -113,6 +114,15 @@ def _problems_together(host: str, settings: Settings, data: Mapping[str, Any]) -
             subject=key,
             found=repr(folders[key]),
             expected=f"a folder that does not lie in {other}, which is {folders[other]!r}",
+        )
+    named = named_model(settings.model)
+    if named is not None and settings.model_repository != named.repository:
+        yield Problem(
+            host=host,
+            subject="model_repository",
+            found=repr(settings.model_repository),
+            expected=f"none beside model = {named.name!r}, which is {named.repository}",
+            remedy="Set model = None to serve a checkpoint of your own",
         )
     ports: dict[int, str] = {}
     for key, port in _ports(settings, data):

@@ -231,3 +231,12 @@ def test_eight_bits_of_kv_are_offered_where_sixteen_do_not_fit() -> None:
 
 def test_there_are_no_alternatives_to_what_fits() -> None:
     assert alternatives(fit(flags=Flags(**vars(PROFILES["balanced"])))) == ()
+
+
+def test_smaller_weights_of_the_same_shape_are_offered_and_no_other_model() -> None:
+    eight = known_weights("meta-llama/Llama-3.1-8B-Instruct")
+    found = changes(fit("1x16376", checkpoint=eight))
+    assert "hugging-quants/Meta-Llama-3.1-8B-Instruct-AWQ-INT4 (awq 4-bit)" in found[-1]
+    # Mistral Nemo has as many layers, of the same width, with the same vocabulary.
+    small = known_weights("stelterlab/Mistral-Small-24B-Instruct-2501-AWQ")
+    assert not any("nemo" in each for each in changes(fit("1x12288", checkpoint=small)))

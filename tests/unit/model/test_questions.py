@@ -12,7 +12,7 @@ from fortyninety.model import questions
 from fortyninety.model.file_list import FileListUnknown
 from fortyninety.on_host.checkpoint_files import File
 from fortyninety.problem import Problem
-from tests.unit.readings import bare_host, settings
+from tests.unit.readings import bare_host, default_data, settings
 from tests.unit.serving_hub import REPOSITORY, Hub
 from tests.unit.serving_tls import Strangers, reply
 
@@ -138,3 +138,16 @@ def test_a_token_for_a_hub_over_http_is_refused_before_anything_is_asked(
     assert "hf_secret" not in str(problem)
     assert not list(questions.token_problems("box1", settings(hub_endpoint=hub.endpoint)))
     assert hub.lines() == []
+
+
+def test_a_branch_of_a_named_model_is_asked_of_its_own_repository(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        questions, "ask_for_commit", lambda _, repository, __: asked.append(repository)
+    )
+    problem = Problem(host="box1", subject="model_revision", found="'main'", expected="a hash")
+    data = {**default_data(), "model": "qwen3-8b-awq", "model_revision": "main"}
+    assert questions.with_commit(problem, data) == problem
+    assert asked == ["Qwen/Qwen3-8B-AWQ"]
