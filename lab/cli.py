@@ -36,7 +36,9 @@ def _plain_errors(function: Callable[P, R]) -> Callable[P, R]:
 
 @click.group()
 def lab() -> None:
-    """Disposable hosts: real Debian, real systemd, real SSH; only the cards are simulated.
+    """Disposable hosts: real Debian and SSH, imitated cards.
+
+    systemd and reboots are real too.
 
     \b
     Examples:
@@ -89,7 +91,7 @@ def up(
       fortyninety lab up --model plain
 
     PyTorch's CPU wheel comes from what pip finds, else from PyTorch's index;
-    FORTYNINETY_TORCH_INDEX names another.
+    FORTYNINETY_TORCH_INDEX names another. Ends with 0 where the hosts run, 1 where one does not.
     """
     running = hosts.up(
         count,
@@ -105,7 +107,15 @@ def up(
 @click.argument("names", nargs=-1, metavar="[HOST]...")
 @_plain_errors
 def down(names: tuple[str, ...]) -> None:
-    """Remove the named hosts; without names, the whole lab. Caches and saved hosts stay."""
+    """Remove the named hosts; without names, the whole lab.
+
+    Caches and saved hosts stay. Ends with 0 where they are gone, 1 where one is not.
+
+    \b
+    Examples:
+      fortyninety lab down lab2
+      fortyninety lab down
+    """
     hosts.down(names)
 
 
@@ -113,7 +123,15 @@ def down(names: tuple[str, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @_plain_errors
 def status(as_json: bool) -> None:
-    """Show the hosts. Ends with 1 when there are none."""
+    """Show the hosts.
+
+    Ends with 0 where there are some, 1 where there are none.
+
+    \b
+    Examples:
+      fortyninety lab status
+      fortyninety lab status --json | jq '.result.hosts[].name'
+    """
     found = hosts.hosts()
     sys.exit(_print_hosts("status", found, as_json))
 
@@ -123,7 +141,15 @@ def status(as_json: bool) -> None:
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND]...")
 @_plain_errors
 def ssh_command(name: str, command: tuple[str, ...]) -> None:
-    """Log in to HOST as root, or run COMMAND there and end with its exit code."""
+    """Log in to HOST as root, or run COMMAND there.
+
+    Ends with 1 where there is no such host, else as COMMAND does.
+
+    \b
+    Examples:
+      fortyninety lab ssh lab1
+      fortyninety lab ssh lab1 -- nvidia-smi
+    """
     host = hosts.LabHost.read(name)
     line = ssh.command_line(host.address, command)
     os.execvp(line[0], line)
@@ -133,7 +159,14 @@ def ssh_command(name: str, command: tuple[str, ...]) -> None:
 @click.argument("name", metavar="HOST")
 @_plain_errors
 def start(name: str) -> None:
-    """Power HOST on and wait until it has booted."""
+    """Power HOST on and wait until it has booted.
+
+    Ends with 0 where it has, 1 where it has not.
+
+    \b
+    Examples:
+      fortyninety lab start lab1
+    """
     hosts.LabHost.read(name).start()
 
 
@@ -141,7 +174,14 @@ def start(name: str) -> None:
 @click.argument("name", metavar="HOST")
 @_plain_errors
 def stop(name: str) -> None:
-    """Shut HOST down in order; its disk stays."""
+    """Shut HOST down in order; its disk stays.
+
+    Ends with 0 where it is down, 1 where it is not.
+
+    \b
+    Examples:
+      fortyninety lab stop lab1
+    """
     hosts.LabHost.read(name).stop()
 
 
@@ -151,7 +191,14 @@ def stop(name: str) -> None:
 @click.option("--remove", is_flag=True, help="End HOST and move its disk, without a copy.")
 @_plain_errors
 def save(name: str, saved_name: str, remove: bool) -> None:
-    """Keep HOST's disk under NAME, for `lab up --from NAME`. Restarts the host."""
+    """Keep HOST's disk under NAME, for `lab up --from NAME`.
+
+    The host is restarted. Ends with 0 where the disk is kept, 1 where it is not.
+
+    \b
+    Examples:
+      fortyninety lab save lab1 converged
+    """
     hosts.save(name, saved_name, remove=remove)
 
 

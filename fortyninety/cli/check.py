@@ -52,7 +52,7 @@ def check(  # noqa: PLR0917 (click gives them by name)
     junit: str | None,
     jobs: int,
 ) -> None:
-    """Check the hosts of INVENTORY by their own means, and change nothing.
+    """Check the hosts of INVENTORY by their own means, changing nothing.
 
     Each failure says what was found, what was expected and what to do. Ends with 0 where everything
     is right, 1 where something is wrong, 2 where a host or the inventory could not be checked.

@@ -47,7 +47,9 @@ def engine() -> None:
     "--advisories", is_flag=True, help="Name every advisory and the release that fixes it."
 )
 def list_releases(as_json: bool, advisories: bool) -> None:
-    """Show every release: CUDA, driver floor, whether it is the default, open advisories.
+    """Show every release, the driver it needs, and open advisories.
+
+    Ends with 0.
 
     \b
     Examples:
@@ -77,10 +79,11 @@ def list_releases(as_json: bool, advisories: bool) -> None:
 @FIND_LINKS
 @click.option("--check", is_flag=True, help="Write nothing; end with 1 where the lock differs.")
 def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
-    """Make engines/RELEASE/requirements.txt anew from its requirements.in.
+    """Make the lock of RELEASE anew from its requirements.in.
 
-    uv resolves as of the date in the release's card (locked_on), so the same card always gives the
-    same lock.
+    The lock is engines/RELEASE/requirements.txt. uv resolves as of the date in the release's card
+    (locked_on), so the same card always gives the same lock. Ends with 0 where the lock is as it
+    must be, 1 where it differs or cannot be made.
 
     \b
     Examples:
@@ -121,10 +124,11 @@ def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
 )
 @FIND_LINKS
 def download(release: str, folder: Path, host_python: str, find_links: tuple[str, ...]) -> None:
-    """Fetch every wheel of RELEASE, and of the host's tools, into FOLDER.
+    """Fetch every wheel of RELEASE into FOLDER.
 
-    For hosts without a package index: copy the folder onto them, and set wheel_directory and
-    package_index = "none". Existing wheels are not fetched again.
+    Also those of the host's tools. For hosts without a package index: copy the folder onto them,
+    and set wheel_directory and package_index = "none". Existing wheels are not fetched again. Ends
+    with 0 where all are there, 1 where one could not be fetched.
 
     \b
     Examples:

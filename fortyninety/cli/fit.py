@@ -75,19 +75,32 @@ RELEASES_WITH_CARD = f"Releases with a card: {', '.join(known_releases())}."
 @click.option("--revision", metavar="COMMIT", help="The repository's commit; default: main.")
 @click.option("--profile", type=click.Choice(PROFILE_NAMES), help="Context and sequences by name.")
 @click.option("--engine", metavar="RELEASE", help="The vLLM release, such as 0.32.0.")
-@click.option("--gpu-memory-utilization", type=float, metavar="SHARE")
-@click.option("--kv-cache-dtype", type=click.Choice(list(KV_DTYPE_BYTES)))
-@click.option("--max-model-len", type=int, metavar="TOKENS")
-@click.option("--max-num-seqs", type=int, metavar="SEQUENCES")
-@click.option("--max-num-batched-tokens", type=int, metavar="TOKENS")
-@click.option("--tensor-parallel-size", type=click.IntRange(min=1), metavar="CARDS")
-@click.option("--pipeline-parallel-size", type=click.IntRange(min=1), metavar="STAGES")
+@click.option(
+    "--gpu-memory-utilization", type=float, metavar="SHARE", help="Of a card's memory: 0 to 1."
+)
+@click.option("--kv-cache-dtype", type=click.Choice(list(KV_DTYPE_BYTES)), help="Of the KV cache.")
+@click.option("--max-model-len", type=int, metavar="TOKENS", help="The longest context.")
+@click.option("--max-num-seqs", type=int, metavar="SEQUENCES", help="Requests at once.")
+@click.option("--max-num-batched-tokens", type=int, metavar="TOKENS", help="Tokens of a step.")
+@click.option(
+    "--tensor-parallel-size",
+    type=click.IntRange(min=1),
+    metavar="CARDS",
+    help="Cards that split each layer.",
+)
+@click.option(
+    "--pipeline-parallel-size",
+    type=click.IntRange(min=1),
+    metavar="STAGES",
+    help="Stages of layers, one after another.",
+)
 @click.option("--enforce-eager", is_flag=True, help="Without torch.compile and CUDA graphs.")
 @AS_JSON
 def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Show whether a model fits the cards, how much KV cache is left, and what would fit instead.
+    """Show whether a model fits the cards, and what would fit instead.
 
-    Only config.json and the beginnings of shards are fetched. Sizes in JSON are bytes.
+    Also how much memory is left for the KV cache. Only config.json and the beginnings of shards are
+    fetched. Sizes in JSON are bytes.
 
     Ends with 0 where it fits, 1 where it does not, 2 where the question cannot be answered.
 

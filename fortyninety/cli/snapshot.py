@@ -56,7 +56,13 @@ class Verdict:
 
 @click.group()
 def snapshot() -> None:
-    """The checkpoints on the hosts."""
+    """The checkpoints on the hosts.
+
+    \b
+    Examples:
+      fortyninety snapshot verify inventory/prod.py
+      fortyninety snapshot pin ORGANISATION/NAME COMMIT
+    """
 
 
 @snapshot.command()
@@ -64,12 +70,12 @@ def snapshot() -> None:
 @LIMIT
 @AS_JSON
 def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
-    """Hash every byte of the published snapshots again, on the hosts of INVENTORY, side by side.
+    """Hash every byte of the snapshots on the hosts of INVENTORY again.
 
-    The manifest is compared with the list of the checkpoint's files that this machine has. A wrong
-    snapshot is marked, and the next deploy repairs it; nothing else changes. Ends with 0 where
-    everything is right, 1 where something is wrong, 2 where a host or the inventory could not be
-    used.
+    All hosts do so at once. The manifest is compared with the list of the checkpoint's files that
+    this machine has. A wrong snapshot is marked, and the next deploy repairs it; nothing else
+    changes. Ends with 0 where everything is right, 1 where something is wrong, 2 where a host or
+    the inventory could not be used.
 
     \b
     Examples:
@@ -119,11 +125,14 @@ def pin(
     replacing: bool,
     as_json: bool,
 ) -> None:
-    """Keep the list of files of REPOSITORY at the commit REVISION; every host must match it.
+    """Keep the list of files that a checkpoint must match on every host.
 
-    A deploy does this itself where the hub answers over https. Elsewhere give a copy or a manifest
-    that you trust; with neither, the hub of group_data/all.py is asked now. Ends with 1 where
-    another list of the commit is known.
+    It is of REPOSITORY at the commit REVISION. A deploy does this itself where the hub answers over
+    https. Elsewhere give a copy or a manifest that you trust; with neither, the hub of
+    group_data/all.py is asked now.
+
+    Ends with 0 where the list is kept, 1 where it is not, such as where another list of the commit
+    is known.
 
     \b
     Examples:

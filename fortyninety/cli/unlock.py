@@ -37,7 +37,7 @@ class Unlocked:
 @click.option("--reason", required=True, help="Why; logged on each host with your name.")
 @AS_JSON
 def unlock(inventory: str, limit: tuple[str, ...], reason: str, as_json: bool) -> None:
-    """End the lease that somebody has on hosts of INVENTORY, whoever it is, and say whose it was.
+    """End the lease of hosts of INVENTORY, and say whose it was.
 
     A deploy or a rollback has the lease of each host that it changes, and frees it however it ends,
     within a minute where its network is cut. Use this for a controller that hangs. It begins
