@@ -44,9 +44,9 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
     """Put back what served before the last change.
 
     Each host returns to the latest unit that passed a deploy's gate and is not the one on disk: its
-    engine, its model and its flags. The service restarts, and has to answer. A second rollback undoes
-    the first. No network is used. The members of a cell go back together: a limit that names only
-    some of them is refused. Where somebody else changes one of the hosts, none is rolled back.
+    engine, its model and its flags. The service restarts, and has to answer. A second rollback
+    undoes the first. No network is used. The members of a cell go back together: a limit that names
+    only some of them is refused. Where somebody else changes one of the hosts, none is rolled back.
 
     Ends with 0 where every host answers, 1 where one did not go back or does not answer, 2 where
     a host could not be reached.
