@@ -168,9 +168,15 @@ cell_port = 29500
 
 # --- The cards ----------------------------------------------------------------------------------
 
-# The required model and number of the box's cards (None: at least one).
+# The required model and number of the box's cards (None: at least one). The models that are known
+# are in fortyninety/cards/cards.yaml (docs/cards.md).
 gpu_model = "NVIDIA GeForce RTX 4090"
 gpu_count = None
+
+# Whether the box's cards read each other's memory. None is what its model does: GeForce cards do
+# not. True is for two RTX 3090s with an NVLink bridge; False, where `nvidia-smi topo -p2p r` shows
+# that this board or its IOMMU keeps others from it, by which the engine would hang at its start.
+peer_to_peer = None
 
 # The cap in W, set at every boot: a card forgets it when it loses power or its driver reloads.
 # 400 W is the value of the tutorial that this project grew from (its author's claim; not measured

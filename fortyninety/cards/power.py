@@ -80,13 +80,13 @@ def cap_settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
         return
     limit = settings.power_limit
     for key, cap in {"": limit}.items() if isinstance(limit, int) else limit.items():
-        if not known.power_limit_minimum <= cap <= known.power_limit_maximum:
+        if not known.power.minimum <= cap <= known.power.maximum:
             yield Problem(
                 host=host,
                 subject=f"power_limit of {key}" if key else "power_limit",
                 found=f"{cap} W",
-                expected=f"from {known.power_limit_minimum} to {known.power_limit_maximum} W for "
-                f"{known.name}",
+                expected=f"from {known.power.minimum} to {known.power.maximum} W for "
+                f"{known.product}",
             )
 
 

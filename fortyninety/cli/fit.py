@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 from rich.padding import Padding
 
-from fortyninety.cards.names import MEMORY_BY_NAME
+from fortyninety.cards.known import cards_by_name
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO
@@ -139,7 +139,7 @@ def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options:
 def _question(options: dict[str, Any]) -> Answer:
     profile = PROFILES[_given(options["profile"], default_setting("profile"))]
     shape = make_shape(
-        parse_cards(options["cards"], MEMORY_BY_NAME),
+        parse_cards(options["cards"], cards_by_name()),
         options["tensor_parallel_size"],
         options["pipeline_parallel_size"],
     )

@@ -140,8 +140,11 @@ def _captured(settings: Settings, release: Release) -> dict[str, str | bool | No
 
 
 def _lacks_peer_to_peer(settings: Settings, tensor_parallel_size: int) -> bool:
-    known = card_named(settings.gpu_model)
-    return tensor_parallel_size > 1 and known is not None and not known.peer_to_peer
+    able = settings.peer_to_peer
+    if able is None:
+        known = card_named(settings.gpu_model)
+        able = known is None or known.peer_to_peer
+    return tensor_parallel_size > 1 and not able
 
 
 def attention_backend(settings: Settings, release: Release) -> str | None:

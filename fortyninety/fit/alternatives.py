@@ -39,7 +39,10 @@ def alternatives(fit: Fit, others: Sequence[tuple[str, Weights]] = ()) -> tuple[
     """
     if fit.fits:
         return ()
-    found = [*_flags(fit), *_more_cards(fit), *_others(fit, others)]
+    if fit.missing:
+        found = [*_other_caches(fit), *_later_release(fit), *_others(fit, others)]
+    else:
+        found = [*_flags(fit), *_more_cards(fit), *_others(fit, others)]
     return tuple(alternative for alternative in found if alternative.fit.fits)
 
 
@@ -52,6 +55,31 @@ def _try(fit: Fit, **changes: object) -> Fit | None:
         return estimate(weights, shape, release, flags)  # type: ignore[arg-type]
     except FitError:
         return None
+
+
+def _other_caches(fit: Fit) -> Iterator[Alternative]:
+    """Another kind of KV cache, for a card that the engine has no kernel of this one for."""
+    prices = {
+        "fp8_e5m2": "the same size; a bit less of each value than fp8 keeps",
+        "auto": "keys and values at 16 bits: twice the size",
+    }
+    for dtype, price in prices.items():
+        tried = _try(fit, flags=replace(fit.flags, kv_cache_dtype=dtype))
+        if dtype != fit.flags.kv_cache_dtype and tried is not None and not tried.missing:
+            tried = tried if tried.fits else _longest_context(tried)
+            if tried is not None:
+                yield Alternative(f"kv_cache_dtype {dtype}{_flags_too(tried, fit)}", price, tried)
+
+
+def _later_release(fit: Fit) -> Iterator[Alternative]:
+    """The release of the cells, for what an older one does not know."""
+    tried = _with_small_batch(fit, fit.shape, fit.flags, CELL_RELEASE)
+    if tried is not None and fit.engine.release != CELL_RELEASE:
+        yield Alternative(
+            f"engine {CELL_RELEASE} (driver 580){_flags_too(tried, fit)}",
+            "another driver branch, and so a reboot",
+            tried,
+        )
 
 
 def _flags(fit: Fit) -> Iterator[Alternative]:
@@ -116,8 +144,8 @@ def _more_cards(fit: Fit) -> Iterator[Alternative]:
             yield Alternative(
                 f"one box with {count} such cards, tensor_parallel_size {count}"
                 + _flags_too(tried, fit),
-                f"{_more(count - fit.shape.cards, 'card')} in one box; GeForce cards have no "
-                "peer-to-peer",
+                f"{_more(count - fit.shape.cards, 'card')} in one box"
+                + ("" if card.peer_to_peer else "; GeForce cards have no peer-to-peer"),
                 tried,
             )
             break
@@ -206,7 +234,7 @@ def _smaller(fit: Fit, name: str, weights: Weights) -> Iterator[Alternative]:
 def _flags_too(tried: Fit, fit: Fit) -> str:
     """The flags that have to change with the shape, in words that follow it."""
     changed = ""
-    for name in ("max_num_batched_tokens", "gpu_memory_utilization"):
+    for name in ("max_model_len", "max_num_batched_tokens", "gpu_memory_utilization"):
         value = getattr(tried.flags, name)
         if value != getattr(fit.flags, name):
             changed += f", {name} {value}"

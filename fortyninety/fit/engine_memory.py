@@ -136,6 +136,17 @@ _COMPARED = ("0.8.5.post1", "0.24.0", "0.32.0", "0.32.0-cpu")
 _SET_UP_EARLIER = OUTSIDE_PYTORCH_BETWEEN
 
 
+def release_version(release: str) -> tuple[int, int]:
+    """The first two numbers of a release, such as (0, 32) of "0.32.0".
+
+    Raises FitError for a release before 0.6 or of no readable number.
+    """
+    match = re.fullmatch(r"([0-9]{1,4})\.([0-9]{1,4})[A-Za-z0-9.+-]{0,40}", release)
+    if match is None or (int(match[1]), int(match[2])) < (0, 6):
+        raise FitError(f"engine is {release!r}; expected a vLLM release of 0.6 or later")
+    return int(match[1]), int(match[2])
+
+
 def engine_memory(
     release: str, *, kv_cache_dtype: str, max_model_len: int, architecture: str = "LlamaForCausalLM"
 ) -> EngineMemory:
@@ -143,10 +154,7 @@ def engine_memory(
 
     Raises FitError for a release before 0.6 or of no readable number.
     """
-    match = re.fullmatch(r"([0-9]{1,4})\.([0-9]{1,4})[A-Za-z0-9.+-]{0,40}", release)
-    if match is None or (int(match[1]), int(match[2])) < (0, 6):
-        raise FitError(f"engine is {release!r}; expected a vLLM release of 0.6 or later")
-    version = (int(match[1]), int(match[2]))
+    version = release_version(release)
     # Source: EngineArgs._is_v1_supported_oracle of 0.8.5.post1: an fp8 cache needs FlashAttention
     # 3, which sm_89 has not, so it goes to the engine of before.
     if version < (0, 8) or (version < (0, 10) and kv_cache_dtype.startswith("fp8")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fortyninety.fit.activations import activation_peak, is_4_bit, mlp_bytes_per_token
@@ -14,6 +15,7 @@ from fortyninety.fit.engine_memory import (
     OUTSIDE_PYTORCH_BETWEEN,
     EngineMemory,
     engine_memory,
+    release_version,
 )
 from fortyninety.fit.flags import (
     KV_DTYPE_BYTES,
@@ -22,6 +24,7 @@ from fortyninety.fit.flags import (
     captured_sizes,
     check_flags,
 )
+from fortyninety.fit.kernels import without_kernels
 from fortyninety.fit.shape import Shape, stage_layers
 from fortyninety.fit.weights import Weights
 
@@ -108,7 +111,11 @@ class CardUse:
 
 @dataclass(frozen=True)
 class Fit:
-    """The answer: the verdict with its reasons, and the arithmetic of each card."""
+    """The answer: the verdict with its reasons, and the arithmetic of each card.
+
+    `missing` is what the engine cannot do at all, however much memory there is; `reasons` has it
+    too, before those of memory.
+    """
 
     weights: Weights
     shape: Shape
@@ -118,6 +125,7 @@ class Fit:
     cards: tuple[CardUse, ...]
     kv_tokens: int
     reasons: tuple[str, ...]
+    missing: tuple[str, ...]
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -159,9 +167,10 @@ def estimate(weights: Weights, shape: Shape, release: str, flags: Flags) -> Fit:
         for use in uses
         for _ in range(shape.tensor_parallel)
     )
-    reasons = tuple(_reasons(weights, shape, engine, flags, cards=cards, kv_tokens=kv_tokens))
-    warnings = tuple(_warnings(engine, flags, kv_tokens)) if not reasons else ()
-    return Fit(weights, shape, engine, flags, tokens, cards, kv_tokens, reasons, warnings)
+    missing = tuple(_missing(architecture, shape, engine, flags))
+    reasons = (*missing, *_reasons(flags, cards=cards, kv_tokens=kv_tokens))
+    warnings = tuple(_warnings(shape, engine, flags, kv_tokens)) if not reasons else ()
+    return Fit(weights, shape, engine, flags, tokens, cards, kv_tokens, reasons, missing, warnings)
 
 
 def kv_bytes_per_token(
@@ -249,21 +258,21 @@ def _with_kv(use: CardUse, kv: int) -> CardUse:
     return CardUse(**{**vars(use), "kv": kv})
 
 
-def _reasons(
-    weights: Weights,
-    shape: Shape,
-    engine: EngineMemory,
-    flags: Flags,
-    *,
-    cards: tuple[CardUse, ...],
-    kv_tokens: int,
-) -> list[str]:
-    quantization = weights.architecture.quantization
-    reasons = []
+def _missing(
+    architecture: Architecture, shape: Shape, engine: EngineMemory, flags: Flags
+) -> Iterator[str]:
+    """What the engine cannot do, with whatever memory."""
+    quantization = architecture.quantization
     if quantization is not None and quantization.method not in engine.methods:
-        reasons.append(f"engine {engine.release} has no {quantization.method} any more")
+        yield f"engine {engine.release} has no {quantization.method} any more"
     if len(shape.boxes) > 1 and not engine.pipelines_over_boxes:
-        reasons.append(f"engine {engine.release} serves no model over several boxes by itself")
+        yield f"engine {engine.release} serves no model over several boxes by itself"
+    version = release_version(engine.release)
+    yield from without_kernels(engine.release, version, shape.card, flags, quantization)
+
+
+def _reasons(flags: Flags, *, cards: tuple[CardUse, ...], kv_tokens: int) -> list[str]:
+    reasons = []
     worst = min(cards, key=lambda use: use.available)
     if worst.available <= 0:
         reasons.append(
@@ -288,13 +297,18 @@ def _reasons(
     return reasons
 
 
-def _warnings(engine: EngineMemory, flags: Flags, kv_tokens: int) -> list[str]:
+def _warnings(shape: Shape, engine: EngineMemory, flags: Flags, kv_tokens: int) -> list[str]:
     warnings = []
     concurrency = kv_tokens / flags.max_model_len
     if concurrency < flags.max_num_seqs:
         warnings.append(
             f"{flags.max_num_seqs} sequences may run at once and the KV cache holds "
             f"{concurrency:.1f} of full length: longer ones wait, or are computed again"
+        )
+    if shape.tensor_parallel > 1 and shape.card.peer_to_peer:
+        warnings.append(
+            "these cards read each other's memory: what the engine takes for that was never "
+            "measured, and is more than this says"
         )
     if not engine.compared:
         warnings.append(

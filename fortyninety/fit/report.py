@@ -32,7 +32,9 @@ def fit_values(fit: Fit, alternatives: Sequence[Alternative]) -> dict[str, Any]:
         "fits": fit.fits,
         "kv_tokens": fit.kv_tokens,
         "concurrency": round(fit.concurrency, 2),
+        "card": fit.shape.card.name,
         "reasons": list(fit.reasons),
+        "missing": list(fit.missing),
         "warnings": list(fit.warnings),
         "engine": fit.engine.release,
         "checkpoint_bytes": fit.weights.total,
@@ -104,6 +106,8 @@ def fit_report(fit: Fit, alternatives: Sequence[Alternative]) -> RenderableType:
 
 
 def _headline(fit: Fit) -> Text:
+    if fit.missing:
+        return Text.assemble(("Cannot be served", "bold red"), f" by engine {fit.engine.release}")
     verdict = ("Fits", "bold green") if fit.fits else ("Does not fit", "bold red")
     text = Text.assemble(verdict, ": ")
     text.append(_holds(fit) if fit.fits else f"{fit.shape.in_words} is too small for it")
@@ -123,6 +127,7 @@ def _plan(fit: Fit) -> Text:
         f"max_num_batched_tokens {fit.batched_tokens},",
         f"kv_cache_dtype {flags.kv_cache_dtype}, "
         f"gpu_memory_utilization {flags.gpu_memory_utilization}",
+        *([f"{fit.shape.card.name}: computed, never run"] if fit.shape.card.name else ()),
     )
     return Text("\n".join(f"  {line}" for line in lines))
 

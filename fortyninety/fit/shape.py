@@ -28,16 +28,31 @@ LEAST_MEMORY = 7168
 
 @dataclass(frozen=True)
 class Card:
-    """A card: `usable` is what CUDA calls its total memory, in bytes."""
+    """A card: `usable` is what CUDA calls its total memory, in bytes.
+
+    `name` is what nvidia-smi calls it, `capability` its CUDA compute capability and `peer_to_peer`
+    whether it reads another's memory: empty or None where nobody said which card it is.
+    """
 
     usable: int
     cublas_workspace: int = CUBLAS_WORKSPACE
+    name: str = ""
+    capability: tuple[int, int] | None = None
+    peer_to_peer: bool | None = None
 
     @classmethod
-    def of_memory(cls, memory: int) -> Card:
+    def of_memory(
+        cls,
+        memory: int,
+        *,
+        name: str = "",
+        capability: tuple[int, int] | None = None,
+        peer_to_peer: bool | None = None,
+    ) -> Card:
         """The card of which nvidia-smi says `memory` MiB in all."""
         total = memory * MIB
-        return cls(total - min(int(total * RESERVED_SHARE), RESERVED_AT_MOST))
+        usable = total - min(int(total * RESERVED_SHARE), RESERVED_AT_MOST)
+        return cls(usable, name=name, capability=capability, peer_to_peer=peer_to_peer)
 
 
 @dataclass(frozen=True)
@@ -123,6 +138,12 @@ def _box_problems(boxes: Sequence[Box]) -> list[str]:
             f"the cards have different sizes, {listed} usable; expected cards of one size: every "
             "card of a model gets the same share, so the smallest would decide for all"
         )
+    models = sorted({card.name for box in boxes for card in box.cards if card.capability})
+    if len({card.capability for box in boxes for card in box.cards}) > 1:
+        wrong.append(
+            f"the cards are of different generations ({', '.join(models)}); expected one compute "
+            "capability, since an engine takes its kernels for all cards by the first"
+        )
     counts = {len(box.cards) for box in boxes}
     if len(counts) > 1:
         wrong.append(f"the boxes have {_listed(counts)} cards; expected as many in each")
@@ -140,15 +161,14 @@ def cell_problems(members: Sequence[Box]) -> list[str]:
     return _box_problems(members)
 
 
-def parse_cards(text: str, memory_by_name: Mapping[str, int] | None = None) -> tuple[Box, ...]:
+def parse_cards(text: str, names: Mapping[str, Card] | None = None) -> tuple[Box, ...]:
     """Boxes from "2x24564" (one box) or "1x4090,1x4090" (two): count x name, or x MiB.
 
-    `memory_by_name` has the names that are taken, and the MiB in all that nvidia-smi says of each;
-    case, spaces, dashes and a maker's words do not matter. Raises ShapeError for anything else, and
-    for zero cards.
+    `names` has the cards that are taken by name; case, spaces, dashes and a maker's words do not
+    matter. Raises ShapeError for anything else, and for zero cards.
     """
-    names = memory_by_name or {}
-    known = {_plain(name): memory for name, memory in names.items()}
+    names = names or {}
+    known = {_plain(name): card for name, card in names.items()}
     boxes = []
     for part in text.split(","):
         match = re.fullmatch(r"(?:([0-9]{1,9})x)?([0-9A-Za-z _-]{1,40})", part.strip())
@@ -159,16 +179,17 @@ def parse_cards(text: str, memory_by_name: Mapping[str, int] | None = None) -> t
                 f"cards is {short_repr(text)}; expected COUNTxMIB such as 2x24564{named}, and a "
                 "comma between boxes"
             )
-        count, memory = int(match[1] or "1"), known.get(name) or int(name)
+        count = int(match[1] or "1")
         if not 1 <= count <= 16:
             raise ShapeError(f"a box with {count} cards in {text!r}; expected 1 to 16")
         # A number below is a card's name that is not known, and never its memory.
-        if not LEAST_MEMORY <= memory <= 1 << 20:
+        if name not in known and not LEAST_MEMORY <= int(name) <= 1 << 20:
             named = f", or a card's name: {', '.join(names)}" if names else ""
             raise ShapeError(
-                f"a card of {memory} MiB in {text!r}; expected {LEAST_MEMORY} to 1048576 MiB{named}"
+                f"a card of {name} MiB in {text!r}; expected {LEAST_MEMORY} to 1048576 MiB{named}"
             )
-        boxes.append(Box(tuple(Card.of_memory(memory) for _ in range(count))))
+        card = known[name] if name in known else Card.of_memory(int(name))
+        boxes.append(Box((card,) * count))
     return tuple(boxes)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fortyninety.cards.known import card_named
+from fortyninety.cards.known import card_named, card_of
 from fortyninety.fit.alternatives import Alternative, alternatives
 from fortyninety.fit.errors import FitError, ShapeError
 from fortyninety.fit.estimate import Fit, estimate, kv_bytes_per_token
 from fortyninety.fit.flags import Flags
 from fortyninety.fit.report import fit_text
-from fortyninety.fit.shape import Box, Card, make_shape
+from fortyninety.fit.shape import Box, make_shape
 from fortyninety.fit.weights import Weights
 from fortyninety.plan.plan import tensor_parallel_size
 from fortyninety.problem import Problem
@@ -48,7 +48,7 @@ def host_box(host: str, settings: Settings, reading: HostReading) -> tuple[Box, 
     not read has gpu_count cards, or as many as it takes.
     """
     if reading.cards.gpus:
-        return Box(tuple(Card.of_memory(gpu.memory) for gpu in reading.cards.gpus), host), ()
+        return Box(tuple(card_of(gpu.name, gpu.memory) for gpu in reading.cards.gpus), host), ()
     count = len(reading.cards.devices)
     why = "has no driver to ask"
     if not reading.readable:
@@ -57,8 +57,8 @@ def host_box(host: str, settings: Settings, reading: HostReading) -> tuple[Box, 
     known = card_named(settings.gpu_model)
     if known is None:
         raise ShapeError(f"{host} {why}, and the memory of {settings.gpu_model!r} is not known")
-    remark = f"{host} {why}: {known.memory} MiB a card, as every {known.name} has"
-    return Box((Card.of_memory(known.memory),) * count, host), (remark,)
+    remark = f"{host} {why}: {known.memory} MiB a card, as every {known.product} has"
+    return Box((known.card(),) * count, host), (remark,)
 
 
 def _cards_wanted(settings: Settings) -> int:
@@ -129,6 +129,18 @@ def fit_problems(
         ]
     if found.fit.fits:
         return []
+    table = fit_text(found.fit, found.alternatives)
+    if found.fit.missing:
+        return [
+            Problem(
+                host=host,
+                subject="engine",
+                found=f"{settings.engine!r}: {found.fit.missing[0]}",
+                expected="an engine that serves this checkpoint on these cards",
+                remedy=f"Choose what would work from below, or set fit = {'warn'!r} to insist",
+                table=table,
+            )
+        ]
     return [
         Problem(
             host=host,
@@ -136,7 +148,7 @@ def fit_problems(
             found=f"too small: {found.fit.reasons[0]}",
             expected="a plan that fits the cards",
             remedy=f"Choose what would fit from below, or set fit = {'warn'!r} to insist",
-            table=fit_text(found.fit, found.alternatives),
+            table=table,
         )
     ]
 

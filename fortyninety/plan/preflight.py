@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fortyninety.cards.known import CARDS_BY_PCI_DEVICE, card_named
-from fortyninety.cards.power import cap_problems, cap_settings_problems
 from fortyninety.cell.membership import Membership, member_problems
 from fortyninety.driver.nvidia_repository import OLDEST_BRANCHES, UBUNTU_NAMES_END
 from fortyninety.driver.pins import installed_module
@@ -16,9 +14,9 @@ from fortyninety.driver.plan import (
     driver_source,
     wanted_version,
 )
-from fortyninety.driver.secure_boot import boot_problem
 from fortyninety.engine.command_line import FlagAbsent
 from fortyninety.plan.host_account import account_problems
+from fortyninety.plan.host_cards import card_settings_problems, host_card_problems
 from fortyninety.plan.host_folders import folder_problems
 from fortyninety.plan.paths import RUN_FILE_UNINSTALLER
 from fortyninety.plan.plan import make_plan, tensor_parallel_size
@@ -53,15 +51,7 @@ def settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
             expected=f"one of branch {settings.driver_branch}",
             remedy="Set driver_branch with it",
         )
-    if card_named(settings.gpu_model) is None:
-        yield Problem(
-            host=host,
-            subject="gpu_model",
-            found=repr(settings.gpu_model),
-            expected="one of "
-            + ", ".join(repr(each.name) for each in CARDS_BY_PCI_DEVICE.values()),
-        )
-    yield from cap_settings_problems(host, settings)
+    yield from card_settings_problems(host, settings)
 
 
 def _engine_problems(host: str, settings: Settings, release: Release) -> Iterator[Problem]:
@@ -133,7 +123,7 @@ def host_problems(
     yield from _system_problems(host, reading)
     yield from _python_problems(host, settings, reading)
     yield from _driver_problems(host, settings, reading)
-    yield from _gpu_problems(host, settings, reading)
+    yield from host_card_problems(host, settings, reading)
     yield from _disk_problems(host, settings, reading)
     yield from _port_problems(host, settings, reading)
     yield from account_problems(host, settings, reading)
@@ -303,44 +293,6 @@ def _source_problems(host: str, settings: Settings, reading: HostReading) -> Ite
                 "NVIDIA renamed its packages for Ubuntu there, and these names are not known yet"
             ),
         )
-
-
-def _gpu_problems(host: str, settings: Settings, reading: HostReading) -> Iterator[Problem]:
-    names = [gpu.name for gpu in reading.cards.gpus] or [
-        CARDS_BY_PCI_DEVICE[device].name
-        if device in CARDS_BY_PCI_DEVICE
-        else f"NVIDIA device {device}"
-        for device in reading.cards.devices
-    ]
-    if not names:
-        yield Problem(
-            host=host,
-            subject="GPU",
-            found="none on the PCI bus",
-            expected=settings.gpu_model,
-            remedy="Check that the card is seated and powered: lspci -d 10de:",
-        )
-        return
-    for name in dict.fromkeys(names):
-        if name != settings.gpu_model:
-            yield Problem(
-                host=host, subject="gpu_model", found=repr(name), expected=repr(settings.gpu_model)
-            )
-    if settings.gpu_count is not None and len(names) != settings.gpu_count:
-        yield Problem(
-            host=host, subject="gpu_count", found=str(len(names)), expected=str(settings.gpu_count)
-        )
-    size = tensor_parallel_size(settings, reading)
-    if size > len(names):
-        yield Problem(
-            host=host,
-            subject="tensor_parallel_size",
-            found=str(size),
-            expected=f"at most the {len(names)} cards of the box",
-        )
-    yield from cap_problems(host, settings, reading)
-    if (refused := boot_problem(host, reading)) is not None:
-        yield refused
 
 
 def _disk_problems(host: str, settings: Settings, reading: HostReading) -> Iterator[Problem]:

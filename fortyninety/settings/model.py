@@ -132,6 +132,7 @@ class Settings(BaseModel):
     # The cards
     gpu_model: Annotated[Text, Field(description="the name of a card, as nvidia-smi prints it")]
     gpu_count: Annotated[int, Field(ge=1, le=16)] | None
+    peer_to_peer: bool | None
     power_limit: Annotated[
         Watts | Annotated[dict[CardKey, Watts], Field(max_length=64)],
         Field(

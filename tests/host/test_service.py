@@ -161,9 +161,16 @@ def expected_flags(settings: Settings, release: Release, cards: int) -> dict[str
     )
     if choice.flag and backend:
         flags[choice.flag] = backend
-    if size > 1 and "RTX 4090" in settings.gpu_model:
+    if size > 1 and not _peer_to_peer(settings):
         flags |= dict.fromkeys(release.without_peer_to_peer.arguments)
     return flags
+
+
+def _peer_to_peer(settings: Settings) -> bool:
+    """Whether the cards read each other's memory: no GeForce card does unless the settings say."""
+    if settings.peer_to_peer is not None:
+        return settings.peer_to_peer
+    return "GeForce" not in settings.gpu_model
 
 
 def _flags_in(words: list[str]) -> set[str]:
@@ -228,7 +235,7 @@ def test_the_live_process_has_its_variables(
     several = settings.tensor_parallel_size
     if several == "all":
         several = len(host.run("nvidia-smi --list-gpus").stdout.splitlines())
-    if int(several) > 1 and "RTX 4090" in settings.gpu_model:
+    if int(several) > 1 and not _peer_to_peer(settings):
         expected |= release.without_peer_to_peer.environment
     choice = release.attention_backend
     if choice.environment and settings.kv_cache_dtype.startswith("fp8") and choice.for_fp8_kv_cache:

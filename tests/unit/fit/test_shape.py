@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fortyninety.cards.names import MEMORY_BY_NAME
+from fortyninety.cards.known import cards_by_name
 from fortyninety.fit.allocator import MIB
 from fortyninety.fit.errors import ShapeError
 from fortyninety.fit.shape import Box, Card, Shape, cell_problems, make_shape, parse_cards
@@ -47,7 +47,7 @@ def test_cards_are_written_as_people_count_them(text: str, boxes: list[int]) -> 
 )
 def test_cards_that_are_none_are_refused(text: str, expected: str) -> None:
     with pytest.raises(ShapeError, match=expected):
-        parse_cards(text, MEMORY_BY_NAME)
+        parse_cards(text, cards_by_name())
 
 
 @pytest.mark.parametrize(
@@ -58,12 +58,15 @@ def test_cards_that_are_none_are_refused(text: str, expected: str) -> None:
         ("2xnvidia-geforce-rtx-4090-d", 24564),
         ("2x4090-48gb", 49140),
         ("2x6000ada", 49140),
+        ("2x3090", 24576),
+        ("2xRTX 5090", 32607),
+        ("2xpro-6000", 97887),
         ("2x46068", 46068),
     ],
 )
 def test_a_card_is_taken_by_its_name(text: str, memory: int) -> None:
-    (box,) = parse_cards(text, MEMORY_BY_NAME)
-    assert box.cards == (Card.of_memory(memory),) * 2
+    (box,) = parse_cards(text, cards_by_name())
+    assert [card.usable for card in box.cards] == [Card.of_memory(memory).usable] * 2
 
 
 def split(shape: Shape) -> tuple[int, int]:

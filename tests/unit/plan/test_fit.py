@@ -203,6 +203,27 @@ def arguments(release: str, cards: int, **changes: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
+    ("model", "own", "disabled"),
+    [
+        ("NVIDIA GeForce RTX 4090", None, True),
+        ("NVIDIA GeForce RTX 3090", None, True),
+        ("NVIDIA GeForce RTX 3090", True, False),
+        ("NVIDIA RTX A6000", None, False),
+        ("NVIDIA L40S", False, True),
+    ],
+)
+def test_peer_to_peer_is_what_the_card_does_unless_the_settings_say(
+    model: str, own: bool | None, disabled: bool
+) -> None:
+    asked = settings(gpu_model=model, peer_to_peer=own)
+    release = load_release(asked.engine)
+    arguments = serve_arguments(asked, release, model_path="/m", tensor_parallel_size=2)
+    environment = engine_environment(asked, release, tensor_parallel_size=2)
+    assert ("--disable-custom-all-reduce" in arguments) == disabled
+    assert ("NCCL_P2P_DISABLE" in environment) == disabled
+
+
+@pytest.mark.parametrize(
     "release", [each for each in known_releases() if load_release(each).device == "cuda"]
 )
 def test_4090s_share_a_model_without_peer_to_peer_and_one_alone_is_left_as_it_is(

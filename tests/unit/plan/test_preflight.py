@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fortyninety.cards.known import KnownCard, known_cards
 from fortyninety.plan.preflight import host_problems, settings_problems
 from fortyninety.survey.reading import HostReading, PackageState
 from tests.unit.readings import bare_host, gpu, settings
@@ -39,8 +40,18 @@ def test_a_bare_two_card_box_is_accepted() -> None:
             "box1: GPU is none on the PCI bus; expected NVIDIA GeForce RTX 4090",
         ),
         (
+            {"cards__devices": ["0x1e07"]},
+            "box1: gpu_model is 'NVIDIA device 0x1e07'; expected 'NVIDIA GeForce RTX 4090'",
+        ),
+        (
             {"cards__devices": ["0x2204"]},
-            "box1: gpu_model is 'NVIDIA device 0x2204'; expected 'NVIDIA GeForce RTX 4090'",
+            "box1: gpu_model is 'NVIDIA GeForce RTX 3090'; expected 'NVIDIA GeForce RTX 4090'. "
+            "If the box is right, set gpu_model = 'NVIDIA GeForce RTX 3090'",
+        ),
+        (
+            {"cards__devices": ["0x2684", "0x2204"]},
+            "box1: GPU is of different models: 'NVIDIA GeForce RTX 4090', 'NVIDIA GeForce RTX "
+            "3090'; expected cards of one model: each gets the same share",
         ),
         (
             {"cards__gpus": [gpu(index, name="NVIDIA GeForce RTX 3090") for index in (0, 1)]},
@@ -90,6 +101,34 @@ def test_a_cap_no_such_card_can_have_is_refused_before_there_is_a_driver() -> No
     assert str(problem) == (
         "box1: power_limit is 9000 W; expected from 150 to 600 W for NVIDIA GeForce RTX 4090"
     )
+
+
+@pytest.mark.parametrize("card", known_cards(), ids=lambda card: card.name)
+def test_settings_alone_make_a_host_of_any_known_card_right(card: KnownCard) -> None:
+    asked: dict[str, Any] = {
+        "gpu_model": card.product,
+        "power_limit": card.power.default,
+        "engine": "0.32.0",
+        "driver_branch": 590,
+    }
+    assert list(settings_problems("box1", settings(**asked))) == []
+    reading = bare_host(cards__devices=[card.pci_devices[0]] * 2)
+    assert found(reading, **asked) == []
+
+
+def test_a_cap_is_held_to_the_range_of_the_card_that_is_named() -> None:
+    model = "NVIDIA RTX 6000 Ada Generation"
+    (problem,) = settings_problems("box1", settings(gpu_model=model))
+    assert str(problem) == f"box1: power_limit is 400 W; expected from 100 to 300 W for {model}"
+
+
+def test_a_driver_that_does_not_know_the_card_is_refused() -> None:
+    asked: dict[str, Any] = {"gpu_model": "NVIDIA GeForce RTX 5090", "power_limit": 500}
+    (problem,) = settings_problems("box1", settings(**asked))
+    assert str(problem).startswith("box1: driver_branch is 550; expected 570 or later for NVIDIA")
+    asked |= {"driver_branch": 580, "driver_kernel_modules": "proprietary"}
+    (problem,) = settings_problems("box1", settings(**asked))
+    assert str(problem).startswith("box1: driver_kernel_modules is 'proprietary'; expected 'auto'")
 
 
 def test_more_tensor_parallelism_than_cards_is_refused() -> None:

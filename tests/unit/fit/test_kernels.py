@@ -1,0 +1,73 @@
+"""What a release has no kernel for on a card is refused before anything is fetched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fortyninety.cards.known import cards_by_name
+from fortyninety.fit.alternatives import alternatives
+from fortyninety.fit.estimate import Fit, estimate
+from fortyninety.fit.flags import Flags
+from fortyninety.fit.shape import make_shape, parse_cards
+from fortyninety.model.reader import known_weights
+from fortyninety.settings.defaults import default_setting
+
+FLAGS = Flags(max_model_len=16384, max_num_seqs=4, max_num_batched_tokens=2048)
+
+
+def fit(cards: str, release: str, kv_cache_dtype: str = "fp8") -> Fit:
+    weights = known_weights(default_setting("model_repository"), default_setting("model_revision"))
+    assert weights is not None
+    shape = make_shape(parse_cards(cards, cards_by_name()))
+    return estimate(weights, shape, release, replace(FLAGS, kv_cache_dtype=kv_cache_dtype))
+
+
+@pytest.mark.parametrize(
+    ("cards", "release", "kv_cache_dtype", "reason"),
+    [
+        ("2x3090", "0.8.5.post1", "fp8", "Take kv_cache_dtype fp8_e5m2"),
+        ("2x3090", "0.6.3.post1", "fp8_e4m3", "Take kv_cache_dtype fp8_e5m2"),
+        ("2x3090", "0.8.5.post1", "fp8_e5m2", None),
+        ("4x3090", "0.8.5.post1", "auto", None),
+        ("2xA6000", "0.32.0", "fp8_e5m2", "keeps no fp8_e5m2 KV cache on NVIDIA RTX A6000"),
+        ("2xA6000", "0.32.0", "auto", None),
+        ("2x5090", "0.8.5.post1", "fp8", "built with a CUDA before 12.8"),
+        ("2x5090", "0.6.3.post1", "auto", "built with a CUDA before 12.8"),
+        ("2x5090", "0.32.0", "fp8", None),
+        ("2x6000 Ada", "0.6.3.post1", "fp8", None),
+        ("2x4090", "0.8.5.post1", "fp8", None),
+        # Nobody said which card it is.
+        ("2x24564", "0.8.5.post1", "fp8", None),
+    ],
+)
+def test_a_kernel_that_a_release_has_not_for_a_card(
+    cards: str, release: str, kv_cache_dtype: str, reason: str | None
+) -> None:
+    answer = fit(cards, release, kv_cache_dtype)
+    if reason is None:
+        assert answer.missing == ()
+    else:
+        (missing,) = answer.missing
+        assert reason in missing
+        assert answer.reasons[0] == missing
+        assert not answer.fits
+
+
+def test_a_3090_is_told_the_cache_that_it_can_keep() -> None:
+    (found, *_) = alternatives(fit("2x3090", "0.8.5.post1"))
+    assert found.change == "kv_cache_dtype fp8_e5m2"
+    assert found.fit.fits
+
+
+def test_a_5090_is_told_the_release_that_knows_it() -> None:
+    (found, *_) = alternatives(fit("2x5090", "0.8.5.post1"))
+    assert found.change.startswith("engine 0.32.0")
+    assert found.fit.fits
+
+
+def test_cards_of_two_generations_serve_no_model_together() -> None:
+    boxes = parse_cards("1x6000 Ada,1xA6000", cards_by_name())
+    with pytest.raises(ValueError, match="different generations"):
+        make_shape(boxes)
