@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pyinfra import host
 
+from fortyninety.operations.brought import noting_names
 from fortyninety.operations.converge import Command, converging
 from fortyninety.operations.reasons import differs
 from fortyninety.survey.reading import HostReading
@@ -20,6 +21,7 @@ def service_user(reading: HostReading, user: str) -> Iterator[Command]:
         return
     differs(f"account {user} is missing")
     yield (
+        f"{noting_names('account', user)} && "
         "useradd --system --user-group --no-create-home --shell /usr/sbin/nologin "
         f"{shlex.quote(user)}"
     )

@@ -14,6 +14,7 @@ from fortyninety.operations.apt.packages import (
     APT_GET,
     LOCK_TIMEOUT,
     apt_command,
+    holding,
     transaction,
 )
 from fortyninety.operations.converge import Command, converging, within
@@ -147,8 +148,7 @@ def held(
         release = f"apt-mark unhold {shlex.join(headers)} >/dev/null"
         yield apt_command(release, "releasing the headers' holds", lock_timeout)
     if loose:
-        hold = f"apt-mark hold {shlex.join(loose)} >/dev/null"
-        yield apt_command(hold, "holding the driver", lock_timeout)
+        yield apt_command(holding(loose), "holding the driver", lock_timeout)
         yield stays(names)
 
 

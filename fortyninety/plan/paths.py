@@ -43,6 +43,8 @@ CELL_FIREWALL_UNIT = _everywhere(f"/etc/systemd/system/{CELL_FIREWALL_SERVICE}")
 CELL_FIREWALL_RULES = _everywhere("/etc/fortyninety/cell.nft")
 # Compared by the fingerprints that are in it, which the survey reads apart.
 NVIDIA_KEYRING = "/etc/apt/keyrings/fortyninety-nvidia.gpg"
+# What a deploy brought that was not there before (fortyninety/operations/brought.py).
+BROUGHT = "/var/lib/fortyninety/brought"
 
 
 class Declared:

@@ -24,6 +24,7 @@ from fortyninety.operations.apt.messages import (
     remedy,
     warnings,
 )
+from fortyninety.operations.brought import noting, noting_names
 from fortyninety.operations.converge import Command, converging, say_failed
 from fortyninety.operations.reasons import differs
 from fortyninety.packages.package import Package
@@ -91,10 +92,9 @@ def packages(
     if missing or removed:
         words = transaction(missing, removed)
         yield FunctionCommand(_worked_out, (words, fetch_lists, lock_timeout), {})
-        yield apt_command(f"{APT_GET} install {words}", "installing packages", lock_timeout)
+        yield apt_command(installing(words), "installing packages", lock_timeout)
     if loose:
-        names = " ".join(shlex.quote(name) for name in loose)
-        yield apt_command(f"apt-mark hold {names}", "holding packages", lock_timeout)
+        yield apt_command(holding(loose), "holding packages", lock_timeout)
 
 
 def _differences(
@@ -118,6 +118,21 @@ def transaction(missing: Sequence[Package], removed: Sequence[str]) -> str:
         "--no-install-recommends --allow-change-held-packages --allow-downgrades "
         f"{shlex.join(words)}"
     ).rstrip()
+
+
+def installing(words: str) -> str:
+    """apt-get's install with such words, once the packages that are not there yet are noted."""
+    simulate = f"{QUIETLY} apt-get -q --simulate -o Debug::NoLocking=1 install {words} </dev/null"
+    # "Inst libc6 [2.41-1] (2.41-2 ...)" is one that is there.
+    return (
+        f"new=$({simulate} 2>/dev/null | sed -n 's/^Inst \\([^ ]*\\) (.*/\\1/p')\n"
+        f"{noting('package', '$new')} && {APT_GET} install {words}"
+    )
+
+
+def holding(names: Sequence[str]) -> str:
+    """A command that holds packages, once it is noted that these holds are a deploy's."""
+    return f"{noting_names('hold', *names)} && apt-mark hold {shlex.join(names)} >/dev/null"
 
 
 def apt_command(command: str, doing: str, lock_timeout: int = LOCK_TIMEOUT) -> FunctionCommand:

@@ -7,6 +7,7 @@ tests.unit.driver.driver_snapshots` writes them all anew, and the difference say
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,8 @@ from fortyninety.survey.reading import AptArchive, HostReading, PackageState
 from fortyninety.templates import render
 from tests.unit.readings import bare_host, changed, settings
 
+# What notes what is brought (fortyninety/operations/brought.py), for a reset.
+NOTE = re.compile(r"\( set -- ([^;]*);.*?printf '(\w+) %s.*?; \} \)")
 FOLDER = Path(__file__).parent / "snapshots"
 
 ARCHIVES = {"debian": "http://deb.example/debian", "ubuntu": "http://archive.example/ubuntu"}
@@ -239,7 +242,8 @@ def _as_text(command: Any) -> str:
         return f"(in Python) {command.function.__name__}"
     text = f"$ {command}" if isinstance(command, str | StringCommand) else repr(command)
     # Its options are the same everywhere, and nothing of the driver's.
-    return text.replace(apt.APT_GET, "apt-get")
+    text = text.replace(apt.APT_GET, "apt-get").replace(f"{apt.QUIETLY} ", "")
+    return NOTE.sub(r"note \2 \1", text)
 
 
 if __name__ == "__main__":
