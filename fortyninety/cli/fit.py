@@ -17,7 +17,7 @@ from rich.padding import Padding
 from fortyninety.cards.known import cards_by_name
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
-from fortyninety.cli.exit_codes import DONE, NO
+from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER
 from fortyninety.cli.options import AS_JSON, LIMIT
 from fortyninety.fit.alternatives import Alternative, alternatives
 from fortyninety.fit.errors import FitError
@@ -30,6 +30,7 @@ from fortyninety.model.checkpoint import hub_checkpoint
 from fortyninety.model.reader import folder_weights, known_weights
 from fortyninety.model.sizes import known_checkpoints
 from fortyninety.model.token import NoToken, token_at
+from fortyninety.problem import Problem
 from fortyninety.releases.release import known_releases, load_release
 from fortyninety.settings.defaults import default_setting
 from fortyninety.settings.named_models import named_model
@@ -102,7 +103,8 @@ def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options:
     Also how much memory is left for the KV cache. Only config.json and the beginnings of shards are
     fetched. Sizes in JSON are bytes.
 
-    Ends with 0 where it fits, 1 where it does not, 2 where the question cannot be answered.
+    Ends with 0 where it fits, 1 where it does not, 2 where the question cannot be answered, of one
+    host or of all.
 
     \b
     Examples:
@@ -112,6 +114,7 @@ def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options:
       fortyninety fit --cards 1x24564 --model ./checkpoint --max-model-len 8192
       fortyninety fit --cards 2x24564 --json | jq .result.kv_tokens
     """
+    problems: tuple[Problem, ...] = ()
     try:
         if (inventory is None) == (options["cards"] is None):
             raise FitError("give either an inventory or --cards; see fortyninety fit --help")
@@ -121,18 +124,23 @@ def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options:
             # Imported when the command runs: pyinfra_cli patches the standard library.
             from fortyninety.fleet.fit import fleet_fit  # noqa: PLC0415
 
+            fleet = fleet_fit(inventory, limit, options)
+            problems = fleet.problems
             answers = [
                 Answer(host.name, host.fit, host.alternatives, host.remarks)
-                for host in fleet_fit(inventory, limit, options)
+                for host in fleet.answers
             ]
     except FitError as error:
         raise NoAnswer(str(error)) from error
-    code = DONE if all(answer.fit.fits for answer in answers) else NO
+    fits = all(answer.fit.fits for answer in answers)
+    code = NO_ANSWER if problems else DONE if fits else NO
     if as_json:
         values = [answer.values for answer in answers]
-        print_envelope(code, values[0] if inventory is None else {"hosts": values})
+        print_envelope(code, values[0] if inventory is None else {"hosts": values}, problems)
     else:
         _print(answers)
+        for problem in problems:
+            click.echo(f"Error: {problem}", err=True)
     sys.exit(code)
 
 

@@ -6,7 +6,7 @@ Import it when a command runs, not before: pyinfra_cli patches the standard libr
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyinfra.api.host import Host
@@ -20,6 +20,7 @@ from fortyninety.fleet.planning import parse_hosts, read_hosts, wanted_hosts
 from fortyninety.model.questions import token_of
 from fortyninety.model.sizes import checkpoint_sizes, known_checkpoints
 from fortyninety.plan.fit import HostFit, host_box, settings_flags
+from fortyninety.problem import Problem
 from fortyninety.releases.release import load_release
 from fortyninety.settings.model import Settings
 from fortyninety.settings.profiles import PROFILES
@@ -34,10 +35,19 @@ FLAGS = (
 )
 
 
-def fleet_fit(inventory: str, limit: Iterable[str], options: Mapping[str, Any]) -> list[HostFit]:
+@dataclass(frozen=True)
+class FleetFit:
+    """The answer of each host that has one, and why the others have none."""
+
+    answers: tuple[HostFit, ...]
+    problems: tuple[Problem, ...]
+
+
+def fleet_fit(inventory: str, limit: Iterable[str], options: Mapping[str, Any]) -> FleetFit:
     """The answer for each host, with its own settings and what `options` give in their place.
 
-    A host that does not answer is computed from its settings. Raises FitError, with every problem.
+    A host that does not answer is computed from its settings, and one that nothing can be computed
+    for hides none of the others. Raises FitError where there is no host to ask about.
     """
     try:
         hosts = connect_hosts(inventory, limit)
@@ -46,11 +56,18 @@ def fleet_fit(inventory: str, limit: Iterable[str], options: Mapping[str, Any]) 
     try:
         # Of the hosts that were not reached as well.
         settings, problems = parse_hosts(wanted_hosts(hosts.state))
-        if problems:
-            raise FitError("; ".join(str(problem) for problem in problems))
         reached = {host: each for host, each in settings.items() if host in hosts.settings}
         readings = dict.fromkeys(settings, HostReading()) | read_hosts(hosts.state, reached)
-        return [_answer(hosts, host, settings, readings, options) for host in settings]
+        answers = []
+        for host in settings:
+            try:
+                answers.append(_answer(hosts, host, settings, readings, options))
+            except FitError as error:
+                found = f"not computable ({error})"
+                problems.append(
+                    Problem(host=host.name, subject="fit", found=found, expected="an answer")
+                )
+        return FleetFit(tuple(answers), tuple(problems))
     finally:
         hosts.disconnect()
 

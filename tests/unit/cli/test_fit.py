@@ -156,10 +156,33 @@ def test_an_inventory_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert f"Error: there is no inventory file {tmp_path / 'nobody.py'}" in result.stderr
 
 
-def test_settings_that_are_wrong_are_all_said_and_nothing_is_computed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ('"gpu_model": "NVIDIA GeForce RTX 2080 Ti"', "'NVIDIA GeForce RTX 2080 Ti'"),
+        ('"tensor_parallel_size": 2', "not computable (tensor_parallel_size is 2; expected at"),
+    ],
+)
+def test_a_host_without_an_answer_hides_none_of_the_others(
+    settings: str, found: str, tmp_path: Path
+) -> None:
+    inventory = tmp_path / "inventory.py"
+    inventory.write_text(INVENTORY.replace('"gpu_count": 1', f'"gpu_count": 1, {settings}'))
+    result = fleet(inventory, "--json")
+    assert result.returncode == 2, result.stderr
+    page = json.loads(result.stdout)
+    assert [host["host"] for host in page["result"]["hosts"]] == ["two"]
+    (problem,) = page["problems"]
+    assert problem["host"] == "one"
+    assert problem["found"].startswith(found)
+
+
+def test_settings_that_are_wrong_are_all_said_beside_the_answers(tmp_path: Path) -> None:
     inventory = tmp_path / "inventory.py"
     inventory.write_text(INVENTORY.replace('"gpu_count": 1', '"gpu_count": 0, "prot": 1'))
     result = fleet(inventory)
     assert result.returncode == 2
     assert "gpu_count is 0" in result.stderr
     assert "prot is 1" in result.stderr
+    assert "two" in result.stdout
+    assert "Fits: " in result.stdout
