@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from fortyninety.checkout import ROOT, own_version
+from fortyninety.checkout import ROOT
+from fortyninety.cli.ask import ask
 from fortyninety.cli.check import check
 from fortyninety.cli.drift import drift
 from fortyninety.cli.ending import EndingGroup
@@ -27,9 +26,6 @@ class Commands(EndingGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, or None."""
         if cmd_name == "lab" and _has_lab():
-            # No part of an installation, a checkout's own either.
-            if str(ROOT) not in sys.path:
-                sys.path.append(str(ROOT))
             from lab.cli import lab  # noqa: PLC0415
 
             return lab
@@ -41,7 +37,7 @@ def _has_lab() -> bool:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(own_version(), prog_name="fortyninety")
+@click.version_option(package_name="fortyninety")
 def main() -> None:
     """Turn bare RTX 4090 boxes into a verified fleet that serves Llama 3.1 70B with vLLM.
 
@@ -56,6 +52,7 @@ def main() -> None:
     """
 
 
+main.add_command(ask)
 main.add_command(check)
 main.add_command(drift)
 main.add_command(engine)

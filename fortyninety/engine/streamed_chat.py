@@ -1,0 +1,160 @@
+"""Ask an engine for a chat completion, and take the answer token by token."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fortyninety.engine.bounded_http import (
+    Bounds,
+    Stream,
+    Unanswered,
+    error_text,
+    parsed,
+    request,
+    shown,
+    unanswered,
+)
+from fortyninety.on_host.complete import NoAnswer, served_names
+
+# Of the list of models, which an engine that serves has at hand.
+BOUNDS_OF_LIST = Bounds(silence=20, whole=20, bytes=2**20)
+# Of an answer. Before its first token an engine may read prompts of 131,072 tokens, others' first;
+# an event of one token has some 250 bytes.
+BOUNDS = Bounds(silence=300, whole=3600, bytes=64 * 2**20)
+LONGEST_LINE = 2**20
+
+Message = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came: the text, the engine's own count of tokens, and when. Times are seconds.
+
+    `finish` is why it ended, in the engine's words: "length" where more tokens were not asked for.
+    """
+
+    text: str
+    tokens: int
+    prompt_tokens: int | None
+    first_token: float
+    seconds: float
+    finish: str | None
+
+    @property
+    def rate(self) -> float | None:
+        """Tokens per second after the first; None where there is no second one."""
+        took = self.seconds - self.first_token
+        return (self.tokens - 1) / took if self.tokens > 1 and took > 0 else None
+
+
+def served_models(stream: Stream, port: int, bounds: Bounds = BOUNDS_OF_LIST) -> list[str]:
+    """The names of the models that the engine at the other end serves. Raises Unanswered."""
+    response = request(stream, port, "/v1/models", bounds)
+    try:
+        content = response.read()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise unanswered(error, bounds) from error
+    try:
+        return served_names(parsed(content))
+    except NoAnswer as none:
+        raise Unanswered(f"saying {none}") from none
+
+
+def chat(
+    stream: Stream,
+    port: int,
+    messages: list[Message],
+    *,
+    model: str,
+    most_tokens: int,
+    tell: Callable[[str], None],
+    bounds: Bounds = BOUNDS,
+) -> Answer:
+    """Ask, and pass each part of the answer to `tell` as it comes, as the engine wrote it.
+
+    Raises Unanswered, also in the middle of an answer.
+    """
+    began = time.monotonic()
+    body = {
+        "model": model,
+        "messages": messages,
+        "max_tokens": most_tokens,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    response = request(stream, port, "/v1/chat/completions", bounds, body)
+    text: list[str] = []
+    first = last = time.monotonic()
+    usage: dict[str, int] = {}
+    finish = None
+    for event in _events(response, bounds):
+        if (message := error_text(event)) is not None:
+            raise Unanswered(f"saying an error: {message}")
+        usage = _usage(event) or usage
+        part, ended = _part(event)
+        finish = ended or finish
+        if part:
+            last = time.monotonic()
+            if not text:
+                first = last
+            text.append(part)
+            tell(part)
+    if not text:
+        raise Unanswered("answering without a text")
+    return Answer(
+        text="".join(text),
+        tokens=usage.get("completion_tokens", len(text)),
+        prompt_tokens=usage.get("prompt_tokens"),
+        first_token=first - began,
+        seconds=last - began,
+        finish=finish,
+    )
+
+
+def _events(response: http.client.HTTPResponse, bounds: Bounds) -> Iterator[dict[str, Any]]:
+    """The events of a stream up to its end, which it has to say. Raises Unanswered."""
+    kind = response.headers.get_content_type()
+    if kind != "text/event-stream":
+        raise Unanswered(f"answering {kind[:60]!r}; expected a stream of events")
+    while True:
+        try:
+            line = response.readline(LONGEST_LINE)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise unanswered(error, bounds) from error
+        if not line.endswith(b"\n"):
+            what = "sending an event without end" if line else "ending in the middle of its answer"
+            raise Unanswered(what)
+        field, _, value = line.partition(b":")
+        content = value.strip()
+        if field == b"data" and content == b"[DONE]":
+            return
+        if field == b"data":
+            yield parsed(content)
+        elif line.strip() and field not in (b"", b"event", b"id", b"retry"):
+            raise Unanswered(f"saying {shown(line)}; expected an event")
+
+
+def _part(event: dict[str, Any]) -> tuple[str, str | None]:
+    """The text of an event, "" where it has none, and why the answer ended if it did."""
+    choices = event.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(first, dict):
+        return "", None
+    delta, finish = first.get("delta"), first.get("finish_reason")
+    part = delta.get("content") if isinstance(delta, dict) else None
+    return (
+        part if isinstance(part, str) else "",
+        finish if isinstance(finish, str) else None,
+    )
+
+
+def _usage(event: dict[str, Any]) -> dict[str, int]:
+    """The numbers of tokens of an event that has them."""
+    usage = event.get("usage")
+    found = usage.items() if isinstance(usage, dict) else ()
+    # A bool is an int to Python.
+    return {key: value for key, value in found if type(value) is int and 0 <= value < 10**9}
