@@ -1,6 +1,17 @@
 """Take a host from bare to answering, stage by stage: `pyinfra inventory/prod.py deploy.py`."""
 
-from tasks import cell, cuda, driver, engine, gate, power, preflight, python, service, snapshot
+from fortyninety.tasks import (
+    cell,
+    cuda,
+    driver,
+    engine,
+    gate,
+    power,
+    preflight,
+    python,
+    service,
+    snapshot,
+)
 
 plan = preflight.plan_or_refuse()  # every reason at once, before the first change
 driver.install(plan)

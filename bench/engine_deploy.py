@@ -11,7 +11,7 @@ from fortyninety.plan.plan import make_plan, survey_request
 from fortyninety.releases.release import load_release
 from fortyninety.settings.parse import parse_settings
 from fortyninety.survey.latest import take_reading
-from tasks import engine, python, service
+from fortyninety.tasks import engine, python, service
 
 _host = ctx_host.get()  # type: ignore[no-untyped-call]
 _settings = parse_settings(_host.name, host_data(_host))

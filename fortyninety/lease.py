@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from fortyninety.checkout import ROOT
+from fortyninety.checkout import PACKAGE
 
 # Where it lies: root's alone, and gone after a reboot, as its holder is.
 FOLDER = "/run/fortyninety"
@@ -42,7 +42,7 @@ ANSWER = 15
 INSISTENCE = 10
 _RETRY = 0.1
 
-_HOLD, _END = (ROOT / "fortyninety/on_host" / f"{name}_lease.sh" for name in ("hold", "end"))
+_HOLD, _END = (PACKAGE / "on_host" / f"{name}_lease.sh" for name in ("hold", "end"))
 _RECORD = re.compile(
     r"(?P<process>\d{1,10}) (?P<since>\d{1,11}) (?P<run>[0-9a-f]{16}) (?P<stage>taking|held) "
     r"(?P<who>[\w.@+-]{1,100}) (?P<what>[a-z-]{1,30})",

@@ -13,7 +13,7 @@ from fortyninety.plan.paths import (
 )
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import CELL_MEMBER, COMPLETE, program
-from tasks import programs
+from fortyninety.tasks import programs
 
 
 @deploy("Cell")

@@ -5,7 +5,7 @@ from pyinfra.api.deploy import deploy
 from fortyninety.operations import environments
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import BUILD_ENVIRONMENT, TRY_ENGINE, program
-from tasks import programs
+from fortyninety.tasks import programs
 
 
 @deploy("Engine")

@@ -7,7 +7,7 @@ from fortyninety.plan.paths import SERVICE, SERVICE_UNIT
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import COMPLETE, program
 from fortyninety.plan.unit import configuration
-from tasks import programs
+from fortyninety.tasks import programs
 
 
 @deploy("Gate")

@@ -7,7 +7,7 @@ from fortyninety.operations import directories, environments
 from fortyninety.operations.apt import packages as apt
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import SEAL_ENVIRONMENT, program
-from tasks import programs
+from fortyninety.tasks import programs
 
 
 @deploy("Python")

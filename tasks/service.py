@@ -7,7 +7,7 @@ from fortyninety.plan.paths import SERVICE, SERVICE_UNIT
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import CHECK_COMMAND_LINE, ENGINE_FAILURE, archive, program
 from fortyninety.plan.unit import configuration, service_unit
-from tasks import programs
+from fortyninety.tasks import programs
 
 
 @deploy("Service")

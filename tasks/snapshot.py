@@ -7,7 +7,7 @@ from fortyninety.operations import snapshot
 from fortyninety.operations.apt import packages as apt
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import SNAPSHOT, archive
-from tasks import programs
+from fortyninety.tasks import programs
 
 
 @deploy("Snapshot")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
-from fortyninety.checkout import ROOT
+from fortyninety.checkout import ROOT, own_version
 from fortyninety.cli.ask import ask
 from fortyninety.cli.check import check
 from fortyninety.cli.drift import drift
@@ -26,6 +28,9 @@ class Commands(EndingGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, or None."""
         if cmd_name == "lab" and _has_lab():
+            # No part of an installation, a checkout's own either.
+            if str(ROOT) not in sys.path:
+                sys.path.append(str(ROOT))
             from lab.cli import lab  # noqa: PLC0415
 
             return lab
@@ -37,7 +42,7 @@ def _has_lab() -> bool:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="fortyninety")
+@click.version_option(own_version(), prog_name="fortyninety")
 def main() -> None:
     """Turn bare RTX 4090 boxes into a verified fleet that serves Llama 3.1 70B with vLLM.
 

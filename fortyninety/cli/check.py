@@ -101,8 +101,7 @@ def refuse_without_suite() -> None:
         )
     if not SUITE.is_dir():
         raise NoAnswer(
-            f"there is no {SUITE}; expected the tests beside the library. Run fortyninety from a "
-            "checkout of the project"
+            f"there is no {SUITE}; expected the tests beside the library. Install fortyninety again"
         )
 
 
@@ -116,10 +115,11 @@ def run_suite(arguments: list[str]) -> Iterator[Result]:
     with tempfile.TemporaryFile("w+") as output, os.fdopen(reading) as lines:
         suite = subprocess.Popen(
             [
-                *(sys.executable, "-m", "pytest", str(SUITE), "-q", "-p", "no:cacheprovider"),
+                # Not what lies in the working folder, be it a module or another suite's settings.
+                *(sys.executable, "-P", "-m", "pytest", str(SUITE), f"--rootdir={SUITE}"),
+                *("-c", os.devnull, "-q", "-p", "no:cacheprovider"),
                 *(f"--results=/dev/fd/{writing}", *arguments),
             ],
-            cwd=ROOT,
             pass_fds=(writing,),
             stdin=subprocess.DEVNULL,
             stdout=output,

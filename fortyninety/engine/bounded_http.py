@@ -144,7 +144,9 @@ class _Reading(io.RawIOBase):
             data = self._stream.recv(min(len(buffer), 65536))
         except TimeoutError as late:
             if left < self._bounds.silence:
-                raise _TooLong(f"taking more than {self._bounds.whole:g} s for one answer") from late
+                raise _TooLong(
+                    f"taking more than {self._bounds.whole:g} s for one answer"
+                ) from late
             raise _TooLong(f"silent for {self._bounds.silence:g} s") from late
         self._left -= len(data)
         if self._left < 0:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import shlex
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,13 +27,12 @@ from pyinfra_cli.exceptions import CliError
 from pyinfra_cli.util import load_deploy_file
 
 from fortyninety.connection.bounded import HostLost, bounded
-from fortyninety.fleet.inventory import ConnectedHosts, InventoryUnusable, connect_hosts
+from fortyninety.fleet.deploy_file import deploy_file
+from fortyninety.fleet.inventory import ConnectedHosts, connect_hosts
 from fortyninety.fleet.planning import plan_hosts
 from fortyninety.fleet.run import keep_plans
 from fortyninety.operations.reasons import reasons_of
 from fortyninety.problem import Problem
-
-DEPLOY_FILE = "deploy.py"
 
 # Says nothing where commands run as root, or can; without a terminal to ask for a password at.
 ROOT_PROBE = '[ "$(id -u)" = 0 ] || { echo "$(id -un)"; sudo -n true 2>&1; }'
@@ -83,8 +81,6 @@ def look(inventory: str, limit: Iterable[str]) -> Drift:
     A host that cannot be looked at is a problem of its own, and the others are looked at. Raises
     InventoryUnusable.
     """
-    if not Path(DEPLOY_FILE).is_file():
-        raise InventoryUnusable(f"there is no {DEPLOY_FILE} here: run this where it is")
     with _errors_alone():
         connected = connect_hosts(inventory, limit)
         try:
@@ -104,11 +100,9 @@ def _look(connected: ConnectedHosts) -> Drift:
         if left:
             _only(state, left)
             state.cwd = str(Path.cwd())
-            if state.cwd not in sys.path:
-                sys.path.append(state.cwd)
             state.set_stage(StateStage.Prepare)
             try:
-                load_deploy_file(state, DEPLOY_FILE)
+                load_deploy_file(state, deploy_file())
             except (PyinfraError, CliError) as error:
                 lost = [host for host in left if host in state.failed_hosts]
                 problems += [_not_looked_at(host, str(error)) for host in lost or left]

@@ -5,6 +5,7 @@ Import it when a command runs, not before: pyinfra_cli patches the standard libr
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from fortyninety.connection.host_keys import SETTING, STRICT, is_about_the_key, 
 from fortyninety.fleet.faults import inventory_fault
 from fortyninety.fleet.limit import MatchesNothing, limited
 from fortyninety.problem import Problem
+from fortyninety.settings.group_data import group_data_paths
 from fortyninety.settings.model import Settings
 from fortyninety.settings.parse import parse_settings
 
@@ -64,13 +66,16 @@ def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
     """
     if not Path(path).is_file():
         raise InventoryUnusable(f"there is no inventory file {path}")
+    here = str(Path.cwd())
+    if here not in sys.path:  # As pyinfra itself does: an inventory may import what lies beside.
+        sys.path.append(here)
     # What a greenlet raises is raised again where it is waited for: once is enough.
     get_hub().exception_stream = None
     state = State()
     try:
         # An inventory file is run in the context of a run, and settings come from group_data/.
         with ctx_state.use(state):
-            inventory = make_inventory(path, cwd=str(Path.cwd()))
+            inventory = make_inventory(path, group_data_directories=group_data_paths(path))
     except (Exception, SystemExit) as error:
         # It is a program, and may raise anything.
         raise InventoryUnusable(inventory_fault(path, error)) from error

@@ -8,7 +8,7 @@ import shlex
 import zipfile
 from functools import cache
 
-from fortyninety.checkout import ROOT
+from fortyninety.checkout import PACKAGE
 
 BUILD_ENVIRONMENT = "build_environment.py"
 SEAL_ENVIRONMENT = "seal_environment.py"
@@ -35,7 +35,7 @@ _FROM_INPUT = (
 
 def program(file_name: str) -> str:
     """Return the text of a program of `fortyninety/on_host/` that is one file."""
-    return (ROOT / "fortyninety" / "on_host" / file_name).read_text()
+    return (PACKAGE / "on_host" / file_name).read_text()
 
 
 @cache
@@ -45,13 +45,13 @@ def archive(package: str) -> bytes:
     The same bytes on every machine: without times, owners and compression.
     """
     folder = f"fortyninety/on_host/{package}"
-    sources = sorted(path.name for path in (ROOT / folder).glob("*.py"))
+    sources = sorted(path.name for path in (PACKAGE.parent / folder).glob("*.py"))
     own = (f"{folder}/{name}" for name in sources)
     names = ["fortyninety/__init__.py", *_BESIDE.get(package, ()), *own]
     start = (
         f"import sys\n\nfrom {folder.replace('/', '.')}.__main__ import main\n\nsys.exit(main())\n"
     )
-    members = {name: (ROOT / name).read_bytes() for name in names}
+    members = {name: (PACKAGE.parent / name).read_bytes() for name in names}
     # It has none in the checkout; in an archive a folder is a package only with one.
     members["fortyninety/on_host/__init__.py"] = b""
     buffer = io.BytesIO()

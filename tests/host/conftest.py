@@ -49,6 +49,14 @@ class Fleet:
         return [box for box in self.chosen if box.name not in self.unreachable]
 
 
+# Here and not in the project's configuration, which a wheel does not carry.
+MARKERS = (
+    "asks: asks the engine on a box, which of a cell only the head answers",
+    "load: keeps the engine busy for seconds",
+    "real_card: needs a GPU that computes; skipped where the engine is built for the CPU",
+    "slow: hashes what is large; `--quick` leaves it out",
+)
+
 FLEET = pytest.StashKey[Fleet]()
 MESSAGE = pytest.StashKey[str]()
 
@@ -66,6 +74,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
     _look_around(config)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from testinfra.host import Host
 
-from fortyninety.checkout import ROOT
+from fortyninety.settings.group_data import group_data_paths
 from tests.host.bounded_ssh import BoundedSshBackend
 
 # How long a host may take to answer at all, in seconds; then once more for the question itself.
@@ -60,10 +60,12 @@ def boxes(inventory: str) -> tuple[Box, ...]:
     if not Path(inventory).is_file():
         raise RuntimeError(f"there is no inventory file {inventory}")
     shown = subprocess.run(
-        [sys.executable, "-m", "pyinfra", inventory, "debug-inventory", "--json"],
+        [
+            *(sys.executable, "-m", "pyinfra", inventory, "debug-inventory", "--json"),
+            *(f"--group-data={path}" for path in group_data_paths(inventory)),
+        ],
         capture_output=True,
         text=True,
-        cwd=ROOT,
         stdin=subprocess.DEVNULL,
         check=False,
     )

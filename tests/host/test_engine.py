@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+from fortyninety.checkout import PACKAGE
 from fortyninety.plan.programs import archive
 from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
 from tests.host.bounded_ssh import HASHING_SECONDS
-from tests.host.inventory_bridge import ROOT
 from tests.host.live_process import LiveProcess
 from tests.host.on_host import read
 
@@ -201,7 +201,7 @@ def test_the_engine_loads_nothing_from_elsewhere(process: LiveProcess, settings:
 def test_the_programs_that_a_deploy_left_are_this_projects(host: Host, settings: Settings) -> None:
     """They run as root at every deploy, so a changed one is everybody's way in."""
     found = read(host, "digests", f"{settings.install_directory}/bin")["files"]
-    programs = ROOT / "fortyninety/on_host"
+    programs = PACKAGE / "on_host"
     own = {path.stem.replace("_", "-"): path.read_bytes() for path in programs.glob("*.py")}
     # A part of every package, and no program by itself.
     del own["checkpoint-files"]

@@ -3,7 +3,7 @@
 import os
 
 from fortyninety.operations import files
-from tasks import preflight
+from fortyninety.tasks import preflight
 
 plan = preflight.plan_or_refuse()
 TEXT = os.environ.get("LEASE_TEXT", "of nobody")

@@ -5,7 +5,7 @@ from fortyninety.operations import directories, environments, files
 from fortyninety.operations.apt import packages as apt
 from fortyninety.packages.package import Package
 from fortyninety.plan.programs import SEAL_ENVIRONMENT, program
-from tasks import preflight, snapshot
+from fortyninety.tasks import preflight, snapshot
 
 plan = preflight.plan_or_refuse()
 apt.packages((Package("python3-venv"),), name="Install what the host's tools are made with")

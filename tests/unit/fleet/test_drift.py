@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,25 +11,9 @@ from typing import Any
 import pytest
 
 from fortyninety.checkout import ROOT
-from fortyninety.model.file_list import file_name, list_digest, list_text
-from fortyninety.on_host.checkpoint_files import File
+from fortyninety.model.file_list import list_digest
 from fortyninety.settings.defaults import default_setting
-from tests.unit.readings import records
-
-SURVEY = "read in one round trip"
-
-Answers = list[tuple[str, list[str], bool]]
-
-FILES = (File("config.json", 2, "a" * 64, None),)
-
-
-def keep_list(directory: Path) -> None:
-    """The list of the default checkpoint's files, as it is kept after a first run."""
-    checkpoint = default_setting("model_repository"), default_setting("model_revision")
-    path = directory / "cache/fortyninety/checkpoints" / file_name(*checkpoint)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(list_text(*checkpoint, FILES, "a test"))
-    path.chmod(0o600)
+from tests.unit.fleet.imagined_fleet import FILES, SURVEY, Answers, run_over, survey
 
 
 def drift(
@@ -44,32 +27,7 @@ def drift(
 
     Without `listed` the controller does not know the checkpoint's files.
     """
-    if listed:
-        keep_list(directory)
-    names = [(f"@fake/{name}", data or {}) for name in hosts]
-    (directory / "boxes.py").write_text(f"boxes = {names!r}\n")
-    answers = {f"@fake/{name}": answers for name, answers in hosts.items()}
-    (directory / "answers.json").write_text(json.dumps(answers))
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "tests.unit.imagined_hosts", str(directory / "answers.json")),
-            *("drift", str(directory / "boxes.py"), *arguments),
-        ],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "TOKEN_OF_THIS_TEST": "hf_a_secret_token",
-            "XDG_CACHE_HOME": str(directory / "cache"),
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def survey(*more: str, without: str = "\0") -> Answers:
-    return [(SURVEY, records(*more, without=without), True)]
+    return run_over(directory, "drift", hosts, *arguments, data=data, listed=listed)
 
 
 def test_a_bare_host_shows_every_stage_and_why(tmp_path: Path) -> None:

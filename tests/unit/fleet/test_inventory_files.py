@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fortyninety.checkout import ROOT
+from fortyninety.settings.defaults import default_setting
 from tests.host.inventory_bridge import Box, boxes, ssh_options
 
 COMMANDS = (["rollback"], ["fit"], ["drift"], ["snapshot", "verify"])
@@ -172,11 +173,28 @@ def test_a_deploy_refuses_it_too(tmp_path: Path, server: int) -> None:
     assert known_hosts(tmp_path).read_text() == ""
 
 
-def test_from_another_folder_no_host_is_asked_for_anything(tmp_path: Path, server: int) -> None:
-    """Without group_data/ there are no settings, and nothing says that keys are strict."""
-    (tmp_path / "deploy.py").write_text("")
+def test_from_another_folder_the_defaults_are_found_and_keys_are_strict(
+    tmp_path: Path, server: int
+) -> None:
     inventory = inventory_of(tmp_path, server)
     ended = fortyninety("drift", str(inventory), home=tmp_path, cwd=tmp_path)
     assert ended.returncode == 2, ended.stderr
-    assert "group_data is not loaded" in ended.stderr
+    assert "group_data" not in ended.stderr
+    assert f"ssh-keyscan -p {server} 127.0.0.1" in ended.stderr
     assert known_hosts(tmp_path).read_text() == ""
+
+
+def test_of_two_groups_data_the_inventory_s_own_folder_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The defaults, then the working folder, then the folder of the inventory."""
+    here, beside = tmp_path / "here", tmp_path / "beside"
+    for folder, text in ((here, "port = 1\npeer_port = 1\n"), (beside, "port = 2\n")):
+        (folder / "group_data").mkdir(parents=True)
+        (folder / "group_data" / "all.py").write_text(text)
+    inventory = beside / "fleet.py"
+    inventory.write_text("fleet = ['box-1']\n")
+    monkeypatch.chdir(here)
+    (box,) = boxes(str(inventory))
+    assert (box.data["port"], box.data["peer_port"]) == (2, 1)
+    assert box.data["cell_port"] == default_setting("cell_port")
