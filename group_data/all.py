@@ -6,9 +6,12 @@ Sizes are MiB, power is W, times are seconds, lengths are tokens.
 
 # --- How a host is reached ------------------------------------------------------------------------
 
-# A setting of pyinfra's SSH connector. Hosts with an unknown key are refused: add keys to
-# ~/.ssh/known_hosts before the first run (docs/deploy.md).
+# Settings of pyinfra's SSH connector; ssh_hostname, ssh_port and ssh_key are others. Hosts with an
+# unknown key are refused: add keys to ~/.ssh/known_hosts before the first run (docs/deploy.md).
 ssh_strict_host_key_checking = "yes"
+
+# Who logs in: root, or another user together with `_sudo = True`. None leaves it to ~/.ssh/config.
+ssh_user = "root"
 
 # --- The engine ---------------------------------------------------------------------------------
 

@@ -94,6 +94,11 @@ class Connection:
                 self._connector.connect()
         except _Late:
             raise ConnectError(f"no login within {CONNECT} s") from None
+        except ConnectError:
+            raise
+        except PyinfraError as error:
+            # A key file that is none: pyinfra would end the run of every host.
+            raise ConnectError(str(error)) from error
         finally:
             if earlier is not None and earlier is not self._connector.client:
                 earlier.close()

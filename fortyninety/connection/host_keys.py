@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from paramiko import SSHException
@@ -12,11 +11,6 @@ from paramiko.hostkeys import HostKeys
 # answers first in the host's place would get root's commands.
 SETTING = "ssh_strict_host_key_checking"
 STRICT = "yes"
-
-
-def is_about_the_key(said: str) -> bool:
-    """Whether a refused connection, in pyinfra's or OpenSSH's words, is about the host's key."""
-    return any(words in said for words in ("known_hosts", "ost key", "host_key"))
 
 
 def is_known(address: str, port: int | None = None, known_hosts: str | None = None) -> bool:
@@ -31,14 +25,3 @@ def is_known(address: str, port: int | None = None, known_hosts: str | None = No
         return keys.lookup(name) is not None
     except (OSError, ValueError, SSHException):
         return True
-
-
-def key_remedy(address: str, port: int | None = None, known_hosts: str | None = None) -> str:
-    """What to do about a host's key that is unknown, or differs from the known one."""
-    option = "" if port in (None, 22) else f" -p {port}"
-    file = known_hosts or "~/.ssh/known_hosts"
-    return (
-        f"A new host: `ssh-keyscan{option} {shlex.quote(address)}`, compare with `ssh-keygen -lf "
-        f"/etc/ssh/ssh_host_ed25519_key.pub` on its own console, and add the line to {file}. A "
-        "host that was reinstalled: replace its line. Any other: somebody answers in its place"
-    )

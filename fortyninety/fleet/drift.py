@@ -10,7 +10,6 @@ operation would change something is not in what it prints.
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,16 +25,15 @@ from pyinfra.context import ctx_config, ctx_inventory, ctx_state
 from pyinfra_cli.exceptions import CliError
 from pyinfra_cli.util import load_deploy_file
 
-from fortyninety.connection.bounded import HostLost, bounded
+from fortyninety.connection.account import ask_account, root_fault
+from fortyninety.connection.bounded import HostLost
+from fortyninety.connection.diagnosis import Diagnosis
 from fortyninety.fleet.deploy_file import deploy_file
-from fortyninety.fleet.inventory import ConnectedHosts, connect_hosts
+from fortyninety.fleet.inventory import ConnectedHosts, connect_hosts, way_of
 from fortyninety.fleet.planning import plan_hosts
 from fortyninety.fleet.run import keep_plans
 from fortyninety.operations.reasons import reasons_of
 from fortyninety.problem import Problem
-
-# Says nothing where commands run as root, or can; without a terminal to ask for a password at.
-ROOT_PROBE = '[ "$(id -u)" = 0 ] || { echo "$(id -un)"; sudo -n true 2>&1; }'
 
 
 @dataclass(frozen=True)
@@ -156,36 +154,15 @@ def _without_root(connected: ConnectedHosts) -> list[Problem]:
 
 
 def _root_problem(host: Host) -> Problem | None:
-    data = host.data
-    if data.get("_sudo_password") or data.get("_su_user"):
-        return None
+    way = way_of(host)
     try:
-        succeeded, output = bounded(host).ask(f"sh -c {shlex.quote(ROOT_PROBE)}")
+        account = ask_account(host, way)
+        fault = account if isinstance(account, Diagnosis) else root_fault(host, way, account)
     except HostLost as lost:
         return Problem(
             host=host.name, subject="connection", found=f"lost: {lost}", expected="an answer"
         )
-    if not output.stdout_lines and succeeded:
-        return None
-    lines: list[str] = [*output.stdout_lines, ""]
-    user, *said = lines
-    if succeeded and data.get("_sudo"):
-        return None
-    if not data.get("_sudo"):
-        return Problem(
-            host=host.name,
-            subject="user",
-            found=repr(user),
-            expected="root, or a user with sudo",
-            remedy="Set ssh_user to root, or _sudo = True in the inventory",
-        )
-    return Problem(
-        host=host.name,
-        subject=f"sudo of user {user!r}",
-        found=f"refused ({' '.join(said).strip() or 'it said nothing'})",
-        expected="sudo without a password",
-        remedy=f"Allow it on the host: `{user} ALL=(ALL) NOPASSWD: ALL` in /etc/sudoers.d",
-    )
+    return None if fault is None else fault.problem(host.name)
 
 
 def _not_looked_at(host: Host, why: str) -> Problem:

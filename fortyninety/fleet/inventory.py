@@ -6,7 +6,7 @@ Import it when a command runs, not before: pyinfra_cli patches the standard libr
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,9 @@ from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory
 
 from fortyninety.connection.bounded import bounded
-from fortyninety.connection.host_keys import SETTING, STRICT, is_about_the_key, key_remedy
+from fortyninety.connection.diagnosis import Diagnosis, diagnose
+from fortyninety.connection.host_keys import SETTING, STRICT
+from fortyninety.connection.way import Way
 from fortyninety.fleet.faults import inventory_fault
 from fortyninety.fleet.limit import MatchesNothing, limited
 from fortyninety.problem import Problem
@@ -35,11 +37,15 @@ class InventoryUnusable(Exception):
 
 @dataclass
 class ConnectedHosts:
-    """The hosts that answer, with their settings, and what is wrong with the others."""
+    """The hosts that answer, with their settings, and what is wrong with the others.
+
+    `diagnoses` has those that could not be connected to, which are among the `problems` too.
+    """
 
     state: State
     settings: dict[Host, Settings] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    diagnoses: dict[Host, Diagnosis] = field(default_factory=dict)
 
     def disconnect(self) -> None:
         """Close every connection."""
@@ -105,23 +111,24 @@ def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
     with suppress(PyinfraError):
         connect_all(state)
     state.limit_hosts = chosen
-    for host in list(connected.settings):
-        if not host.connected:
-            del connected.settings[host]
-            connected.problems.append(_unreachable(host, errors.said.get(host, "no reason given")))
+    lost = [host for host in connected.settings if not host.connected]
+    for host, diagnosis in _diagnoses(state, lost, errors.said).items():
+        del connected.settings[host]
+        connected.diagnoses[host] = diagnosis
+        connected.problems.append(diagnosis.problem(host.name))
     return connected
 
 
-def _unreachable(host: Host, said: str) -> Problem:
-    data = host.data
-    address = str(data.get("ssh_hostname") or host.name)
-    remedy = ""
-    if is_about_the_key(said):
-        remedy = key_remedy(address, data.get("ssh_port"), data.get("ssh_known_hosts_file"))
-    return Problem(
-        host=host.name,
-        subject="connection",
-        found=f"refused or unanswered ({said})",
-        expected="SSH as in a deploy",
-        remedy=remedy,
-    )
+def way_of(host: Host) -> Way:
+    """How SSH reaches a host of an inventory."""
+    return Way.of(host.name, host.data.dict())  # type: ignore[no-untyped-call]
+
+
+def _diagnoses(
+    state: State, hosts: Iterable[Host], said: Mapping[Host, str]
+) -> dict[Host, Diagnosis]:
+    """Why each of these hosts could not be connected to, found side by side."""
+    waiting = {
+        host: state.fact_pool.spawn(diagnose, way_of(host), said.get(host, "")) for host in hosts
+    }
+    return {host: greenlet.get() for host, greenlet in waiting.items()}

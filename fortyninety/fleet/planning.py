@@ -15,7 +15,8 @@ from pyinfra.context import ctx_config, ctx_host, ctx_state
 
 from fortyninety.cell.membership import Membership
 from fortyninety.connection.bounded import bounded
-from fortyninety.connection.host_keys import is_known, key_remedy
+from fortyninety.connection.diagnosis import diagnose
+from fortyninety.connection.way import Way
 from fortyninety.deadlines import COMMAND
 from fortyninety.engine.processor import processor_problems
 from fortyninety.engine.quantization import quantization_problems
@@ -63,7 +64,8 @@ def plan_hosts(state: State) -> Planned:
     active = set(state.inventory.get_active_hosts())
     for host in active:
         bounded(host)
-    problems = [_unreachable(host) for host in wanted if host not in active]
+    lost = [host for host in wanted if host not in active]
+    problems = list(on_each(state, lost, _unreachable).values())
     settings, found = parse_hosts(wanted)
     data = {host.name: host_data(host) for host in state.inventory}
     problems += [with_commit(problem, data[problem.host]) for problem in found]
@@ -297,17 +299,9 @@ def _archive_problems(
 
 
 def _unreachable(host: Host) -> Problem:
-    address = str(host.data.get("ssh_hostname") or host.name)
-    port, file = host.data.get("ssh_port"), host.data.get("ssh_known_hosts_file")
-    remedy = f"Try `ssh {shlex.quote(address)}`"
-    if not is_known(address, port, file):
-        remedy = f"Its key is not in known_hosts. {key_remedy(address, port, file)}"
-    return Problem(
-        host=host.name,
-        subject="connection",
-        found=f"refused or unanswered at {address}",
-        expected="SSH as root, or as a user with _sudo",
-        remedy=f"{remedy}. To go on without this host: --exclude {host.name}",
+    way = Way.of(host.name, host_data(host))
+    return diagnose(way, "").problem(
+        host.name, f"To go on without this host: --exclude {shlex.quote(host.name)}"
     )
 
 

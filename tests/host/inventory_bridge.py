@@ -23,6 +23,9 @@ from typing import Any
 
 from testinfra.host import Host
 
+from fortyninety.connection.account import no_python3, not_root, odd_shell, sudo_refused
+from fortyninety.connection.diagnosis import diagnose, key_file_fault
+from fortyninety.connection.way import Way
 from fortyninety.settings.group_data import group_data_paths
 from tests.host.bounded_ssh import BoundedSshBackend
 
@@ -169,52 +172,28 @@ def why_not(box: Box) -> str | None:
                 f"{secret} is set; expected a key that needs no password here. Load it into "
                 "ssh-agent, and let sudo ask for none (NOPASSWD)"
             )
-    if (key := box.data.get("ssh_key")) and not Path(key).expanduser().is_file():
-        return f"there is no key file {key}; expected the ssh_key of the inventory"
+    way = Way.of(box.name, box.data)
+    if fault := key_file_fault(way):
+        return str(fault)
     try:
         asked = run_with_input(box, "id -u; command -v python3", "")
     except subprocess.TimeoutExpired:
         return f"{box.address} took the connection and answers no command. Look at its console"
     if asked.returncode == 255:
-        return _connection_refused(box, _last_line(asked.stderr))
-    return _not_usable(box, asked.stdout.split(), asked.stderr)
+        return str(diagnose(way, asked.stderr or "the connection ended"))
+    return _not_usable(box, way, asked.stdout.split(), asked.stderr)
 
 
-def _not_usable(box: Box, found: list[str], said: str) -> str | None:
+def _not_usable(box: Box, way: Way, found: list[str], said: str) -> str | None:
     """What a box that answers lacks, from its user id and the path of its python3."""
-    if "password is required" in said or "terminal is required" in said:
-        return (
-            f"sudo asks {box.user} for a password on {box.address}; expected none: put "
-            f"`{box.data.get('ssh_user') or 'USER'} ALL=(ALL) NOPASSWD: ALL` into a file of "
-            "/etc/sudoers.d"
-        )
-    if found[:1] != ["0"]:
-        who = f"run as user id {found[0]}" if found else f"fail ({_last_line(said)})"
-        return (
-            f"commands on {box.address} {who}; expected root. Log in as root, or set "
-            "_sudo = True in the inventory"
-        )
-    if len(found) < 2:
-        return f"{box.address} has no python3; expected one. Install the package python3"
-    return None
-
-
-def _connection_refused(box: Box, said: str) -> str:
-    """OpenSSH's last words, and what to do about them."""
-    key = box.data.get("ssh_key") or "any key of yours"
-    remedies = {
-        "permission denied": f"expected it to take {key} for {box.user}. Put the public key into "
-        "that user's ~/.ssh/authorized_keys, or name another as ssh_key",
-        "host key verification failed": "expected a host key that known_hosts has. A new box: "
-        f"`ssh-keyscan {shlex.quote(box.address)}`, compare with what its console shows, and add "
-        "the line. A box that was reinstalled: replace its line",
-        "could not resolve": "expected a name that means an address. Set ssh_hostname",
-    }
-    remedy = next(
-        (text for words, text in remedies.items() if words in said.lower()),
-        f"expected SSH to answer there. Is the box on? Try `ssh {box.address}`",
-    )
-    return f"{box.address} cannot be reached ({said or 'the connection ended'}); {remedy}"
+    user = way.user or "that user"
+    if way.sudo and not found:
+        return str(sudo_refused(way, user, _last_line(said)))
+    if not found or not found[0].isdecimal():
+        return str(odd_shell(way, " ".join(found) or _last_line(said)))
+    if found[0] != "0":
+        return str(not_root(way, f"user id {found[0]}"))
+    return str(no_python3(way)) if len(found) < 2 else None
 
 
 def _one_line(text: str) -> str:

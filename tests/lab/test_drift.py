@@ -69,4 +69,4 @@ def test_a_host_that_refuses_the_key_is_said_and_the_others_are_looked_at(
     ran = drift(inventory=inventory)
     assert ran.returncode == 2
     assert f"{converged.name}: up to date" in ran.stdout
-    assert "other: connection is refused or unanswered (Authentication error" in ran.stderr
+    assert "other: login is refused for root with the key " in ran.stderr

@@ -3,7 +3,8 @@
     python -m tests.unit.imagined_hosts ANSWERS.json drift inventory.py
 
 ANSWERS.json maps a host's name to [part of a command, lines, succeeds] of its answers; what no part
-is in is answered with nothing. The commands that ran are appended to ANSWERS.json.commands.
+is in is answered with nothing, and who commands run as with root. The commands that ran are
+appended to ANSWERS.json.commands.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 
 from fortyninety.cli import main
 
+# Who commands run as, where a test does not say.
+ROOT_ANSWERS = ("fortyninety asks", "user 0 root", "sudo root", "python3 3.11.2", "clock 1")
+
 _, ANSWERS, *ARGUMENTS = sys.argv
 
 
@@ -29,6 +33,8 @@ def answer(connector: FakeConnector, command: str) -> tuple[bool, CommandOutput]
     for part, lines, succeeds in json.loads(Path(ANSWERS).read_text())[connector.host.name]:
         if part in command:
             return succeeds, CommandOutput([OutputLine("stdout", line) for line in lines])
+    if "fortyninety asks" in command:
+        return True, CommandOutput([OutputLine("stdout", line) for line in ROOT_ANSWERS])
     return True, CommandOutput([])
 
 

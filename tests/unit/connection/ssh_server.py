@@ -1,6 +1,7 @@
 """An SSH server that runs what it is told, each connection in a process that a test may stop.
 
-Prints its port, then serves until it is ended. Any user and password are let in.
+Prints its port and its key, then serves until it is ended. Any user, key and password are let in;
+nobody where its first argument is "refuse". A second argument runs the commands instead of sh.
 Commands find the connection's process in $SERVER.
 """
 
@@ -10,11 +11,16 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import IO
 
 import paramiko
+
+REFUSES = sys.argv[1:2] == ["refuse"]
+LOGIN = paramiko.AUTH_FAILED if REFUSES else paramiko.AUTH_SUCCESSFUL
+SHELL = sys.argv[2] if len(sys.argv) > 2 else "sh"
 
 
 class Server(paramiko.ServerInterface):
@@ -22,7 +28,15 @@ class Server(paramiko.ServerInterface):
 
     def check_auth_password(self, username: str, password: str) -> int:
         del username, password
-        return paramiko.AUTH_SUCCESSFUL
+        return LOGIN
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        del username, key
+        return LOGIN
+
+    def get_allowed_auths(self, username: str) -> str:
+        del username
+        return "publickey,password"
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         del kind, chanid
@@ -35,7 +49,7 @@ class Server(paramiko.ServerInterface):
 
 def run(channel: paramiko.Channel, command: bytes) -> None:
     process = subprocess.Popen(
-        ["sh", "-c", command],
+        [SHELL, "-c", command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -79,7 +93,8 @@ def serve(connection: socket.socket, key: paramiko.PKey) -> None:
 def main() -> None:
     key = paramiko.ECDSAKey.generate()
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        print(listening.getsockname()[1], flush=True)
+        print(listening.getsockname()[1])
+        print(key.get_name(), key.get_base64(), flush=True)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         while True:
             connection, _ = listening.accept()

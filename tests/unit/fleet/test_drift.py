@@ -30,6 +30,11 @@ def drift(
     return run_over(directory, "drift", hosts, *arguments, data=data, listed=listed)
 
 
+def account(sudo: str) -> list[str]:
+    """The answers of a host where another user than root logs in."""
+    return ["fortyninety asks", "user 1000 admin", sudo, "python3 3.11.2", "clock 1"]
+
+
 def test_a_bare_host_shows_every_stage_and_why(tmp_path: Path) -> None:
     ran = drift(tmp_path, {"box1": survey()}, "--json")
     assert ran.returncode == 3, ran.stdout + ran.stderr
@@ -111,23 +116,23 @@ def test_a_snapshot_that_is_whole_by_another_manifest_than_the_lists_is_not_whol
     ("answer", "data", "message"),
     [
         (
-            (["admin", "sudo: a password is required"], False),
+            account("sudo refused sudo: a password is required"),
             {"_sudo": True},
             "sudo of user 'admin' is refused (sudo: a password is required); expected sudo without",
         ),
-        ((["admin"], True), {}, "user is 'admin'; expected root, or a user with sudo"),
+        (account("sudo granted"), {}, "user is 'admin'; expected root, or a user with sudo"),
     ],
 )
 def test_a_user_who_is_not_root_and_cannot_be_is_said(
-    tmp_path: Path, answer: tuple[list[str], bool], data: dict[str, Any], message: str
+    tmp_path: Path, answer: list[str], data: dict[str, Any], message: str
 ) -> None:
-    ran = drift(tmp_path, {"box1": [("sudo -n true", *answer), *survey()]}, data=data)
+    ran = drift(tmp_path, {"box1": [("sudo -n true", answer, True), *survey()]}, data=data)
     assert ran.returncode == 2
     assert message in ran.stderr, ran.stderr
 
 
 def test_sudo_that_asks_for_nothing_is_good_enough(tmp_path: Path) -> None:
-    answers: Answers = [("sudo -n true", ["admin"], True), *survey()]
+    answers: Answers = [("sudo -n true", account("sudo granted"), True), *survey()]
     assert drift(tmp_path, {"box1": answers}, data={"_sudo": True}).returncode == 3
 
 
@@ -179,5 +184,5 @@ def test_a_host_that_does_not_answer_is_a_problem_with_the_reason(tmp_path: Path
     ran = command(str(tmp_path / "boxes.py"), "--json")
     assert ran.returncode == 2
     (problem,) = json.loads(ran.stdout)["problems"]
-    assert (problem["host"], problem["subject"]) == ("gpu-box-1", "connection")
-    assert "refused" in problem["found"]
+    assert (problem["host"], problem["subject"]) == ("gpu-box-1", "SSH port")
+    assert "closed on 127.0.0.1, port 1" in problem["found"]

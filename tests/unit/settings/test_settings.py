@@ -24,7 +24,9 @@ def test_the_defaults_are_valid() -> None:
 
 
 def test_every_setting_has_its_default_in_group_data_and_nowhere_else() -> None:
-    assert set(default_data()) - {"ssh_strict_host_key_checking"} == set(Settings.model_fields)
+    assert set(default_data()) - {"ssh_strict_host_key_checking", "ssh_user"} == set(
+        Settings.model_fields
+    )
     assert all(field.is_required() for field in Settings.model_fields.values())
 
 

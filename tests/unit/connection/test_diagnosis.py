@@ -1,0 +1,71 @@
+"""Why a host cannot be reached, in a process whose standard library pyinfra may change."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fortyninety.checkout import ROOT
+from fortyninety.connection.account import read_account
+from fortyninety.connection.way import Way
+
+
+def test_every_failure_is_named_by_its_step_and_what_mends_it() -> None:
+    cases = Path(__file__).with_name("diagnosis_cases.py")
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", cases],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "21 passed" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        ({}, "ssh box"),
+        ({"ssh_port": 22, "ssh_user": "root"}, "ssh root@box"),
+        ({"ssh_hostname": "a;b", "ssh_key": "~/my keys/k"}, "ssh -i ~/'my keys/k' 'a;b'"),
+        ({"ssh_port": 70000, "ssh_user": 7}, "ssh box"),
+        ({"ssh_config_file": "/etc/c"}, "ssh -F /etc/c box"),
+    ],
+)
+def test_the_line_to_try_by_hand_goes_the_same_way(data: dict[str, object], line: str) -> None:
+    assert Way.of("box", data).ssh == line
+
+
+def test_a_jump_host_of_the_configuration_is_known(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text("Host box\n  HostName 192.0.2.1\n  Port 2200\n  ProxyJump bastion\n")
+    way = Way.of("box", {"ssh_config_file": str(config)})
+    assert way.has_jump_host and way.resolved == ("192.0.2.1", 2200)
+    assert not Way.of("other", {"ssh_config_file": str(config)}).has_jump_host
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        ["This account is currently not available."],
+        ["fortyninety asks", "user x root", "sudo root", "python3", "clock 1"],
+        ["fortyninety asks", "user 0 root", "sudo root", "clock 1"],
+        ["fortyninety asks", "user", "sudo root", "python3 3", "clock 1"],
+    ],
+)
+def test_an_answer_that_is_none_is_no_account(lines: list[str]) -> None:
+    assert read_account(lines) is None
+
+
+def test_what_a_login_prints_of_its_own_is_kept_apart() -> None:
+    account = read_account(
+        ["Welcome \x1b[2J", "fortyninety asks", "user 0 root", "sudo root", "python3 ", "clock x"]
+    )
+    assert account is not None
+    assert account.noise == "Welcome \\x1b[2J" and account.python3 == "" and account.clock is None
