@@ -13,6 +13,7 @@ from fortyninety.cli.drift import drift
 from fortyninety.cli.ending import EndingGroup
 from fortyninety.cli.engine import engine
 from fortyninety.cli.fit import fit
+from fortyninety.cli.models import models
 from fortyninety.cli.rollback import rollback
 from fortyninety.cli.snapshot import snapshot
 from fortyninety.cli.unlock import unlock
@@ -62,6 +63,7 @@ main.add_command(check)
 main.add_command(drift)
 main.add_command(engine)
 main.add_command(fit)
+main.add_command(models)
 main.add_command(rollback)
 main.add_command(snapshot)
 main.add_command(unlock)

@@ -122,7 +122,7 @@ def _problems_together(host: str, settings: Settings, data: Mapping[str, Any]) -
             subject="model_repository",
             found=repr(settings.model_repository),
             expected=f"none beside model = {named.name!r}, which is {named.repository}",
-            remedy="Set model = None to serve a checkpoint of your own",
+            remedy="Keep one of the two: model = None serves a checkpoint of your own",
         )
     ports: dict[int, str] = {}
     for key, port in _ports(settings, data):

@@ -79,7 +79,8 @@ def test_a_checkpoint_beside_a_name_is_refused() -> None:
     assert problem.subject == "model_repository"
     assert str(problem) == (
         "box1: model_repository is 'me/mine'; expected none beside model = 'qwen2.5-32b-awq', "
-        "which is Qwen/Qwen2.5-32B-Instruct-AWQ. Set model = None to serve a checkpoint of your own"
+        "which is Qwen/Qwen2.5-32B-Instruct-AWQ. Keep one of the two: model = None serves a "
+        "checkpoint of your own"
     )
 
 
