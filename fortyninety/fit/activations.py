@@ -42,6 +42,8 @@ def _mlp_peak(
     3 x 4096 + 3 x 14336 and the workspace for Llama-3.1-8B at 2048 and 8192 (0.8.5.post1).
     """
     by_tokens = tokens * mlp_bytes_per_token(architecture, shape, engine, first=first)
+    if architecture.experts is not None:
+        return by_tokens + shape.card.cublas_workspace
     intermediate = -(-architecture.intermediate // shape.tensor_parallel)
     unit = architecture.dtype_bytes
     if is_4_bit(architecture):
@@ -73,22 +75,38 @@ def mlp_bytes_per_token(
     if not first:
         # What came from the stage before stays.
         hidden += engine.received
-    mlp = 3 * -(-architecture.intermediate // shape.tensor_parallel)
+    if (experts := architecture.experts) is not None:
+        # Of each of a token's experts: gate and up, or the expert's output where that is wider,
+        # and their product, which later releases give as much room as the other. Sources:
+        # fused_experts_impl in layers/fused_moe/fused_moe.py of 0.8.5.post1, and workspace_shapes
+        # in layers/fused_moe/experts/triton_moe.py of 0.32.0. Never measured.
+        width = -(-experts.intermediate // shape.tensor_parallel)
+        outer = max(2 * width, architecture.hidden)
+        inner = max(width, architecture.hidden) if engine.several_before else width
+        mlp = experts.per_token * (outer + inner)
+    else:
+        mlp = 3 * -(-architecture.intermediate // shape.tensor_parallel)
     return architecture.dtype_bytes * (hidden * architecture.hidden + mlp)
 
 
 def _keeps_gate_and_up(architecture: Architecture) -> bool:
     """Whether the model's MLP has a name for gate and up, which keeps them to its end.
 
-    Source: Qwen2MLP.forward in models/qwen2.py, which Qwen3 has too, against LlamaMLP.forward.
+    Source: Qwen2MLP.forward in models/qwen2.py, which Qwen3 has too, and Gemma2MLP and Gemma3MLP,
+    against LlamaMLP.forward.
     """
-    return architecture.name in ("Qwen2ForCausalLM", "Qwen3ForCausalLM")
+    return architecture.name in (
+        "Qwen2ForCausalLM",
+        "Qwen3ForCausalLM",
+        "Gemma2ForCausalLM",
+        "Gemma3ForCausalLM",
+    )
 
 
 def is_4_bit(architecture: Architecture) -> bool:
     """Whether the weights are multiplied by Marlin, and not by cuBLAS."""
     quantization = architecture.quantization
-    return quantization is not None and quantization.method in ("awq", "gptq")
+    return quantization is not None and quantization.method in ("awq", "gptq", "packed")
 
 
 def _sampler_peak(

@@ -25,9 +25,13 @@ def misaligned(shape: Architecture, tensor_parallel: int) -> str | None:
         heads = matrix.split == "kv columns"
         cards = min(tensor_parallel, shape.kv_heads) if heads else tensor_parallel
         why = _cut(matrix, quantization, cards)
-        if why is not None and any(
-            quantization.covers(f"model.layers.{layer}{matrix.module}")
-            for layer in range(shape.layers)
+        if (
+            why is not None
+            and matrix.quantized
+            and any(
+                quantization.covers(f"model.layers.{layer}{matrix.module}")
+                for layer in range(shape.layers)
+            )
         ):
             return why
     return None

@@ -73,10 +73,13 @@ class EngineMemory:
     up before the engine looks at the card, `hidden` how many hidden states an MLP has beside it,
     `fragmentation_base` is what fragmentation takes whatever the batch. `compared` says that the
     arithmetic was held against starts of this very release, `allowance` what it may take more
-    outside the budget where it was not, in bytes.
+    outside the budget where it was not, in bytes. `before_v1` is vLLM's engine of before V1,
+    `groups_layers` that layers with a window get KV cache for it alone, and `batches_in_flight` how
+    many batches are on their way beside the stages' own.
     """
 
     release: str
+    version: tuple[int, int]
     batched_tokens: int
     whole_prompts: bool
     sampler_bytes: int
@@ -101,10 +104,13 @@ class EngineMemory:
     block: int = 16
     compared: bool = False
     allowance: int = 0
+    before_v1: bool = False
+    groups_layers: bool = False
+    batches_in_flight: int = 0
 
 
-_OLD = frozenset({"awq", "gptq", "aqlm", "fp8"})
-_NEW = frozenset({"awq", "gptq", "fp8"})
+_OLD = frozenset({"awq", "gptq", "aqlm", "fp8", "packed", "int8"})
+_NEW = frozenset({"awq", "gptq", "fp8", "packed", "int8", "mxfp4"})
 
 # What 0.8's newer engine, which a 16-bit KV cache gets, keeps in PyTorch beside what others do.
 # Measured with 0.8.5.post1 on H200s: 288 and 280 MiB in three cases of an 8B.
@@ -163,6 +169,8 @@ def engine_memory(
         chunk = 512 if version < (0, 7) else 2048
         return EngineMemory(
             release=release,
+            version=version,
+            before_v1=True,
             compared=release in _COMPARED,
             batched_tokens=chunk if long else 2048,
             whole_prompts=not long,
@@ -185,6 +193,11 @@ def engine_memory(
     latest = version >= (0, 25)
     return EngineMemory(
         release=release,
+        version=version,
+        # Read in 0.32.0 and 0.33.0; vLLM's notes say from 0.10 on.
+        groups_layers=version >= (0, 10),
+        # Source: max_concurrent_batches in vllm/config/vllm.py of 0.32.0.
+        batches_in_flight=1 if latest else 0,
         compared=release in _COMPARED,
         allowance=_SET_UP_EARLIER if version >= (0, 33) else 0,
         # Source: EngineArgs.get_batch_defaults, cards of less than 70 GiB, API server.

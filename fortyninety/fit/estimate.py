@@ -15,7 +15,6 @@ from fortyninety.fit.engine_memory import (
     OUTSIDE_PYTORCH_BETWEEN,
     EngineMemory,
     engine_memory,
-    release_version,
 )
 from fortyninety.fit.flags import (
     KV_DTYPE_BYTES,
@@ -25,7 +24,9 @@ from fortyninety.fit.flags import (
     check_flags,
 )
 from fortyninety.fit.kernels import without_kernels
+from fortyninety.fit.kv_layout import KvLayout, full_layout, grouped_layout
 from fortyninety.fit.shape import Shape, stage_layers
+from fortyninety.fit.support import unsupported
 from fortyninety.fit.weights import Weights
 
 # What a process takes of a card before anything is in it, outside PyTorch and outside the engine's
@@ -54,11 +55,18 @@ UNKNOWN = 100 * MIB
 ROUNDING_A_LAYER = MIB * 2 // 5
 
 
+# Of what checkpoints of some kind were started and the arithmetic held against them
+# (docs/fit-measured.md).
+_COMPARED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
+_NEVER_STARTED = ("aqlm", "packed", "int8", "mxfp4")
+
+
 @dataclass(frozen=True)
 class CardUse:
     """One card's memory in bytes.
 
     `graphs` and `context` (unless counted), `fragmentation` and `unknown` are outside the budget.
+    `kv_block` is a block of KV cache, `kv_token` what one token of a sequence of full length takes.
     """
 
     stage: int
@@ -74,6 +82,7 @@ class CardUse:
     context_counted: bool
     fragmentation: int
     unknown: int
+    kv_block: int
     kv_token: int
     kv: int
 
@@ -153,23 +162,29 @@ def estimate(weights: Weights, shape: Shape, release: str, flags: Flags) -> Fit:
         architecture=architecture.name,
     )
     tokens = batched_tokens(engine, flags)
+    layout = full_layout(architecture.layers)
+    if engine.groups_layers and any(architecture.windows):
+        layout = grouped_layout(architecture.windows)
+    in_flight = tokens * (shape.pipeline_parallel + engine.batches_in_flight)
+    one = layout.blocks(flags.max_model_len, in_flight, engine.block)
+    asked = _Asked(weights, shape, engine, flags, tokens, layout, one)
     stages = stage_layers(architecture.layers, shape.pipeline_parallel)
-    uses = [
-        _card_use(weights, shape, engine, flags, tokens, stage=stage, layers=layers)
-        for stage, layers in enumerate(stages)
-    ]
+    uses = [_card_use(asked, stage, layers) for stage, layers in enumerate(stages)]
     # Every stage gets as many blocks as the poorest can hold. Source: get_kv_cache_configs in
     # vllm/v1/core/kv_cache_utils.py; the older engine takes the minimum over its workers as well.
-    blocks = min(max(0, use.available) // (use.kv_token * engine.block) for use in uses)
+    blocks = min(max(0, use.available) // use.kv_block for use in uses)
     kv_tokens = blocks * engine.block
+    if not layout.plain:
+        # Source: get_kv_cache_capacity in vllm/v1/core/kv_cache_utils.py of 0.32.0.
+        kv_tokens = int(blocks / one * flags.max_model_len)
     cards = tuple(
-        _with_kv(use, kv_tokens * use.kv_token)
-        for use in uses
-        for _ in range(shape.tensor_parallel)
+        _with_kv(use, blocks * use.kv_block) for use in uses for _ in range(shape.tensor_parallel)
     )
     missing = tuple(_missing(architecture, shape, engine, flags))
     reasons = (*missing, *_reasons(flags, cards=cards, kv_tokens=kv_tokens))
-    warnings = tuple(_warnings(shape, engine, flags, kv_tokens)) if not reasons else ()
+    warnings = (
+        tuple(_warnings(architecture, shape, engine, flags, kv_tokens)) if not reasons else ()
+    )
     return Fit(weights, shape, engine, flags, tokens, cards, kv_tokens, reasons, missing, warnings)
 
 
@@ -184,16 +199,25 @@ def kv_bytes_per_token(
     return layers * 2 * heads * architecture.head_dim * KV_DTYPE_BYTES[dtype]
 
 
-def _card_use(
-    weights: Weights,
-    shape: Shape,
-    engine: EngineMemory,
-    flags: Flags,
-    tokens: int,
-    *,
-    stage: int,
-    layers: range,
-) -> CardUse:
+@dataclass(frozen=True)
+class _Asked:
+    """What every stage is computed from; `one` is the blocks that a sequence of full length takes.
+
+    `tokens` is the batch of the measuring run.
+    """
+
+    weights: Weights
+    shape: Shape
+    engine: EngineMemory
+    flags: Flags
+    tokens: int
+    layout: KvLayout
+    one: int
+
+
+def _card_use(asked: _Asked, stage: int, layers: range) -> CardUse:
+    weights, shape, engine, flags = asked.weights, asked.shape, asked.engine, asked.flags
+    tokens, layout, one = asked.tokens, asked.layout, asked.one
     architecture, card = weights.architecture, shape.card
     first, last = stage == 0, stage == shape.pipeline_parallel - 1
     on_card = weights.on_card(layers, first=first, last=last, tensor_parallel=shape.tensor_parallel)
@@ -206,6 +230,9 @@ def _card_use(
     if not flags.enforce_eager:
         each = engine.graph_between_cards if shape.tensor_parallel > 1 else None
         graphs = GRAPH_BASE + (each or GRAPH_EACH) * captured_sizes(engine, flags)
+    block = engine.block * kv_bytes_per_token(
+        architecture, layout.layers_on(layers), shape.tensor_parallel, flags.kv_cache_dtype
+    )
     return CardUse(
         stage=stage,
         layers=layers,
@@ -226,9 +253,8 @@ def _card_use(
             * FRAGMENTATION_SHARE
         ),
         unknown=UNKNOWN + engine.allowance,
-        kv_token=kv_bytes_per_token(
-            architecture, len(layers), shape.tensor_parallel, flags.kv_cache_dtype
-        ),
+        kv_block=block,
+        kv_token=block // engine.block if layout.plain else one * block // flags.max_model_len,
         kv=0,
     )
 
@@ -262,13 +288,10 @@ def _missing(
     architecture: Architecture, shape: Shape, engine: EngineMemory, flags: Flags
 ) -> Iterator[str]:
     """What the engine cannot do, with whatever memory."""
-    quantization = architecture.quantization
-    if quantization is not None and quantization.method not in engine.methods:
-        yield f"engine {engine.release} has no {quantization.method} any more"
+    yield from unsupported(architecture, engine, flags)
     if len(shape.boxes) > 1 and not engine.pipelines_over_boxes:
         yield f"engine {engine.release} serves no model over several boxes by itself"
-    version = release_version(engine.release)
-    yield from without_kernels(engine.release, version, shape.card, flags, quantization)
+    yield from without_kernels(engine, shape.card, flags, architecture.quantization)
 
 
 def _reasons(flags: Flags, *, cards: tuple[CardUse, ...], kv_tokens: int) -> list[str]:
@@ -297,7 +320,9 @@ def _reasons(flags: Flags, *, cards: tuple[CardUse, ...], kv_tokens: int) -> lis
     return reasons
 
 
-def _warnings(shape: Shape, engine: EngineMemory, flags: Flags, kv_tokens: int) -> list[str]:
+def _warnings(
+    architecture: Architecture, shape: Shape, engine: EngineMemory, flags: Flags, kv_tokens: int
+) -> list[str]:
     warnings = []
     concurrency = kv_tokens / flags.max_model_len
     if concurrency < flags.max_num_seqs:
@@ -309,6 +334,11 @@ def _warnings(shape: Shape, engine: EngineMemory, flags: Flags, kv_tokens: int) 
         warnings.append(
             "these cards read each other's memory: what the engine takes for that was never "
             "measured, and is more than this says"
+        )
+    if architecture.name not in _COMPARED or architecture.quantization_method in _NEVER_STARTED:
+        warnings.append(
+            f"no {architecture.name} in {architecture.method} was ever started to compare with: "
+            "computed from vLLM's source"
         )
     if not engine.compared:
         warnings.append(

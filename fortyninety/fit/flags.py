@@ -17,6 +17,7 @@ class Flags:
 
     `max_num_batched_tokens` is None for the release's own. `compiled_before` asks for a later
     start: the first start of a configuration compiles, and leaves less for the KV cache.
+    `prefix_caching` is whether known beginnings are reused.
     """
 
     max_model_len: int
@@ -26,6 +27,7 @@ class Flags:
     max_num_batched_tokens: int | None = None
     enforce_eager: bool = False
     compiled_before: bool = False
+    prefix_caching: bool = True
 
 
 def check_flags(flags: Flags, architecture: Architecture) -> None:

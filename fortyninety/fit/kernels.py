@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fortyninety.fit.engine_memory import EngineMemory
 from fortyninety.fit.flags import Flags
 from fortyninety.fit.quantization import Quantization
 from fortyninety.fit.shape import Card
-
-Version = tuple[int, int]
 
 # The first compute capability of Blackwell's cards for workstations, and the first release whose
 # wheel is built for it, with CUDA 12.8. Source: the versions of torch that each release asks for:
@@ -22,10 +21,10 @@ _ADA = (8, 9)
 
 
 def without_kernels(
-    release: str, version: Version, card: Card, flags: Flags, quantization: Quantization | None
+    engine: EngineMemory, card: Card, flags: Flags, quantization: Quantization | None
 ) -> Iterator[str]:
     """Yield what the release has no kernel for on such a card; nothing of a card nobody named."""
-    capability = card.capability
+    release, version, capability = engine.release, engine.version, card.capability
     if capability is None:
         return
     named = f"{card.name}, of compute capability {capability[0]}.{capability[1]}"
@@ -35,6 +34,12 @@ def without_kernels(
             "12.8, the first that knows it. Take engine 0.32.0 or later"
         )
         return
+    if capability >= _BLACKWELL and quantization is not None and quantization.method == "int8":
+        # Source: what its compiled kernel says, "Int8 not supported on SM" (0.32.0).
+        yield (
+            f"engine {release} multiplies 8-bit whole numbers on no {named}. Take a checkpoint of "
+            "8-bit floats"
+        )
     if capability >= _ADA:
         return
     if flags.kv_cache_dtype.startswith("fp8"):
@@ -48,10 +53,10 @@ def without_kernels(
         )
 
 
-def _fp8_cache(release: str, version: Version, named: str, flags: Flags) -> Iterator[str]:
+def _fp8_cache(release: str, version: tuple[int, int], named: str, flags: Flags) -> Iterator[str]:
     if version >= (0, 9):
         # Source: TritonAttentionImpl.__init__ in vllm/v1/attention/backends/triton_attn.py of
-        # 0.33.0; before it the kernel did not compile (vllm-project/vllm#26431).
+        # 0.32.0 and 0.33.0; before it the kernel did not compile (vllm-project/vllm#26431).
         yield (
             f"engine {release} keeps no {flags.kv_cache_dtype} KV cache on {named}: its attention "
             "in Triton needs 8.9. Take kv_cache_dtype auto, of twice the size"

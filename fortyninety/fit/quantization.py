@@ -40,9 +40,14 @@ WHOLE: frozenset[Axis] = frozenset()
 
 @dataclass(frozen=True)
 class Quantization:
-    """How a checkpoint's matrices are stored. `group` is weights to a scale, -1 for one a row."""
+    """How a checkpoint's matrices are stored. `group` is weights to a scale, -1 for one a row.
 
-    method: Literal["awq", "gptq", "aqlm", "fp8"]
+    "packed" and "int8" are compressed-tensors' whole numbers: several in 32 bits for activations of
+    16 bits, and of 8 bits for activations of 8. `zero_points` is of the former, `compressed` of
+    all that compressed-tensors wrote, `cache_scales` that it has scales for an fp8 KV cache.
+    """
+
+    method: Literal["awq", "gptq", "aqlm", "fp8", "packed", "int8", "mxfp4"]
     bits: int
     group: int = -1
     activation_order: bool = False
@@ -52,17 +57,38 @@ class Quantization:
     codebooks: int = 1
     in_group: int = 1
     out_group: int = 1
+    zero_points: bool = False
+    compressed: bool = False
+    cache_scales: bool = False
     left_out: LeftOut = field(default_factory=LeftOut)
 
+    @property
+    def grouped(self) -> bool:
+        """Whether a matrix has several scales along its inputs."""
+        return self.block is not None or self.group != -1
+
     def __str__(self) -> str:
-        if self.method == "fp8":
-            return "fp8"
+        if self.method in ("fp8", "int8", "mxfp4"):
+            return self.method
+        if self.method == "packed":
+            return f"compressed-tensors {self.bits}-bit"
         bits = self.bits * self.codebooks / (self.in_group * self.out_group)
         return f"{self.method} {bits:g}-bit"
 
     def covers(self, module: str) -> bool:
         """Whether the matrix at `module`, such as "model.layers.0.mlp.up_proj", is quantized."""
+        if self.method == "mxfp4":
+            return ".experts." in module
         return not self.left_out.has(module)
+
+    def with_scaled_cache(self, version: tuple[int, int]) -> bool:
+        """Whether the release gives the attention scales for an fp8 KV cache from the checkpoint.
+
+        Before 0.33 with all that compressed-tensors wrote, and from then on where it has scales.
+        """
+        if self.compressed:
+            return version < (0, 33) or self.cache_scales
+        return self.method == "fp8"
 
     def input_group(self, inputs: int) -> int:
         """How many inputs of a matrix with so many are stored together."""
@@ -70,6 +96,9 @@ class Quantization:
             return self.in_group
         if self.method == "fp8":
             return self.block[1] if self.block else 1
+        if self.method in ("int8", "mxfp4"):
+            # What mxfp4's groups of 32 are cut into, the engine fills up.
+            return 1
         if self.group != -1:
             return self.group
         # GPTQ packs inputs into 32 bits, and its scale for a whole row may stand on every card.
@@ -91,6 +120,13 @@ class Quantization:
         Source: `create_weights` of vllm/model_executor/layers/quantization/awq_marlin.py,
         gptq_marlin.py, aqlm.py and fp8.py in 0.8.5.post1, which have the layouts of the files.
         """
+        if self.method == "packed":
+            return self._packed(inputs, outputs, dtype_bytes)
+        if self.method == "int8":
+            return Part("weight", inputs * outputs, BOTH), Part("weight_scale", outputs * 4, OUTPUT)
+        if self.method == "mxfp4":
+            size = inputs * outputs
+            return Part("blocks", size // 2, BOTH), Part("scales", size // 32, BOTH)
         if self.method in ("awq", "gptq"):
             groups = 1 if self.group == -1 else inputs // self.group
             parts = [
@@ -126,6 +162,21 @@ class Quantization:
         parts = [Part("weight", inputs * outputs, BOTH), scale]
         if self.static_activations:
             parts.append(Part("input_scale", 4, WHOLE))
+        return tuple(parts)
+
+    def _packed(self, inputs: int, outputs: int, dtype_bytes: int) -> tuple[Part, ...]:
+        """Source: create_weights in compressed_tensors_wNa16.py of 0.8.5.post1."""
+        groups = 1 if self.group == -1 else inputs // self.group
+        axes = BOTH if groups > 1 else OUTPUT
+        parts = [
+            Part("weight_packed", inputs * outputs * self.bits // 8, BOTH),
+            Part("weight_scale", groups * outputs * dtype_bytes, axes),
+            Part("weight_shape", 16, WHOLE),
+        ]
+        if self.zero_points:
+            parts.append(Part("weight_zero_point", groups * outputs * self.bits // 8, axes))
+        if self.activation_order:
+            parts.append(Part("weight_g_idx", inputs * 4, INPUT))
         return tuple(parts)
 
 
@@ -167,35 +218,56 @@ def read_quantization(config: Mapping[str, Any]) -> Quantization | None:
         )
     if method == "compressed-tensors":
         return _compressed_tensors(own)
-    raise refused(
-        "quant_method",
-        method,
-        "awq, gptq, aqlm, fp8 or compressed-tensors with 8-bit floats",
-    )
+    if method == "mxfp4":
+        return Quantization("mxfp4", 4, group=32)
+    raise refused("quant_method", method, "awq, gptq, aqlm, fp8, mxfp4 or compressed-tensors")
 
 
 def _compressed_tensors(config: Mapping[str, Any]) -> Quantization:
     groups = mapping(config, "config_groups")
     if len(groups) != 1:
         raise CheckpointError(
-            f"config.json: compressed-tensors with {len(groups)} groups; expected one group of "
-            "8-bit floats"
+            f"config.json: compressed-tensors with {len(groups)} groups; expected one"
         )
     group = mapping(groups, next(iter(groups)))
-    weights = mapping(group, "weights")
-    if weights.get("type") != "float" or weights.get("num_bits") != 8:
-        found = f"{short_repr(weights.get('num_bits'))}-bit {short_repr(weights.get('type'))}"
-        raise CheckpointError(
-            f"config.json: compressed-tensors with one group of {found}; expected one group of "
-            "8-bit floats"
+    weights, activations = mapping(group, "weights"), mapping(group, "input_activations")
+    kind, bits, left_out = weights.get("type"), weights.get("num_bits"), _left_out(config, "ignore")
+    scaled = config.get("kv_cache_scheme") is not None
+    if kind == "float" and bits == 8:
+        return Quantization(
+            "fp8",
+            8,
+            static_activations=activations.get("dynamic") is False,
+            per_channel_scales=weights.get("strategy") == "channel",
+            block=pair(weights, "block_structure", MOST_GROUP),
+            compressed=True,
+            cache_scales=scaled,
+            left_out=left_out,
         )
-    return Quantization(
-        "fp8",
-        8,
-        static_activations=mapping(group, "input_activations").get("dynamic") is False,
-        per_channel_scales=weights.get("strategy") == "channel",
-        block=pair(weights, "block_structure", MOST_GROUP),
-        left_out=_left_out(config, "ignore"),
+    if kind == "int" and activations.get("num_bits") == 8 == bits:
+        return Quantization("int8", 8, compressed=True, cache_scales=scaled, left_out=left_out)
+    # Of the pattern "2:4" only a part is stored.
+    dense = config.get("sparsity_config") in (None, {})
+    if kind == "int" and not activations and bits in (4, 8) and dense:
+        whole_rows = weights.get("group_size") in (None, -1)
+        return Quantization(
+            "packed",
+            bits,
+            group=-1 if whole_rows else size(weights, "group_size", MOST_GROUP),
+            activation_order=weights.get("actorder") == "group",
+            zero_points=weights.get("symmetric") is False,
+            compressed=True,
+            cache_scales=scaled,
+            left_out=left_out,
+        )
+    found = f"{short_repr(bits)}-bit {short_repr(kind)}"
+    if activations:
+        found += f" and activations of {short_repr(activations.get('num_bits'))} bits"
+    if not dense:
+        found += ", sparse"
+    raise CheckpointError(
+        f"config.json: compressed-tensors with {found}; expected 8-bit floats, 4-bit or 8-bit "
+        "whole numbers alone, or 8-bit ones with 8-bit activations"
     )
 
 

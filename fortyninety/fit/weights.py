@@ -12,7 +12,7 @@ from fortyninety.fit.alignment import misaligned
 from fortyninety.fit.allocator import allocated
 from fortyninety.fit.architecture import Architecture
 from fortyninety.fit.errors import CheckpointError, ShapeError
-from fortyninety.fit.matrices import SPLITS, Split, matrices
+from fortyninety.fit.matrices import SPLITS, Matrix, Split, matrices
 from fortyninety.fit.quantization import BOTH, INPUT, OUTPUT, WHOLE, Axis, Part
 from fortyninety.text.short_repr import short_repr
 
@@ -24,6 +24,14 @@ VOCABULARY_PADDING = 64
 # tensors; a mixture of experts, which is refused, has more.
 MOST_BYTES = 1 << 44
 MOST_TENSORS = 200_000
+
+# The norms of a layer's hidden states: the first two are Llama's, all four are Gemma's.
+_NORMS = (
+    "input_layernorm",
+    "post_attention_layernorm",
+    "pre_feedforward_layernorm",
+    "post_feedforward_layernorm",
+)
 
 Place = Literal["embedding", "layer", "norm", "head"]
 # Axes of a tensor by the last part of its name, for checkpoints whose headers were read.
@@ -39,12 +47,26 @@ AXES: dict[str, frozenset[Axis]] = {
     "weight_scale": OUTPUT,
     "codebooks": WHOLE,
     "input_scale": WHOLE,
+    "weight_packed": BOTH,
+    "weight_zero_point": BOTH,
+    "weight_g_idx": INPUT,
+    "weight_shape": WHOLE,
+    "blocks": BOTH,
     "k_scale": WHOLE,
     "v_scale": WHOLE,
 }
 
 # What the engine keeps as one tensor: the layer and which of the two it is stay in the name.
-_FUSED = re.compile(r"(?<=self_attn\.)[qkv]_proj|(?<=mlp\.)(?:gate|up)_proj")
+_FUSED = re.compile(
+    r"(?<=self_attn\.)[qkv]_proj|(?<=mlp\.)(?:gate|up)_proj"
+    r"|(?<=\.experts\.)(?:[0-9]+\.)?(?:gate_proj|up_proj|gate_up_proj|w1|w3)"
+    r"|(?<=\.experts\.)(?:[0-9]+\.)?(?P<down>down_proj|w2)"
+)
+# gpt-oss's experts of a layer, which its checkpoint has as one tensor each.
+_ALL_EXPERTS = re.compile(r"(mlp\.experts\.(?:gate_up|down)_proj)_(blocks|scales|bias)")
+# To how many inputs and outputs its kernel fills them up. Source:
+# mxfp4_round_up_hidden_size_and_intermediate_size, for Marlin, in 0.33.0.
+_HIDDEN_FILLED, _INTERMEDIATE_FILLED = 256, 128
 _LAYER = re.compile(r"model\.layers\.(0|[1-9][0-9]{0,3})\.(.+)")
 
 
@@ -94,7 +116,7 @@ class Weights:
             else:
                 here = last
             if here:
-                name = _FUSED.sub("fused", tensor.name)
+                name = _FUSED.sub(_fused_name, tensor.name)
                 fused[name] = fused.get(name, 0) + self._share(tensor, tensor_parallel)
         # The rotary embedding's table, which no file has: one for all layers. Source:
         # RotaryEmbedding._compute_cos_sin_cache in model_executor/layers/rotary_embedding.
@@ -111,9 +133,10 @@ class Weights:
                 "expected a tensor-parallel size that divides them"
             )
         large, small = max(shape.kv_heads, tensor_parallel), min(shape.kv_heads, tensor_parallel)
-        if large % small or shape.intermediate % tensor_parallel:
+        width = shape.intermediate if shape.experts is None else shape.experts.intermediate
+        if large % small or width % tensor_parallel:
             raise ShapeError(
-                f"{shape.kv_heads} key-value heads and {shape.intermediate} MLP columns cannot be "
+                f"{shape.kv_heads} key-value heads and {width} MLP columns cannot be "
                 f"split over {tensor_parallel} cards"
             )
         if (why := misaligned(shape, tensor_parallel)) is not None:
@@ -123,6 +146,9 @@ class Weights:
 
     def _share(self, tensor: Tensor, tensor_parallel: int) -> int:
         size, cards = tensor.size, tensor_parallel
+        shape = self.architecture
+        if shape.quantization is not None and shape.quantization.method == "mxfp4":
+            size = _filled(tensor, shape, cards)
         if tensor.split == "vocabulary":
             # Padded to whole rows on every card.
             rows = self.architecture.vocabulary
@@ -133,6 +159,9 @@ class Weights:
         if tensor.split == "kv columns" and "output" in tensor.axes:
             # Fewer key-value heads than cards: each card keeps one whole.
             return size // min(cards, self.architecture.kv_heads)
+        if tensor.split == "qkv columns" and "output" in tensor.axes:
+            own = shape.heads // cards + 2 * max(1, shape.kv_heads // cards)
+            return size * own // (shape.heads + 2 * shape.kv_heads)
         if tensor.split == "rows" and "input" in tensor.axes:
             return size // cards
         return size
@@ -145,6 +174,20 @@ class Weights:
             part = _part(tensor)
             sums[part] = sums.get(part, 0) + tensor.size
         return dict(sorted(sums.items(), key=lambda item: -item[1]))
+
+
+def _fused_name(match: re.Match[str]) -> str:
+    return "down" if match["down"] else "fused"
+
+
+def _filled(tensor: Tensor, shape: Architecture, cards: int) -> int:
+    """The size of a tensor of experts with what the kernel fills it up with, on all cards."""
+    if shape.experts is None or ".experts." not in tensor.name or tensor.axes != BOTH:
+        return tensor.size
+    width = -(-shape.experts.intermediate // cards)
+    hidden = -(-shape.hidden // _HIDDEN_FILLED) * _HIDDEN_FILLED
+    filled = -(-width // _INTERMEDIATE_FILLED) * _INTERMEDIATE_FILLED
+    return tensor.size * hidden * filled // (shape.hidden * width)
 
 
 def _part(tensor: Tensor) -> str:
@@ -205,29 +248,41 @@ def _recognised(architecture: Architecture, name: str, size: int) -> Tensor | No
     if name == "model.norm.weight":
         return Tensor(name, size, "norm", None, "whole", WHOLE)
     if (match := _LAYER.fullmatch(name)) and int(match[1]) < architecture.layers:
-        layer, rest = int(match[1]), match[2]
-        module, _, suffix = rest.rpartition(".")
-        if module.endswith("norm"):
-            return Tensor(name, size, "layer", layer, "whole", WHOLE)
-        split = SPLITS.get(module.rpartition(".")[2])
-        if split is not None and suffix in AXES:
-            quantization = architecture.quantization
-            marlin_drops = (
-                quantization is not None
-                and quantization.method == "gptq"
-                and (
-                    suffix == "qzeros" or (suffix == "g_idx" and not quantization.activation_order)
-                )
-            )
-            axes = AXES[suffix]
-            # A scale for each output has nothing to be split where the inputs are.
-            if suffix == "scales" and quantization is not None and quantization.method == "aqlm":
-                axes = OUTPUT
-            return Tensor(name, size, "layer", layer, split, axes, kept=not marlin_drops)
+        tensor = _recognised_in_layer(architecture, name, size, int(match[1]), match[2])
+        if tensor is not None:
+            return tensor
     raise CheckpointError(
         f"the shards hold {short_repr(name)}, which is no tensor of {architecture.name}; the "
         "arithmetic would be a guess"
     )
+
+
+def _recognised_in_layer(
+    architecture: Architecture, name: str, size: int, layer: int, rest: str
+) -> Tensor | None:
+    module, _, suffix = rest.rpartition(".")
+    if module.endswith("norm"):
+        return Tensor(name, size, "layer", layer, "whole", WHOLE)
+    if architecture.sinks and rest == "self_attn.sinks":
+        return Tensor(name, size, "layer", layer, "columns", OUTPUT)
+    if architecture.experts is not None and (all_of_them := _ALL_EXPERTS.fullmatch(rest)):
+        module, suffix = all_of_them[1], all_of_them[2]
+    split = SPLITS.get(module.rpartition(".")[2])
+    if split is not None and suffix in AXES:
+        quantization = architecture.quantization
+        marlin_drops = (
+            quantization is not None
+            and quantization.method == "gptq"
+            and (suffix == "qzeros" or (suffix == "g_idx" and not quantization.activation_order))
+        )
+        axes = AXES[suffix]
+        # A scale for each output has nothing to be split where the inputs are.
+        if suffix == "scales" and quantization is not None and quantization.method == "aqlm":
+            axes = OUTPUT
+        if suffix == "weight_scale" and quantization is not None and quantization.grouped:
+            axes = BOTH
+        return Tensor(name, size, "layer", layer, split, axes, kept=not marlin_drops)
+    return None
 
 
 def _computed(shape: Architecture) -> Iterator[Tensor]:
@@ -244,13 +299,16 @@ def _computed(shape: Architecture) -> Iterator[Tensor]:
 def _layer(shape: Architecture, layer: int) -> Iterator[Tensor]:
     prefix, unit = f"model.layers.{layer}", shape.dtype_bytes
     for matrix in matrices(shape, prefix):
-        parts = _parts(shape, matrix.module, matrix.inputs, matrix.outputs)
+        parts = _parts(shape, matrix)
         if matrix.bias:
             parts = (*parts, Part("bias", matrix.outputs * unit, OUTPUT))
         for part in parts:
-            name = f"{matrix.module}.{part.suffix}"
-            yield Tensor(name, part.size, "layer", layer, matrix.split, part.axes, part.kept)
-    norms = {"input_layernorm": shape.hidden, "post_attention_layernorm": shape.hidden}
+            name, size = f"{matrix.module}.{part.suffix}", part.size * matrix.count
+            yield Tensor(name, size, "layer", layer, matrix.split, part.axes, part.kept)
+    if shape.sinks:
+        name = f"{prefix}.self_attn.sinks"
+        yield Tensor(name, shape.heads * unit, "layer", layer, "columns", OUTPUT)
+    norms = dict.fromkeys(_NORMS[: shape.hidden_norms], shape.hidden)
     if shape.head_norms:
         norms |= {"self_attn.q_norm": shape.head_dim, "self_attn.k_norm": shape.head_dim}
     for module, size in norms.items():
@@ -258,7 +316,8 @@ def _layer(shape: Architecture, layer: int) -> Iterator[Tensor]:
         yield Tensor(name, size * unit, "layer", layer, "whole", WHOLE)
 
 
-def _parts(shape: Architecture, module: str, inputs: int, outputs: int) -> tuple[Part, ...]:
-    if shape.quantization is not None and shape.quantization.covers(module):
-        return shape.quantization.parts(inputs, outputs, shape.dtype_bytes)
+def _parts(shape: Architecture, matrix: Matrix) -> tuple[Part, ...]:
+    quantization, inputs, outputs = shape.quantization, matrix.inputs, matrix.outputs
+    if quantization is not None and matrix.quantized and quantization.covers(matrix.module):
+        return quantization.parts(inputs, outputs, shape.dtype_bytes)
     return (Part("weight", inputs * outputs * shape.dtype_bytes, BOTH),)

@@ -73,6 +73,7 @@ def settings_flags(settings: Settings, **changes: object) -> Flags:
         "kv_cache_dtype": settings.kv_cache_dtype,
         "gpu_memory_utilization": settings.gpu_memory_utilization,
         "max_num_batched_tokens": settings.max_num_batched_tokens,
+        "prefix_caching": settings.enable_prefix_caching,
         "enforce_eager": "--enforce-eager" in settings.engine_arguments,
     }
     return Flags(**{**values, **changes})  # type: ignore[arg-type]

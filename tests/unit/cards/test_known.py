@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fortyninety.cards import known
 from fortyninety.cards.known import (
     KnownCard,
     card_at,
@@ -56,6 +57,14 @@ def test_a_driver_says_how_much_memory_a_refitted_card_has() -> None:
     card = card_of("NVIDIA GeForce RTX 4090", 49140)
     assert card == cards_by_name()["4090 48GB"]
     assert card.usable > cards_by_name()["4090"].usable
+
+
+def test_a_refitted_card_is_never_what_a_name_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    backwards = tuple(reversed(known_cards()))
+    monkeypatch.setattr(known, "known_cards", lambda: backwards)
+    for found in (card_named("NVIDIA GeForce RTX 4090"), card_at("0x2684")):
+        assert found is not None
+        assert found.memory == 24564
 
 
 def test_nothing_is_assumed_of_a_card_that_is_not_in_the_table() -> None:

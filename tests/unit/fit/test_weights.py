@@ -164,7 +164,8 @@ def test_a_tensor_keeps_what_is_left_of_its_segment() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"architectures": ["MixtralForCausalLM"]}, "expected one of LlamaForCausalLM"),
+        ({"architectures": ["FalconForCausalLM"]}, "expected one of LlamaForCausalLM"),
+        ({"architectures": ["DeepseekV2ForCausalLM"]}, "has a latent KV cache (MLA)"),
         ({"architectures": None}, "architectures is None"),
         ({"hidden_size": 0}, "hidden_size is 0; expected a whole number from 1 to"),
         ({"num_hidden_layers": None}, "num_hidden_layers is None"),
