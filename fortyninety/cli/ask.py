@@ -207,6 +207,10 @@ def _answer(
                 most_tokens=max_tokens,
                 tell=pass_on,
             )
+    except KeyboardInterrupt:
+        if told:
+            tell("\n")
+        raise
     except (HostLost, NotForwarded, Unanswered) as error:
         if told:
             tell("\n")

@@ -27,6 +27,10 @@ BOUNDS_OF_LIST = Bounds(silence=20, whole=20, bytes=2**20)
 BOUNDS = Bounds(silence=300, whole=3600, bytes=64 * 2**20)
 LONGEST_LINE = 2**20
 
+# Where an engine with --reasoning-parser puts what a model thinks; renamed by
+# vllm-project/vllm#27752.
+THOUGHTS = ("reasoning_content", "reasoning")
+
 Message = dict[str, str]
 
 
@@ -88,6 +92,7 @@ def chat(
     }
     response = request(stream, port, "/v1/chat/completions", bounds, body)
     text: list[str] = []
+    count = 0
     first = last = time.monotonic()
     usage: dict[str, int] = {}
     finish = None
@@ -95,19 +100,21 @@ def chat(
         if (message := error_text(event)) is not None:
             raise Unanswered(f"saying an error: {message}")
         usage = _usage(event) or usage
-        part, ended = _part(event)
-        finish = ended or finish
-        if part:
+        choice = _choice(event)
+        finish = _text(choice, "finish_reason") or finish
+        part, thought = _text(choice, "content"), any(_text(choice, each) for each in THOUGHTS)
+        if part or thought:
             last = time.monotonic()
-            if not text:
-                first = last
+            first, count = first if count else last, count + 1
+        if part:
             text.append(part)
             tell(part)
     if not text:
-        raise Unanswered("answering without a text")
+        thinking = f": its {most_tokens} tokens were thoughts" if count else ""
+        raise Unanswered(f"answering without a text{thinking}")
     return Answer(
         text="".join(text),
-        tokens=usage.get("completion_tokens", len(text)),
+        tokens=usage.get("completion_tokens", count),
         prompt_tokens=usage.get("prompt_tokens"),
         first_token=first - began,
         seconds=last - began,
@@ -138,18 +145,21 @@ def _events(response: http.client.HTTPResponse, bounds: Bounds) -> Iterator[dict
             raise Unanswered(f"saying {shown(line)}; expected an event")
 
 
-def _part(event: dict[str, Any]) -> tuple[str, str | None]:
-    """The text of an event, "" where it has none, and why the answer ended if it did."""
+def _choice(event: dict[str, Any]) -> dict[str, Any]:
+    """What an event adds to the answer, with why it ended if it did; empty where it has none."""
     choices = event.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(first, dict):
-        return "", None
-    delta, finish = first.get("delta"), first.get("finish_reason")
-    part = delta.get("content") if isinstance(delta, dict) else None
-    return (
-        part if isinstance(part, str) else "",
-        finish if isinstance(finish, str) else None,
-    )
+        return {}
+    delta = first.get("delta")
+    own = delta if isinstance(delta, dict) else {}
+    return {**own, "finish_reason": first.get("finish_reason")}
+
+
+def _text(choice: dict[str, Any], key: str) -> str:
+    """A text of it, "" where it has none."""
+    value = choice.get(key)
+    return value if isinstance(value, str) else ""
 
 
 def _usage(event: dict[str, Any]) -> dict[str, int]:

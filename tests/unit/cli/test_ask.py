@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -56,6 +57,30 @@ def test_an_answer_is_printed_as_it_comes(boxes: Boxes, engines: Engines) -> Non
         assert process.stdout.read(5) == b"first"
         seen.set()
         assert process.stdout.read(100) == b" second"
+
+
+def test_ctrl_c_ends_an_answer_in_the_middle(boxes: Boxes, engines: Engines) -> None:
+    def answer(request: bytes) -> Iterator[bytes]:
+        if request.startswith(b"POST"):
+            yield STREAM + said("first")
+            engine.over.wait()
+        else:
+            yield from serving()(request)
+
+    engine = engines(answer)
+    with subprocess.Popen(
+        command(boxes(engine.port), "Say hello."),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.read(5) == b"first"
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+        assert process.stdout.read(100) == b"\n"
+        assert process.stderr.read(1000) == b"Interrupted\n"
 
 
 def test_a_conversation_keeps_what_was_answered(boxes: Boxes, engines: Engines) -> None:

@@ -100,6 +100,17 @@ def test_a_chunked_answer_is_read_as_well_wherever_it_was_cut(engines: Engines) 
     assert (answer.text, answer.finish, answer.tokens) == ("Hé" + "llo 漢字", "length", 2)
 
 
+def test_thoughts_are_tokens_and_no_part_of_the_answer(engines: Engines) -> None:
+    thoughts = [
+        event(choices=[{"delta": {key: "hm"}}]) for key in ("reasoning_content", "reasoning")
+    ]
+    answer = ask(engines(always(STREAM, *thoughts, said("yes"), DONE)))
+    assert (answer.text, answer.tokens) == ("yes", 3)
+    assert "without a text: its 9 tokens were thoughts" in refused(
+        engines(always(STREAM, *thoughts, DONE))
+    )
+
+
 def test_what_the_engine_wrote_is_told_as_it_is(engines: Engines) -> None:
     parts: list[str] = []
     ask(engines(always(STREAM, said("\x1b[2J\u202e"), DONE)), parts.append)
