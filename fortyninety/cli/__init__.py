@@ -9,6 +9,7 @@ import click
 from fortyninety.checkout import ROOT, own_version
 from fortyninety.cli.ask import ask
 from fortyninety.cli.check import check
+from fortyninety.cli.deploy import deploy
 from fortyninety.cli.drift import drift
 from fortyninety.cli.ending import EndingGroup
 from fortyninety.cli.engine import engine
@@ -47,11 +48,9 @@ def _has_lab() -> bool:
 def main() -> None:
     """Turn bare RTX 4090 boxes into a verified fleet that serves Llama 3.1 70B with vLLM.
 
-    Deploy with pyinfra:
-
     \b
-        pyinfra inventory/prod.py deploy.py          show the changes, ask, deploy
-        pyinfra --dry inventory/prod.py deploy.py    show the changes only
+        fortyninety deploy inventory/prod.py          show the changes, ask, deploy
+        fortyninety deploy inventory/prod.py --dry    show the changes only
 
     Each command's help has its exit codes. 70 is a defect of fortyninety itself
     (FORTYNINETY_TRACEBACK=1 prints the traceback), 130 is Ctrl-C.
@@ -60,6 +59,7 @@ def main() -> None:
 
 main.add_command(ask)
 main.add_command(check)
+main.add_command(deploy)
 main.add_command(drift)
 main.add_command(engine)
 main.add_command(fit)

@@ -66,7 +66,7 @@ def _print(found: Drift, inventory: str) -> None:
         click.secho(line.removeprefix("    - "), fg="red", err=True)
     if any(host.changes for host in found.hosts):
         click.echo(
-            f"A deploy would make these changes: pyinfra {inventory} deploy.py\n"
+            f"A deploy would make these changes: fortyninety deploy {inventory}\n"
             "Consequences, such as a restart or a reboot, are not listed."
         )
 

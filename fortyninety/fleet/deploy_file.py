@@ -6,8 +6,10 @@ from pathlib import Path
 
 from fortyninety.checkout import DEPLOY_FILE
 
+OWN = "deploy.py"
+
 
 def deploy_file() -> str:
-    """The `deploy.py` of the working folder, which pyinfra would take there, or the project's."""
-    own = Path("deploy.py")
-    return str(own if own.is_file() else DEPLOY_FILE)
+    """OWN where the working folder has one, which pyinfra would take there; else the project's."""
+    own = Path(OWN)
+    return OWN if own.is_file() and own.resolve() != DEPLOY_FILE else str(DEPLOY_FILE)

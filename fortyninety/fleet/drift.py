@@ -111,7 +111,7 @@ def _look(connected: ConnectedHosts) -> Drift:
                     if host in state.failed_hosts
                 ]
         failed = {problem.host for problem in problems}
-        found = [_drift_of(state, host) for host in left if host.name not in failed]
+        found = [drift_of(state, host) for host in left if host.name not in failed]
     order = {host.name: index for index, host in enumerate(state.inventory)}
     return Drift(found, sorted(problems, key=lambda problem: order.get(problem.host, 0)))
 
@@ -175,7 +175,8 @@ def _not_looked_at(host: Host, why: str) -> Problem:
     )
 
 
-def _drift_of(state: State, host: Host) -> HostDrift:
+def drift_of(state: State, host: Host) -> HostDrift:
+    """What the operations that were prepared for a host would change on it."""
     found = HostDrift(host.name)
     for operation_hash in host.op_hash_order:
         operation = state.ops[host][operation_hash]

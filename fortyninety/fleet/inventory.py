@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gevent import get_hub
 from pyinfra.api.connect import connect_all, disconnect_all
@@ -24,7 +25,7 @@ from fortyninety.connection.diagnosis import Diagnosis, diagnose
 from fortyninety.connection.host_keys import SETTING, STRICT
 from fortyninety.connection.way import Way
 from fortyninety.fleet.faults import inventory_fault
-from fortyninety.fleet.limit import MatchesNothing, limited
+from fortyninety.fleet.limit import MatchesNothing, limited, without
 from fortyninety.problem import Problem
 from fortyninety.settings.group_data import group_data_paths
 from fortyninety.settings.model import Settings
@@ -70,6 +71,30 @@ def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
 
     Raises InventoryUnusable.
     """
+    return connect(choose_hosts(path, limit))
+
+
+@dataclass
+class ChosenHosts:
+    """The hosts of a run before anything is connected; those without settings are problems."""
+
+    state: State
+    hosts: list[Host]
+    settings: dict[Host, Settings] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def choose_hosts(
+    path: str,
+    limit: Iterable[str],
+    *,
+    exclude: Iterable[str] = (),
+    data: Mapping[str, Any] | None = None,
+) -> ChosenHosts:
+    """The hosts of an inventory file that `limit` names, without those that `exclude` names.
+
+    `data` overrides what the inventory says of each. Raises InventoryUnusable.
+    """
     if not Path(path).is_file():
         raise InventoryUnusable(f"there is no inventory file {path}")
     here = str(Path.cwd())
@@ -81,27 +106,42 @@ def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
     try:
         # An inventory file is run in the context of a run, and settings come from group_data/.
         with ctx_state.use(state):
-            inventory = make_inventory(path, group_data_directories=group_data_paths(path))
+            inventory = make_inventory(
+                path, override_data=data, group_data_directories=group_data_paths(path)
+            )
     except (Exception, SystemExit) as error:
         # It is a program, and may raise anything.
         raise InventoryUnusable(inventory_fault(path, error)) from error
     if not (everyone := list(inventory)):
         raise InventoryUnusable(f"{path} has no host")
     try:
-        chosen = limited(everyone, limit)
+        chosen = without(everyone, limited(everyone, limit), exclude)
     except MatchesNothing as nothing:
         raise InventoryUnusable(f"{path}: {nothing}") from nothing
+    if not chosen:
+        raise InventoryUnusable(f"{path}: --exclude leaves no host")
     state.init(inventory, None, initial_limit=chosen)
-    errors = _ConnectionErrors()
-    state.add_callback_handler(errors)  # type: ignore[no-untyped-call]
-    connected = ConnectedHosts(state)
+    found = ChosenHosts(state, chosen)
     for host in chosen:
         parsed = parse_settings(host.name, host.data.dict())
         if isinstance(parsed, list):
-            connected.problems += parsed
+            found.problems += parsed
         else:
-            connected.settings[host] = parsed
-    for host in everyone:
+            found.settings[host] = parsed
+    return found
+
+
+def connect(chosen: ChosenHosts, *, explain: bool = True) -> ConnectedHosts:
+    """Connect to the hosts that have settings.
+
+    Why others could not be connected to takes seconds to find out: without `explain` they are only
+    left out, for a plan of the run to say.
+    """
+    state = chosen.state
+    errors = _ConnectionErrors()
+    state.add_callback_handler(errors)  # type: ignore[no-untyped-call]
+    connected = ConnectedHosts(state, dict(chosen.settings), list(chosen.problems))
+    for host in state.inventory:
         if host.data.get(SETTING) is None:
             setattr(host.data, SETTING, STRICT)
         bounded(host)
@@ -110,10 +150,11 @@ def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
     # pyinfra gives up where no host is left; each is a problem of its own below.
     with suppress(PyinfraError):
         connect_all(state)
-    state.limit_hosts = chosen
+    state.limit_hosts = chosen.hosts
     lost = [host for host in connected.settings if not host.connected]
-    for host, diagnosis in _diagnoses(state, lost, errors.said).items():
+    for host in lost:
         del connected.settings[host]
+    for host, diagnosis in _diagnoses(state, lost if explain else (), errors.said).items():
         connected.diagnoses[host] = diagnosis
         connected.problems.append(diagnosis.problem(host.name))
     return connected

@@ -25,9 +25,9 @@ H = TypeVar("H", bound=Named)
 class MatchesNothing(ValueError):
     """A limit that no host answers to: a mistyped name must not pass for a host that is right."""
 
-    def __init__(self, pattern: str, hosts: Iterable[Named]) -> None:
+    def __init__(self, pattern: str, hosts: Iterable[Named], option: str = "--limit") -> None:
         names = ", ".join(host.name for host in hosts)
-        super().__init__(f"no host matches --limit {pattern}; there are {names}")
+        super().__init__(f"no host matches {option} {pattern}; there are {names}")
 
 
 def limited(hosts: Sequence[H], limit: Iterable[str]) -> list[H]:
@@ -44,6 +44,19 @@ def limited(hosts: Sequence[H], limit: Iterable[str]) -> list[H]:
         for host in hosts
         if not patterns or any(_matches(host, pattern) for pattern in patterns)
     ]
+
+
+def without(everyone: Sequence[H], hosts: Sequence[H], exclude: Iterable[str]) -> list[H]:
+    """Those of `hosts` that no pattern of `exclude` names, by group or by name.
+
+    Raises MatchesNothing for a pattern that names nobody of `everyone`.
+    """
+    left = list(hosts)
+    for pattern in exclude:
+        if not any(_matches(host, pattern) for host in everyone):
+            raise MatchesNothing(pattern, everyone, "--exclude")
+        left = [host for host in left if not _matches(host, pattern)]
+    return left
 
 
 def _matches(host: Named, pattern: str) -> bool:

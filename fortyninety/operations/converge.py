@@ -15,7 +15,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host
 
 from fortyninety.connection.lease import obstacle
-from fortyninety.operations.reasons import would_fail
+from fortyninety.operations.reasons import remember_failure, would_fail
 from fortyninety.survey.latest import current_reading, forget_reading
 from fortyninety.survey.reading import HostReading
 from fortyninety.text.printable import printable
@@ -83,5 +83,6 @@ def failing(message: str) -> FunctionCommand:
 
 def say_failed(host: Host, message: str) -> None:
     """Log why a host failed, under its name."""
+    remember_failure(host, message)
     shown = printable(message, len(message), keep="\n")
     logger.error(f"{host.print_prefix}{format_text(shown, 'red')}")

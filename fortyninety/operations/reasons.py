@@ -30,6 +30,7 @@ class Reasons:
 
 
 _reasons: WeakKeyDictionary[Host, dict[str, Reasons]] = WeakKeyDictionary()
+_failures: WeakKeyDictionary[Host, str] = WeakKeyDictionary()
 
 
 def differs(*sentences: str) -> None:
@@ -48,6 +49,16 @@ def only_asks(question: str) -> None:
     """Say that the operation changes nothing itself, and what it finds out."""
     if (reasons := _current()) is not None:
         reasons.only_asks = question
+
+
+def remember_failure(host: Host, message: str) -> None:
+    """Keep why a host failed while it was being changed; the latest is the one that ended it."""
+    _failures[host] = printable(message)
+
+
+def failure_of(host: Host) -> str | None:
+    """Why a host failed, where an operation of this project said so."""
+    return _failures.get(host)
 
 
 def reasons_of(host: Host, operation_hash: str) -> Reasons:

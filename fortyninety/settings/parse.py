@@ -162,7 +162,7 @@ def _problems(host: str, errors: list[ErrorDetails]) -> list[Problem]:
                 subject="group_data",
                 found="not loaded",
                 expected="the settings of group_data/all.py",
-                remedy="Run pyinfra from the project's root, or give it --chdir",
+                remedy="Run `fortyninety deploy`, or pyinfra from the project's root",
             )
         ]
     return [_problem(host, key, found) for key, found in by_key.items()]

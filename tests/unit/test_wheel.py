@@ -19,7 +19,7 @@ from tests.unit.installed_wheel import InstalledWheel, files_of_git, install_whe
 # What an installation has no use for: each is a whole name, or a folder.
 LEFT_OUT = (
     *(".ci/", ".github/", "bench/", "bin/", "docs/", "inventory/", "lab/", "requirements/"),
-    *("tests/lab/", "tests/unit/", "group_data/lab.py", "group_data/prod.py"),
+    *("tests/lab/", "tests/unit/", "group_data/lab.py"),
     *("fortyninety/on_host/README.md", "host-tools/requirements.in"),
     *(".gitignore", ".pre-commit-config.yaml", "pyproject.toml"),
     *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"),

@@ -36,7 +36,7 @@ def inventory(tmp_path: Path) -> Path:
 def test_hosts_that_cannot_be_looked_at_end_with_2_and_are_each_said(inventory: Path) -> None:
     ran = check(str(inventory))
     assert ran.exit_code == 2
-    assert "127.0.0.1 cannot be reached" in ran.output
+    assert "SSH port is closed on 127.0.0.1" in ran.output
     assert "power_limt" in ran.output and "did you mean power_limit" in ran.output
     assert "2 hosts: 0 passed, 2 failed" in ran.output
 

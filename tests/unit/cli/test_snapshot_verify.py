@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fortyninety.checkout import ROOT
 from fortyninety.model.file_list import list_digest
-from tests.unit.fleet.test_drift import FILES, ROOT, keep_list
+from tests.unit.fleet.imagined_fleet import FILES, keep_list
 
 FOUND = {"files": 1, "bytes": 2, "seconds": 0.5, "wrong": []}
 

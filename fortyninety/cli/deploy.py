@@ -1,0 +1,215 @@
+"""Deploy to hosts: `fortyninety deploy`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fortyninety.cli.envelope import print_envelope
+from fortyninety.cli.errors import NoAnswer
+from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER, WOULD_CHANGE
+from fortyninety.cli.options import AS_JSON, LIMIT
+from fortyninety.plan.duration import Fetched, first_deploy_minutes, package_bytes
+from fortyninety.problem import Problem, problem_lines
+from fortyninety.releases.release import load_release
+
+if TYPE_CHECKING:
+    from fortyninety.fleet.deployment import Deployment, HostEnd
+    from fortyninety.fleet.inventory import ChosenHosts
+    from fortyninety.fleet.serving import Serving
+
+
+@click.command()
+@click.argument("inventory")
+@LIMIT
+@click.option("--exclude", multiple=True, metavar="HOST_OR_GROUP", help="Not these; repeatable.")
+@click.option("--dry", is_flag=True, help="Show what would change, and change nothing.")
+@click.option("--yes", is_flag=True, help="Deploy without showing changes and asking first.")
+@click.option("--data", multiple=True, metavar="KEY=VALUE", help="A setting for all; repeatable.")
+@AS_JSON
+def deploy(  # noqa: PLR0917 (click gives them by name)
+    inventory: str,
+    limit: tuple[str, ...],
+    exclude: tuple[str, ...],
+    dry: bool,
+    yes: bool,
+    data: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Bring the hosts of INVENTORY to where they answer.
+
+    It is what `pyinfra INVENTORY deploy.py` is, from any folder: deploy.py of this folder where
+    there is one, else the project's own. A second run changes nothing, and one that was cut
+    goes on.
+
+    Ends with 0 where every host was deployed to, 1 where one failed, or where it was refused or
+    declined and nothing was changed, 2 where a host could not be reached or its settings are
+    wrong, and, with --dry, 3 where a deploy would change something.
+
+    \b
+    Examples:
+      fortyninety deploy inventory/prod.py
+      fortyninety deploy inventory/prod.py --limit gpu-box-1 --dry
+      fortyninety deploy inventory/prod.py --yes --data power_limit=350
+      fortyninety deploy inventory/prod.py --yes --json | jq '.result.hosts[].serves'
+    """
+    if not (dry or yes or sys.stdin.isatty()):
+        raise click.UsageError("nobody can be asked here: give --yes, or --dry to look only")
+    # Imported when the command runs: pyinfra_cli patches the standard library.
+    from fortyninety.fleet.deploy_file import OWN, deploy_file  # noqa: PLC0415
+    from fortyninety.fleet.deployment import prepared  # noqa: PLC0415
+    from fortyninety.fleet.inventory import InventoryUnusable, choose_hosts  # noqa: PLC0415
+
+    try:
+        chosen = choose_hosts(inventory, limit, exclude=exclude, data=_values(data))
+        _announce(chosen, inventory, own=deploy_file() == OWN)
+        with prepared(chosen, detect_changes=dry or not yes) as deployment:
+            if deployment.problems:
+                code = _refused(chosen, deployment, as_json=as_json)
+            elif dry:
+                code = _shown(deployment, as_json=as_json)
+            else:
+                code = _deployed(deployment, inventory, yes=yes, as_json=as_json)
+    except InventoryUnusable as unusable:
+        raise NoAnswer(str(unusable)) from unusable
+    sys.exit(code)
+
+
+def _values(given: Iterable[str]) -> dict[str, Any]:
+    """The settings of `--data`, each as pyinfra reads a value of its command line."""
+    from pyinfra_cli.util import parse_cli_arg  # noqa: PLC0415
+
+    found = {}
+    for each in given:
+        key, equals, value = each.partition("=")
+        if not (key and equals):
+            raise click.UsageError(f"--data {each!r} is no KEY=VALUE")
+        found[key] = parse_cli_arg(value)
+    return found
+
+
+def _announce(chosen: ChosenHosts, inventory: str, *, own: bool) -> None:
+    """Say on standard error which hosts, by which file, and how long it takes."""
+    names = ", ".join(host.name for host in chosen.hosts)
+    _say(f"Deploying to {names} of {inventory}")
+    if own:
+        _say("by the deploy.py of this folder, not by fortyninety's own")
+        return
+    fast, slow = (_minutes(chosen, gigabits) for gigabits in (1.0, 0.1))
+    if fast and slow:
+        _say(
+            f"A first deploy takes up to {fast} minutes with 1 Gbit/s to the internet, {slow} with "
+            "100 Mbit/s (computed,\nnever timed on a real RTX 4090); one that has nothing to do, "
+            "seconds."
+        )
+
+
+def _minutes(chosen: ChosenHosts, gigabits: float) -> int | None:
+    """Minutes of a first deploy, or None where the size of a model is not known here."""
+    from fortyninety.fit.errors import FitError  # noqa: PLC0415
+    from fortyninety.fleet.checkpoints import checkpoint_of  # noqa: PLC0415
+
+    hosts = []
+    for settings in chosen.settings.values():
+        weights = checkpoint_of(settings, ask=False)
+        if isinstance(weights, FitError):
+            return None
+        hosts.append(
+            Fetched(
+                package_bytes(load_release(settings.engine).device),
+                f"{settings.model_repository}@{settings.model_revision}",
+                weights.total,
+            )
+        )
+    handed_on = all(settings.snapshot_peers for settings in chosen.settings.values())
+    return first_deploy_minutes(hosts, gigabits, handed_on=handed_on) if hosts else None
+
+
+def _refused(chosen: ChosenHosts, deployment: Deployment, *, as_json: bool) -> int:
+    """Say every reason. A host without an answer or without settings outweighs the others."""
+    problems = deployment.problems
+    unread = bool(chosen.problems) or any(each.subject == "connection" for each in problems)
+    code = NO_ANSWER if unread else NO
+    count = len(problems)
+    _say(
+        f"Refused: nothing was changed on any host, for {count} reason{'' if count == 1 else 's'}:",
+        *problem_lines(problems),
+        fg="red",
+    )
+    if as_json:
+        print_envelope(code, None, problems)
+    return code
+
+
+def _shown(deployment: Deployment, *, as_json: bool) -> int:
+    """Show what a deploy would change."""
+    from fortyninety.fleet.drift import drift_of  # noqa: PLC0415
+
+    found = [drift_of(deployment.connected.state, host) for host in deployment.plans]
+    code = WOULD_CHANGE if any(host.changes for host in found) else DONE
+    if as_json:
+        hosts = [{"host": each.name, "changes": len(each.changes)} for each in found]
+        print_envelope(code, {"hosts": hosts})
+        return code
+    deployment.show_changes()
+    _say("Nothing was changed. Why each would change: `fortyninety drift`")
+    return code
+
+
+def _deployed(deployment: Deployment, inventory: str, *, yes: bool, as_json: bool) -> int:
+    """Ask, carry it out, and say how every host ended."""
+    if not yes:
+        deployment.show_changes()
+        if not click.confirm("Deploy this?", err=True):
+            _say("Nothing was changed")
+            if as_json:
+                print_envelope(NO, {"hosts": []})
+            return NO
+    ends = deployment.carry_out()
+    failures = [each.failure for each in ends if each.failure is not None]
+    code = NO if failures else DONE
+    if as_json:
+        print_envelope(code, {"hosts": [_page(each) for each in ends]}, failures)
+    else:
+        _say_ends(ends, failures, inventory)
+    return code
+
+
+def _page(end: HostEnd) -> dict[str, object]:
+    serves = _serves(end)
+    return {
+        "host": end.host.name,
+        "deployed": end.failure is None,
+        "changes": end.changes,
+        "serves": None if serves is None else asdict(serves),
+    }
+
+
+def _serves(end: HostEnd) -> Serving | None:
+    from fortyninety.fleet.planning import host_data  # noqa: PLC0415
+    from fortyninety.fleet.serving import serving  # noqa: PLC0415
+
+    if end.failure is not None:
+        return None
+    return serving(end.host.name, host_data(end.host), end.plan)
+
+
+def _say_ends(ends: Iterable[HostEnd], failures: Iterable[Problem], inventory: str) -> None:
+    for end in ends:
+        if (serves := _serves(end)) is not None:
+            click.echo(f"\n{end.host.name} answers at {serves.address} of the box. From here:")
+            click.echo(f"  {serves.tunnel}\n  {serves.request}")
+        elif end.failure is None:
+            click.echo(f"\n{end.host.name} is deployed; the head of its cell answers")
+    for line in problem_lines(failures):
+        click.secho(line.removeprefix("    - "), fg="red", err=True)
+    click.echo(f"\nWhether all is right, now and in three months: fortyninety check {inventory}")
+
+
+def _say(*lines: str, fg: str | None = None) -> None:
+    for line in lines:
+        click.secho(line, fg=fg, err=True)
