@@ -15,6 +15,7 @@ from fortyninety.cli.ending import EndingGroup
 from fortyninety.cli.engine import engine
 from fortyninety.cli.fit import fit
 from fortyninety.cli.models import models
+from fortyninety.cli.reset import reset
 from fortyninety.cli.rollback import rollback
 from fortyninety.cli.snapshot import snapshot
 from fortyninety.cli.unlock import unlock
@@ -64,6 +65,7 @@ main.add_command(drift)
 main.add_command(engine)
 main.add_command(fit)
 main.add_command(models)
+main.add_command(reset)
 main.add_command(rollback)
 main.add_command(snapshot)
 main.add_command(unlock)

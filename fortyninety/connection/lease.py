@@ -87,8 +87,12 @@ def obstacle(host: Host) -> str | None:
 
     The first call of a run takes the leases of all of its hosts.
     """
-    leases = made_once(_runs, host.state, lambda: _take(host.state))
-    return leases.obstacle(host)
+    return take(host.state).obstacle(host)
+
+
+def take(state: State, what: str = "deploy") -> RunLeases:
+    """The leases of the hosts of a run, taken by the first call; `what` is being done there."""
+    return made_once(_runs, state, lambda: _take(state, what))
 
 
 def take_again(host: Host) -> str | None:
@@ -97,8 +101,8 @@ def take_again(host: Host) -> str | None:
     return leases.take_again(host)
 
 
-def _take(state: State) -> RunLeases:
-    return RunLeases(new_claim("deploy"), state.inventory.get_active_hosts())
+def _take(state: State, what: str) -> RunLeases:
+    return RunLeases(new_claim(what), state.inventory.get_active_hosts())
 
 
 def _opener(host: Host) -> Callable[[str], Channel]:

@@ -90,7 +90,7 @@ def look(inventory: str, limit: Iterable[str]) -> Drift:
 def _look(connected: ConnectedHosts) -> Drift:
     state, problems = connected.state, list(connected.problems)
     with ctx_state.use(state), ctx_inventory.use(state.inventory), ctx_config.use(state.config):
-        problems += _without_root(connected)
+        problems += without_root(connected)
         named = {problem.host for problem in problems}
         left = [host for host in connected.settings if host.name not in named]
         left, refused = _planned(state, left)
@@ -146,7 +146,7 @@ def _only(state: State, hosts: list[Host]) -> None:
     state.active_hosts = set(hosts)
 
 
-def _without_root(connected: ConnectedHosts) -> list[Problem]:
+def without_root(connected: ConnectedHosts) -> list[Problem]:
     """A problem for each host on which the survey could not read everything."""
     pool = connected.state.fact_pool
     waiting = {host: pool.spawn(_root_problem, host) for host in connected.settings}

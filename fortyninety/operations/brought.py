@@ -9,9 +9,12 @@ from __future__ import annotations
 import shlex
 from typing import Literal
 
-from fortyninety.plan.paths import BROUGHT
+from fortyninety.plan.paths import BROUGHT, ROOT_CACHE
 
-What = Literal["package", "hold", "account"]
+What = Literal["package", "hold", "account", "cache"]
+
+# What fetches Python packages, each with a folder in root's cache.
+FETCHERS = ("pip", "uv")
 
 
 def noting(what: What, names: str) -> str:
@@ -21,6 +24,12 @@ def noting(what: What, names: str) -> str:
         f"( set -- {names}; [ $# = 0 ] || {{ umask 022; mkdir -p {folder} && "
         f"printf '{what} %s\\n' \"$@\" >>{BROUGHT} && sync {BROUGHT}; }} )"
     )
+
+
+def noting_new_caches() -> str:
+    """The same for those of FETCHERS that have no cache yet."""
+    fetchers = (f'[ -e {ROOT_CACHE}/{name} ] || new="$new {name}"' for name in FETCHERS)
+    return "\n".join(("new=", *fetchers, noting("cache", "$new")))
 
 
 def noting_names(what: What, *names: str) -> str:

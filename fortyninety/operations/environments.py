@@ -9,6 +9,7 @@ from pathlib import Path
 from pyinfra import host
 
 from fortyninety.deadlines import ENVIRONMENT, REMOVAL, TOOLS
+from fortyninety.operations.brought import noting_new_caches
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.files import Upload, linking
 from fortyninety.operations.reasons import differs
@@ -57,6 +58,7 @@ def host_tools(
     quoted, sealing = shlex.quote(directory), f"python3 {shlex.quote(seal)}"
     yield within(
         TOOLS,
+        f"{noting_new_caches()} || exit 1\n"
         f"[ ! -e {quoted} ] || {sealing} restore {quoted} || rm -rf {quoted}\n"
         f"[ -e {quoted} ] || {{ export TMPDIR={shlex.quote(temporary)}; "
         f"python3 -m venv {quoted} && "

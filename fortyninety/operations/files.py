@@ -139,13 +139,21 @@ def _beside(path: str) -> str:
     Whoever runs this has the host's lease: what has such a name already is of somebody who was cut.
     """
     folder, _, name = path.rpartition("/")
-    pattern = re.sub(r"([][*?\\])", r"\\\1", f".{name}.fortyninety-")
     return (
         f"folder={shlex.quote(folder or '/')}\n"
         f"beside=$folder/{shlex.quote(f'.{name}.fortyninety-')}XXXXXXXXXX\n"
         'umask 022 && mkdir -p -- "$folder" && umask 077 || exit 1\n'
-        f'find "$folder" -mindepth 1 -maxdepth 1 -name {shlex.quote(pattern)}"??????????" '
-        "-exec rm -rf -- {} +"
+        f"{no_leftovers(path)}"
+    )
+
+
+def no_leftovers(path: str) -> str:
+    """A shell command that removes what uploads to `path` that were cut off left beside it."""
+    folder, _, name = path.rpartition("/")
+    pattern = re.sub(r"([][*?\\])", r"\\\1", f".{name}.fortyninety-")
+    return (
+        f"find {shlex.quote(folder or '/')} -mindepth 1 -maxdepth 1 "
+        f'-name {shlex.quote(pattern)}"??????????" -exec rm -rf -- {{}} +'
     )
 
 

@@ -45,6 +45,10 @@ CELL_FIREWALL_RULES = _everywhere("/etc/fortyninety/cell.nft")
 NVIDIA_KEYRING = "/etc/apt/keyrings/fortyninety-nvidia.gpg"
 # What a deploy brought that was not there before (fortyninety/operations/brought.py).
 BROUGHT = "/var/lib/fortyninety/brought"
+# The service's caches, as its unit names them (CacheDirectory=).
+SERVICE_CACHE = "/var/cache/vllm"
+# Where root's pip and uv keep what they fetched.
+ROOT_CACHE = "/root/.cache"
 
 
 class Declared:

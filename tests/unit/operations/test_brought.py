@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fortyninety.operations import brought
-from fortyninety.operations.brought import noting, noting_names
+from fortyninety.operations.brought import noting, noting_names, noting_new_caches
 
 
 def sh(command: str) -> None:
@@ -25,6 +25,17 @@ def test_names_are_noted_a_line_each_and_none_is_nothing(
     sh(f"new='gcc\ncpp'; {noting('package', '$new')}")
     sh(noting_names("account", "vllm"))
     assert note.read_text() == "package gcc\npackage cpp\naccount vllm\n"
+
+
+def test_a_cache_that_is_there_already_is_not_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = tmp_path / "state" / "brought"
+    monkeypatch.setattr(brought, "BROUGHT", str(note))
+    monkeypatch.setattr(brought, "ROOT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "pip").mkdir(parents=True)
+    sh(noting_new_caches())
+    assert note.read_text() == "cache uv\n"
 
 
 def test_what_cannot_be_noted_is_not_brought(

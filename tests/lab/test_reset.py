@@ -1,0 +1,123 @@
+"""A reset host differs from the bare one in nothing but what the command said it leaves."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fortyninety.checkout import ROOT
+from lab import hosts
+from lab.hosts import LabHost
+from tests.lab.converged_hosts import start_converged_with_two_cards
+from tests.lab.deploys import LAB_INVENTORY, deploy
+from tests.lab.host_state import differences, state_of
+
+# In what any two hosts of one image differ, and what a reset says that it leaves.
+OF_EVERY_HOST = [
+    # Its name, keys and identity, its clock and random seed, its cards.
+    r" \./etc/(hostname|hosts|machine-id|ssh/ssh_host_\w+_key(\.pub)?|resolv\.conf) ",
+    r" \./var/lib/(dbus/machine-id|lab/\S*|systemd/\S*) ",
+    # Logs, and apt's lists and archives.
+    r" \./var/log(/\S*)? ",
+    r" \./var/(cache|lib)/apt(/\S*)? ",
+    r" \./root/\.ssh\S* ",
+]
+OF_ITS_PAST = [
+    # What dpkg, debconf and the account tools keep of what was there: backups and indexes.
+    r" \./var/lib/dpkg(/\S*)? ",
+    r" \./var/cache(/\S*)? ",
+    r" \./etc/(passwd|group|shadow|gshadow|subuid|subgid)-? ",
+    r" \./etc/\.pwd\.lock ",
+    r" \./etc/ld\.so\.cache ",
+]
+
+
+def reset(*arguments: str) -> tuple[int, dict[str, Any]]:
+    """Run the command on lab1; its exit code and its result."""
+    ran = subprocess.run(
+        reset_command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ran.stdout.startswith("{"), ran.stderr
+    page = json.loads(ran.stdout)
+    assert page["result"] is not None, page
+    return ran.returncode, page["result"]["hosts"][0]
+
+
+def reset_command(*arguments: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "fortyninety", "reset", LAB_INVENTORY),
+        *("--limit", "lab1", "--yes", "--json", *arguments),
+    ]
+
+
+@pytest.fixture(scope="module")
+def served(lab: None) -> LabHost:
+    """A host as a deploy left it."""
+    del lab
+    (host,) = start_converged_with_two_cards(1)
+    return host
+
+
+@pytest.fixture(scope="module")
+def bare(served: LabHost) -> Iterator[set[str]]:
+    """What a host of the same image is made of, on which nothing was deployed."""
+    _, host = hosts.up(2)
+    yield state_of(host)
+    hosts.down([host.name])
+
+
+@pytest.mark.exhaustive  # what a reset takes is compared with the bare host below
+def test_a_reset_that_keeps_the_model_and_the_driver_keeps_them(served: LabHost) -> None:
+    """Who wants the disk's 40 GB or the driver again would fetch and reboot for nothing."""
+    code, done = reset("--keep-model", "--keep-driver")
+    assert (code, done["error"]) == (0, None), done
+    said = served.ssh("nvidia-smi -L; apt-mark showhold; ls -d /srv/models/*/current", check=True)
+    assert "GeForce RTX 4090" in said.stdout and "nvidia-kernel-dkms" in said.stdout
+    assert served.ssh("ls /opt/fortyninety").returncode != 0
+    again = reset("--keep-model", "--keep-driver")
+    assert again[1]["removes"] == []
+
+
+def test_a_reset_host_is_as_it_was(served: LabHost, bare: set[str]) -> None:
+    """What stays behind decides later, unseen, what the next owner's packages do."""
+    code, done = reset()
+    assert (code, done["error"]) == (0, None), done
+    found = differences(bare, state_of(served), [*OF_EVERY_HOST, *OF_ITS_PAST])
+    assert not found, "\n".join(found)
+
+
+def test_a_second_reset_removes_nothing(served: LabHost) -> None:
+    """An operator who is not sure asks twice."""
+    code, done = reset()
+    assert (code, done["removes"]) == (0, []), done
+
+
+@pytest.mark.exhaustive  # an ended reset finds nothing above
+def test_a_reset_host_deploys_again(served: LabHost) -> None:
+    """A reset that leaves half of something would stop the next deploy there."""
+    ran = deploy("--limit", "lab1")
+    assert ran.exit_code == 0, ran.output
+
+
+@pytest.mark.exhaustive  # an ended reset finds nothing above
+@pytest.mark.parametrize("at", ["rm -rf -- /opt/fortyninety", "purge .*gcc"])
+def test_a_reset_that_was_cut_is_gone_on_with(at: str, served: LabHost, bare: set[str]) -> None:
+    """A laptop's lid closes, or the power fails, in the middle of it."""
+    with subprocess.Popen(reset_command(), cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        served.ssh(f"until pgrep -f '[{at[0]}]{at[1:]}' >/dev/null; do :; done", timeout=300)
+        process.send_signal(signal.SIGKILL)
+        served.cut_power()
+    served.start()
+    code, done = reset()
+    assert (code, done["error"]) == (0, None), done
+    assert done["removes"]
+    found = differences(bare, state_of(served), [*OF_EVERY_HOST, *OF_ITS_PAST])
+    assert not found, "\n".join(found)
+    ran = deploy("--limit", "lab1")
+    assert ran.exit_code == 0, ran.output
