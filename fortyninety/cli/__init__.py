@@ -10,6 +10,7 @@ from fortyninety.checkout import ROOT, own_version
 from fortyninety.cli.ask import ask
 from fortyninety.cli.check import check
 from fortyninety.cli.deploy import deploy
+from fortyninety.cli.doctor import doctor
 from fortyninety.cli.drift import drift
 from fortyninety.cli.ending import EndingGroup
 from fortyninety.cli.engine import engine
@@ -61,6 +62,7 @@ def main() -> None:
 main.add_command(ask)
 main.add_command(check)
 main.add_command(deploy)
+main.add_command(doctor)
 main.add_command(drift)
 main.add_command(engine)
 main.add_command(fit)

@@ -9,15 +9,12 @@ operation would change something is not in what it prints.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 # First of all: only as its command line does pyinfra give an operation the place of its line.
 import pyinfra_cli.main  # noqa: F401
-from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State, StateStage
@@ -31,6 +28,7 @@ from fortyninety.connection.diagnosis import Diagnosis
 from fortyninety.fleet.deploy_file import deploy_file
 from fortyninety.fleet.inventory import ConnectedHosts, connect_hosts, way_of
 from fortyninety.fleet.planning import plan_hosts
+from fortyninety.fleet.quiet import errors_alone
 from fortyninety.fleet.run import keep_plans
 from fortyninety.operations.reasons import reasons_of
 from fortyninety.problem import Problem
@@ -79,7 +77,7 @@ def look(inventory: str, limit: Iterable[str]) -> Drift:
     A host that cannot be looked at is a problem of its own, and the others are looked at. Raises
     InventoryUnusable.
     """
-    with _errors_alone():
+    with errors_alone():
         connected = connect_hosts(inventory, limit)
         try:
             return _look(connected)
@@ -194,14 +192,3 @@ def drift_of(state: State, host: Host) -> HostDrift:
         else:
             found.changes.append(Change(stage, name, tuple(reasons.differences), reasons.failure))
     return found
-
-
-@contextmanager
-def _errors_alone() -> Iterator[None]:
-    """Without what pyinfra says of a run on its way, which a look is not."""
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
