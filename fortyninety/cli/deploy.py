@@ -69,7 +69,7 @@ def deploy(  # noqa: PLR0917 (click gives them by name)
         _announce(chosen, inventory, own=deploy_file() == OWN)
         with prepared(chosen, detect_changes=dry or not yes) as deployment:
             if deployment.problems:
-                code = _refused(chosen, deployment, as_json=as_json)
+                code = _refused(deployment, as_json=as_json)
             elif dry:
                 code = _shown(deployment, as_json=as_json)
             else:
@@ -129,11 +129,10 @@ def _minutes(chosen: ChosenHosts, gigabits: float) -> int | None:
     return first_deploy_minutes(hosts, gigabits, handed_on=handed_on) if hosts else None
 
 
-def _refused(chosen: ChosenHosts, deployment: Deployment, *, as_json: bool) -> int:
+def _refused(deployment: Deployment, *, as_json: bool) -> int:
     """Say every reason. A host without an answer or without settings outweighs the others."""
     problems = deployment.problems
-    unread = bool(chosen.problems) or any(each.subject == "connection" for each in problems)
-    code = NO_ANSWER if unread else NO
+    code = NO_ANSWER if deployment.unanswered else NO
     count = len(problems)
     _say(
         f"Refused: nothing was changed on any host, for {count} reason{'' if count == 1 else 's'}:",

@@ -61,6 +61,8 @@ class Deployment:
     connected: ConnectedHosts
     plans: dict[Host, Plan] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    # Whether a host has no answer or no settings, so that not everything is known about the run.
+    unanswered: bool = False
 
     def show_changes(self) -> None:
         """Print, as pyinfra does, which operations would change how many hosts."""
@@ -101,11 +103,12 @@ def prepared(chosen: ChosenHosts, *, detect_changes: bool) -> Iterator[Deploymen
         try:
             planned = plan_hosts(state)
             if planned.problems:
-                yield Deployment(connected, problems=planned.problems)
+                unanswered = len(connected.settings) < len(chosen.hosts)
+                yield Deployment(connected, problems=planned.problems, unanswered=unanswered)
                 return
             keep_plans(state, planned.plans)
             lost = _load(state)
-            yield Deployment(connected, planned.plans, lost)
+            yield Deployment(connected, planned.plans, lost, unanswered=bool(lost))
         finally:
             connected.disconnect()
 

@@ -126,6 +126,9 @@ def test_what_cannot_be_meant_ends_with_2_and_asks_no_host(tmp_path: Path) -> No
     inventory.write_text("boxes = ['@fake/box']\n")
     lines = [["deploy", str(inventory), *arguments] for arguments in cases]
     lines.append(["deploy", str(tmp_path / "none.py"), "--yes"])
+    closed = tmp_path / "closed.py"
+    closed.write_text("boxes = [('box', {'ssh_hostname': '127.0.0.1', 'ssh_port': 1})]\n")
+    lines.append(["deploy", str(closed), "--yes"])
     ran = subprocess.run(
         [sys.executable, "-c", RUN_EACH, json.dumps(lines)],
         cwd=ROOT,
@@ -133,8 +136,9 @@ def test_what_cannot_be_meant_ends_with_2_and_asks_no_host(tmp_path: Path) -> No
         text=True,
         check=True,
     )
+    saying = [*cases.values(), "no inventory file", "nothing was changed on any host"]
     ended = [json.loads(line) for line in ran.stdout.splitlines()]
-    for (code, stderr), said in zip(ended, [*cases.values(), "no inventory file"], strict=True):
+    for (code, stderr), said in zip(ended, saying, strict=True):
         assert code == 2, stderr
         assert said in stderr
         assert "Traceback" not in stderr and "Connected" not in stderr
