@@ -215,7 +215,7 @@ def _answer(
         if told:
             tell("\n")
         problem = engine_problem(serving, str(error), "a whole answer")
-        raise _Failed(problem, unreachable=isinstance(error, HostLost)) from error
+        raise _Failed(problem, unreachable=not serving.reached) from error
 
 
 def _print(part: str) -> None:

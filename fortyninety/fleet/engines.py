@@ -13,7 +13,7 @@ from typing import Any
 from pyinfra.api.host import Host
 
 from fortyninety.cell.membership import named_cell
-from fortyninety.connection.bounded import HostLost
+from fortyninety.connection.bounded import HostLost, bounded
 from fortyninety.connection.tunnel import NotForwarded, open_tunnel
 from fortyninety.engine.bounded_http import Unanswered
 from fortyninety.engine.streamed_chat import served_models
@@ -30,6 +30,12 @@ class Serving:
 
     host: Host
     settings: Settings
+
+    @property
+    def reached(self) -> bool:
+        """Whether the connection to the host stands."""
+        transport = bounded(self.host).transport
+        return transport is not None and bool(transport.is_active())
 
     @contextmanager
     def stream(self) -> Iterator[Any]:
@@ -67,11 +73,9 @@ def first_serving(hosts: ConnectedHosts) -> Serving:
         try:
             with serving.stream() as stream:
                 names = served_models(stream, serving.settings.port)
-        except (NotForwarded, Unanswered) as none:
+        except (HostLost, NotForwarded, Unanswered) as none:
+            unreachable = unreachable or not serving.reached
             problems.append(engine_problem(serving, str(none)))
-        except HostLost as lost:
-            unreachable = True
-            problems.append(engine_problem(serving, str(lost)))
         else:
             if serving.settings.model_name in names:
                 return serving

@@ -6,6 +6,7 @@ Run by test_ask in a process of its own: pyinfra_cli patches the standard librar
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 # First: it patches the standard library.
@@ -86,11 +87,31 @@ def test_an_error_of_the_engine_is_one_line(boxes: Boxes, engines: Engines) -> N
 
 def test_a_server_that_forwards_nothing_is_said(boxes: Boxes, tmp_path: Path) -> None:
     known = tmp_path / "known"
-    with ssh_server(known, "refuse") as port:
+    with ssh_server(known, "refuse") as (port, _):
         inventory = boxes(8000, ssh_port=port, ssh_known_hosts_file=str(known))
         ran = ask(inventory, "Say hello.")
     assert ran.exit_code == 1
     assert "the host's SSH server forwards nothing (AllowTcpForwarding)" in ran.stderr
+
+
+def test_a_host_that_is_lost_in_the_middle_is_no_answer(
+    boxes: Boxes, engines: Engines, tmp_path: Path
+) -> None:
+    known = tmp_path / "known"
+    with ssh_server(known) as (port, end):
+
+        def answer(request: bytes) -> Iterator[bytes]:
+            if not request.startswith(b"POST"):
+                yield from serving()(request)
+                return
+            yield STREAM + said("Hel")
+            end()
+            engine.over.wait()
+
+        engine = engines(answer)
+        ran = ask(boxes(engine.port, ssh_port=port, ssh_known_hosts_file=str(known)), "Hi.")
+    assert (ran.exit_code, ran.stdout) in ((2, "Hel\n"), (2, "")), ran.stderr
+    assert ran.stderr.splitlines()[-1].startswith("Error: box-1: the engine is ")
 
 
 def test_of_a_cell_the_head_alone_is_asked(boxes: Boxes, engines: Engines, closed: int) -> None:

@@ -32,14 +32,14 @@ def serving(*pieces: bytes, model: str = MODEL) -> Answering:
 
 
 @contextmanager
-def ssh_server(known: Path, *words: str) -> Iterator[int]:
-    """An SSH server: its port; its key is written into a file of known hosts."""
+def ssh_server(known: Path, *words: str) -> Iterator[tuple[int, Callable[[], None]]]:
+    """An SSH server: its port, and what ends it; its key goes into a file of known hosts."""
     command = [sys.executable, str(SERVER), *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             known.write_text(process.stdout.readline())
-            yield int(process.stdout.readline())
+            yield int(process.stdout.readline()), process.kill
         finally:
             process.kill()
 
@@ -47,7 +47,7 @@ def ssh_server(known: Path, *words: str) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
     known = tmp_path_factory.mktemp("known") / "hosts"
-    with ssh_server(known) as port:
+    with ssh_server(known) as (port, _):
         yield port, known
 
 

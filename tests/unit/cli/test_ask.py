@@ -35,7 +35,7 @@ def test_what_is_asked_and_answered_over_ssh() -> None:
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "9 passed" in ran.stdout
+    assert "10 passed" in ran.stdout
 
 
 def test_an_answer_is_printed_as_it_comes(boxes: Boxes, engines: Engines) -> None:
