@@ -24,7 +24,7 @@ from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import Fit, estimate
 from fortyninety.fit.flags import KV_DTYPE_BYTES, Flags
 from fortyninety.fit.report import WIDTH, fit_report, fit_values
-from fortyninety.fit.shape import make_shape, parse_cards
+from fortyninety.fit.shape import make_shape, one_stage_a_box, parse_cards
 from fortyninety.fit.weights import Weights
 from fortyninety.model.checkpoint import hub_checkpoint
 from fortyninety.model.reader import folder_weights, known_weights
@@ -34,6 +34,7 @@ from fortyninety.problem import Problem
 from fortyninety.releases.release import known_releases, load_release
 from fortyninety.settings.defaults import default_setting
 from fortyninety.settings.named_models import named_model
+from fortyninety.settings.one_value import value_problem
 from fortyninety.settings.profiles import PROFILE_NAMES, PROFILES
 
 
@@ -56,6 +57,16 @@ class Answer:
 # These reach an address of the hub, so they hold nothing that ends a path or a line.
 REPOSITORY_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*")
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+
+# Options that are settings of a deploy, and so are held to what one takes.
+SETTINGS = (
+    "gpu_memory_utilization",
+    "kv_cache_dtype",
+    "max_model_len",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "tensor_parallel_size",
+)
 
 RELEASES_WITH_CARD = f"Releases with a card: {', '.join(known_releases())}."
 
@@ -118,6 +129,7 @@ def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options:
     try:
         if (inventory is None) == (options["cards"] is None):
             raise FitError("give either an inventory or --cards; see fortyninety fit --help")
+        _check_deployable(options)
         if inventory is None:
             answers = [_question(options)]
         else:
@@ -144,12 +156,22 @@ def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options:
     sys.exit(code)
 
 
+def _check_deployable(options: dict[str, Any]) -> None:
+    """Refuse what no setting can say. Raises FitError."""
+    given = {key: options[key] for key in SETTINGS if options[key] is not None}
+    wrong = [why for key, value in given.items() if (why := value_problem(key, value)) is not None]
+    if wrong:
+        raise FitError("; ".join(wrong))
+
+
 def _question(options: dict[str, Any]) -> Answer:
     profile = PROFILES[_given(options["profile"], default_setting("profile"))]
-    shape = make_shape(
-        parse_cards(options["cards"], cards_by_name()),
-        options["tensor_parallel_size"],
-        options["pipeline_parallel_size"],
+    shape = one_stage_a_box(
+        make_shape(
+            parse_cards(options["cards"], cards_by_name()),
+            options["tensor_parallel_size"],
+            options["pipeline_parallel_size"],
+        )
     )
     engine = _given(options["engine"], default_setting("engine"))
     if engine in known_releases() and load_release(engine).device == "cpu":

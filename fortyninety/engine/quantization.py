@@ -44,7 +44,11 @@ def quantization_problems(
         found=repr(settings.quantization),
         expected=" or ".join([*fitting, "None"]),
         remedy=f"The config.json of {settings.model_repository} says "
-        + (f"that its weights are {own}" if own else "nothing of a quantization"),
+        + (
+            f"that its weights are {weights.architecture.method}"
+            if own
+            else "nothing of a quantization"
+        ),
     )
 
 

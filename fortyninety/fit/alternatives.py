@@ -16,6 +16,9 @@ from fortyninety.fit.weights import Weights
 SMALL_BATCH = 2048
 SHORTEST_CONTEXT = 1024
 
+# The most that the settings take (fortyninety/settings/model.py).
+HIGHEST_UTILIZATION = 0.98
+
 # Releases to say where a second box needs another engine, or a 2-bit checkpoint an older one.
 CELL_RELEASE = "0.32.0"
 AQLM_RELEASE = "0.8.5.post1"
@@ -31,14 +34,17 @@ class Alternative:
 
 
 def alternatives(fit: Fit, others: Sequence[tuple[str, Weights]] = ()) -> tuple[Alternative, ...]:
-    """What would fit in place of `fit`, the smallest change first; nothing where it fits.
+    """What would fit in place of `fit`, the smallest change first.
 
+    Where it fits, what would hold more sequences at once; nothing where it holds all of them.
     `others` are checkpoints by name that may stand in for this one. CPU offload is never among
     them: from 0.24.0 to 0.27.1 at least the flag does nothing (measured), and where it works it
     costs a transfer of the offloaded weights for every token.
     """
     if fit.fits:
-        return ()
+        holds = fit.concurrency
+        found = [] if holds >= fit.flags.max_num_seqs else [*_roomier(fit), *_more_cards(fit)]
+        return tuple(each for each in found if each.fit.fits and each.fit.concurrency > holds)
     if fit.missing:
         found = [*_other_caches(fit), *_later_release(fit), *_others(fit, others)]
     else:
@@ -83,49 +89,75 @@ def _later_release(fit: Fit) -> Iterator[Alternative]:
 
 
 def _flags(fit: Fit) -> Iterator[Alternative]:
+    """Flags with which it fits."""
     flags = fit.flags
-    if fit.batched_tokens > SMALL_BATCH >= flags.max_num_seqs:
-        smaller = replace(flags, max_num_batched_tokens=SMALL_BATCH)
-        if (tried := _try(fit, flags=smaller)) is not None and tried.fits:
+    yield from _smaller_batch(fit)
+    yield from _eight_bits(fit)
+    most = min(use.most_utilization for use in fit.cards)
+    if 0 < most < flags.gpu_memory_utilization:
+        yield from _utilization(
+            fit, most, "less KV cache, and room for the blocks that long prompts leave in pieces"
+        )
+    yield from _shorter(fit, _longest_context(fit))
+
+
+def _roomier(fit: Fit) -> Iterator[Alternative]:
+    """Flags with which more sequences of full length are held at once."""
+    flags = fit.flags
+    yield from _smaller_batch(fit)
+    yield from _eight_bits(fit)
+    most = min(HIGHEST_UTILIZATION, *(use.most_utilization for use in fit.cards))
+    if most > flags.gpu_memory_utilization:
+        yield from _utilization(fit, most, "all that long prompts leave over")
+    yield from _shorter(fit, _longest_context(fit, sequences=flags.max_num_seqs))
+
+
+def _smaller_batch(fit: Fit) -> Iterator[Alternative]:
+    if fit.batched_tokens > SMALL_BATCH >= fit.flags.max_num_seqs:
+        tried = _try(fit, flags=replace(fit.flags, max_num_batched_tokens=SMALL_BATCH))
+        if tried is not None:
             yield Alternative(
                 f"max_num_batched_tokens {SMALL_BATCH} instead of {fit.batched_tokens}",
                 "long prompts are read in pieces: a little slower to the first token",
                 tried,
             )
-    if flags.kv_cache_dtype == "auto":
-        tried = _try(fit, flags=replace(flags, kv_cache_dtype="fp8"))
-        if tried is not None and tried.fits:
+
+
+def _eight_bits(fit: Fit) -> Iterator[Alternative]:
+    if fit.flags.kv_cache_dtype == "auto":
+        tried = _try(fit, flags=replace(fit.flags, kv_cache_dtype="fp8"))
+        if tried is not None:
             yield Alternative(
                 "kv_cache_dtype fp8 instead of 16 bits",
                 "keys and values at 8 bits: a small loss of accuracy",
                 tried,
             )
-    most = min(use.most_utilization for use in fit.cards)
-    if 0 < most < flags.gpu_memory_utilization:
-        tried = _try(fit, flags=replace(flags, gpu_memory_utilization=most))
-        if tried is not None and tried.fits:
-            yield Alternative(
-                f"gpu_memory_utilization {most} instead of {flags.gpu_memory_utilization}",
-                "less KV cache, and room for the blocks that long prompts leave in pieces",
-                tried,
-            )
-    longest = _longest_context(fit)
-    if longest is not None:
+
+
+def _utilization(fit: Fit, share: float, price: str) -> Iterator[Alternative]:
+    tried = _try(fit, flags=replace(fit.flags, gpu_memory_utilization=share))
+    if tried is not None:
+        own = fit.flags.gpu_memory_utilization
+        yield Alternative(f"gpu_memory_utilization {share} instead of {own}", price, tried)
+
+
+def _shorter(fit: Fit, found: Fit | None) -> Iterator[Alternative]:
+    if found is not None:
         yield Alternative(
-            f"max_model_len {longest.flags.max_model_len} instead of {flags.max_model_len}",
+            f"max_model_len {found.flags.max_model_len} instead of {fit.flags.max_model_len}",
             "longer prompts and answers are refused",
-            longest,
+            found,
         )
 
 
-def _longest_context(fit: Fit) -> Fit | None:
-    """The longest context that fits, in whole 1024 tokens."""
+def _longest_context(fit: Fit, sequences: int = 1) -> Fit | None:
+    """The longest context of which so many sequences fit at once, in whole 1024 tokens."""
     low, high, best = 1, fit.flags.max_model_len // SHORTEST_CONTEXT, None
     while low <= high:
         middle = (low + high) // 2
         flags = replace(fit.flags, max_model_len=middle * SHORTEST_CONTEXT)
         tried = _try(fit, flags=flags)
-        if tried is not None and tried.fits:
+        if tried is not None and tried.fits and tried.concurrency >= sequences:
             best, low = tried, middle + 1
         else:
             high = middle - 1

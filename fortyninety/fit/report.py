@@ -100,8 +100,10 @@ def fit_report(fit: Fit, alternatives: Sequence[Alternative]) -> RenderableType:
         parts.append(_item("!", "yellow", warning))
     if not fit.fits:
         parts += [Text(), Text("What would fit:" if alternatives else "Nothing near it fits.")]
-        for each in alternatives:
-            parts.append(_item("→", "green", f"{each.change}: {_holds(each.fit)}. {each.price}"))
+    elif alternatives:
+        parts += [Text(), Text("What would hold more at once:")]
+    for each in alternatives:
+        parts.append(_item("→", "green", f"{each.change}: {_holds(each.fit)}. {each.price}"))
     return Group(*parts)
 
 

@@ -127,6 +127,17 @@ def make_shape(
     return Shape(tuple(boxes), tensor, pipeline)
 
 
+def one_stage_a_box(shape: Shape) -> Shape:
+    """The shape, where a deploy can bring it about. Raises ShapeError for stages within a box."""
+    if shape.pipeline_parallel != len(shape.boxes):
+        boxes = "one box" if len(shape.boxes) == 1 else f"{len(shape.boxes)} boxes"
+        raise ShapeError(
+            f"pipeline_parallel_size is {shape.pipeline_parallel} over {boxes}; expected one stage "
+            "a box, which is all that a deploy sets up"
+        )
+    return shape
+
+
 def _box_problems(boxes: Sequence[Box]) -> list[str]:
     if not boxes or not any(box.cards for box in boxes):
         return ["there are no cards; expected at least one"]

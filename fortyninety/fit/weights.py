@@ -141,7 +141,7 @@ class Weights:
             )
         if (why := misaligned(shape, tensor_parallel)) is not None:
             raise ShapeError(
-                f"{why}. Split it by layers instead (pipeline parallel), or take another checkpoint"
+                f"{why}. Split it by layers over boxes (a cell), or take another checkpoint"
             )
 
     def _share(self, tensor: Tensor, tensor_parallel: int) -> int:

@@ -14,7 +14,7 @@ from pyinfra.api.host import Host
 from fortyninety.fit.alternatives import alternatives
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.estimate import estimate
-from fortyninety.fit.shape import make_shape
+from fortyninety.fit.shape import make_shape, one_stage_a_box
 from fortyninety.fleet.inventory import ConnectedHosts, InventoryUnusable, connect_hosts
 from fortyninety.fleet.planning import parse_hosts, read_hosts, wanted_hosts
 from fortyninety.model.questions import token_of
@@ -96,7 +96,8 @@ def _answer(
         flags = replace(flags, enforce_eager=True)
     own = None if settings.tensor_parallel_size == "all" else settings.tensor_parallel_size
     asked = options["tensor_parallel_size"]
-    shape = make_shape(boxes, own if asked is None else asked, options["pipeline_parallel_size"])
+    size = own if asked is None else asked
+    shape = one_stage_a_box(make_shape(boxes, size, options["pipeline_parallel_size"]))
     weights = checkpoint_sizes(
         settings.model_repository,
         settings.model_revision,

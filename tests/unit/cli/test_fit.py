@@ -42,6 +42,21 @@ def run(*arguments: str) -> Result:
         (("--cards", "2x24564", "--engine", "0.32.0-cpu"), 2),
         (("--cards", "2x24564", "--model", "/nowhere"), 2),
         (("--cards", "2x24564", "--max-model-len", "1000000"), 2),
+        # What a deploy cannot be told: beyond its settings' bounds, or stages within a box.
+        (("--cards", "8x97887", "--max-model-len", "131073"), 2),
+        (("--cards", "2x24564", "--gpu-memory-utilization", "0.985"), 2),
+        (("--cards", "2x24564", "--pipeline-parallel-size", "2"), 2),
+        (
+            (
+                "--cards",
+                "1x24564,1x24564",
+                "--engine",
+                "0.32.0",
+                "--gpu-memory-utilization",
+                "0.94",
+            ),
+            0,
+        ),
         ((), 2),
         (("inventory/prod.py", "--cards", "2x24564"), 2),
     ],

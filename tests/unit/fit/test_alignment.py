@@ -50,7 +50,7 @@ def test_groups_that_two_cards_would_share_are_refused_with_the_matrix_and_the_n
     assert str(refused.value) == (
         "down_proj has 29568 inputs, 14784 on each of 2 cards, which is no multiple of the 128 "
         "that this checkpoint quantizes together: the engine refuses it. Split it by layers "
-        "instead (pipeline parallel), or take another checkpoint"
+        "over boxes (a cell), or take another checkpoint"
     )
 
 

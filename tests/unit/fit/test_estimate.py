@@ -229,8 +229,31 @@ def test_eight_bits_of_kv_are_offered_where_sixteen_do_not_fit() -> None:
     assert "kv_cache_dtype fp8 instead of 16 bits" in changes(answer)
 
 
-def test_there_are_no_alternatives_to_what_fits() -> None:
-    assert alternatives(fit(flags=Flags(**vars(PROFILES["balanced"])))) == ()
+def test_there_are_no_alternatives_to_what_fits_and_holds_all() -> None:
+    assert alternatives(fit(flags=Flags(**vars(PROFILES["long-context"])))) == ()
+
+
+def test_what_fits_and_holds_less_than_may_run_is_told_how_to_hold_more() -> None:
+    flags = Flags(16384, 4, "auto", gpu_memory_utilization=0.94, max_num_batched_tokens=4096)
+    answer = fit(release="0.32.0", flags=flags)
+    assert answer.fits
+    assert answer.concurrency < 4
+    found = alternatives(answer)
+    assert [each.change for each in found][:3] == [
+        "max_num_batched_tokens 2048 instead of 4096",
+        "kv_cache_dtype fp8 instead of 16 bits",
+        "max_model_len 4096 instead of 16384",
+    ]
+    assert found[2].fit.concurrency >= 4
+    assert found[3].change.startswith("one box with 4 such cards")
+    assert all(each.fit.fits and each.fit.concurrency > answer.concurrency for each in found)
+
+
+def test_a_larger_share_of_the_cards_is_told_up_to_what_long_prompts_need() -> None:
+    answer = fit(flags=Flags(16384, 4, gpu_memory_utilization=0.9, max_num_batched_tokens=2048))
+    (more, *_) = alternatives(answer)
+    assert more.change == "gpu_memory_utilization 0.95 instead of 0.9"
+    assert more.fit.flags.gpu_memory_utilization <= more.fit.cards[0].most_utilization
 
 
 def test_smaller_weights_of_the_same_shape_are_offered_and_no_other_model() -> None:
