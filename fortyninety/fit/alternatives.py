@@ -74,18 +74,23 @@ def _other_caches(fit: Fit) -> Iterator[Alternative]:
         if dtype != fit.flags.kv_cache_dtype and tried is not None and not tried.missing:
             tried = tried if tried.fits else _longest_context(tried)
             if tried is not None:
-                yield Alternative(f"kv_cache_dtype {dtype}{_flags_too(tried, fit)}", price, tried)
+                yield Alternative(_flags_too(tried, fit).removeprefix(", "), price, tried)
 
 
 def _later_release(fit: Fit) -> Iterator[Alternative]:
     """The release of the cells, for what an older one does not know."""
-    tried = _with_small_batch(fit, fit.shape, fit.flags, CELL_RELEASE)
-    if tried is not None and fit.engine.release != CELL_RELEASE:
-        yield Alternative(
-            f"engine {CELL_RELEASE} (driver 580){_flags_too(tried, fit)}",
-            "another driver branch, and so a reboot",
-            tried,
-        )
+    if fit.engine.release == CELL_RELEASE:
+        return
+    for dtype in dict.fromkeys((fit.flags.kv_cache_dtype, "auto")):
+        flags = replace(fit.flags, kv_cache_dtype=dtype)
+        tried = _with_small_batch(fit, fit.shape, flags, CELL_RELEASE)
+        if tried is not None:
+            yield Alternative(
+                f"engine {CELL_RELEASE} (driver 580){_flags_too(tried, fit)}",
+                "another driver branch, and so a reboot",
+                tried,
+            )
+            return
 
 
 def _flags(fit: Fit) -> Iterator[Alternative]:
@@ -266,7 +271,12 @@ def _smaller(fit: Fit, name: str, weights: Weights) -> Iterator[Alternative]:
 def _flags_too(tried: Fit, fit: Fit) -> str:
     """The flags that have to change with the shape, in words that follow it."""
     changed = ""
-    for name in ("max_model_len", "max_num_batched_tokens", "gpu_memory_utilization"):
+    for name in (
+        "kv_cache_dtype",
+        "max_model_len",
+        "max_num_batched_tokens",
+        "gpu_memory_utilization",
+    ):
         value = getattr(tried.flags, name)
         if value != getattr(fit.flags, name):
             changed += f", {name} {value}"

@@ -162,7 +162,7 @@ def _table(fit: Fit) -> Table:
     )
     for name, sizes in rows:
         table.add_row(name, *(f"{size / (1 << 30):.2f}" for size in sizes))
-    table.add_row("KV cache a token, KiB", *(f"{use.kv_token / 1024:g}" for _, use in columns))
+    table.add_row("KV cache a token, KiB", *(f"{use.kv_token / 1024:.4g}" for _, use in columns))
     return table
 
 

@@ -26,7 +26,15 @@ WEIGHTS_READ = {
     "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4": 37.7e9,
     "ISTA-DASLab/Meta-Llama-3.1-70B-Instruct-AQLM-PV-2Bit-1x16": 19.8e9,
 }
-BANDWIDTH = {"NVIDIA GeForce RTX 4090": 1008e9}
+BANDWIDTH = {
+    "NVIDIA GeForce RTX 3090": 936e9,
+    "NVIDIA GeForce RTX 4090": 1008e9,
+    "NVIDIA GeForce RTX 4090 D": 1008e9,
+    "NVIDIA GeForce RTX 5090": 1792e9,
+    "NVIDIA L40S": 864e9,
+    "NVIDIA RTX 6000 Ada Generation": 960e9,
+    "NVIDIA RTX A6000": 768e9,
+}
 # Of that ceiling, what is expected at least: half of it was measured on an H200 for one reader, and
 # the tutorial claims 22 to 24 tokens/s of 53.5. Never measured on an RTX 4090 by this project.
 LEAST_SHARE = 0.3

@@ -34,6 +34,21 @@ PLAIN: dict[str, Any] = {
     "max_position_embeddings": 8192,
     "torch_dtype": "bfloat16",
 }
+# Others have windows or experts.
+BASES: tuple[dict[str, Any], ...] = (
+    PLAIN,
+    {**PLAIN, "architectures": ["Gemma3ForCausalLM"], "sliding_window": 64},
+    {
+        **{**PLAIN, "architectures": ["GptOssForCausalLM"], "sliding_window": 64},
+        **{"layer_types": ["sliding_attention", "full_attention"] * 2},
+        **{"num_local_experts": 4, "num_experts_per_tok": 2},
+    },
+    {
+        **{**PLAIN, "architectures": ["Qwen3MoeForCausalLM"], "use_sliding_window": False},
+        **{"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 256},
+        **{"mlp_only_layers": [], "decoder_sparse_step": 1},
+    },
+)
 METHODS: tuple[dict[str, Any], ...] = (
     {"quant_method": "awq", "bits": 4, "group_size": 128, "modules_to_not_convert": None},
     {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": True},
@@ -42,6 +57,13 @@ METHODS: tuple[dict[str, Any], ...] = (
         **{"in_group_size": 8, "out_group_size": 1, "linear_weights_not_to_quantize": []},
     },
     {"quant_method": "fp8", "activation_scheme": "static", "weight_block_size": [128, 128]},
+    {"quant_method": "mxfp4"},
+    {
+        "quant_method": "compressed-tensors",
+        "config_groups": {
+            "group_0": {"weights": {"type": "int", "num_bits": 4, "group_size": 128}}
+        },
+    },
     {
         "quant_method": "compressed-tensors",
         "config_groups": {"group_0": {"weights": {"type": "float", "num_bits": 8}}},
@@ -74,7 +96,7 @@ def configs(count: int) -> Iterator[dict[str, Any]]:
     random_ = random.Random(19)
     others = values(random_)
     for _ in range(count):
-        config = json.loads(json.dumps(PLAIN))
+        config = json.loads(json.dumps(random_.choice((PLAIN, *BASES))))
         if random_.random() < 0.7:
             config["quantization_config"] = json.loads(json.dumps(random_.choice(METHODS)))
         for _ in range(random_.randrange(1, 4)):
@@ -83,6 +105,7 @@ def configs(count: int) -> Iterator[dict[str, Any]]:
                 place = config["quantization_config"]
             more = ("dtype", "head_dim", "tie_word_embeddings", "attention_bias", "mlp_bias")
             more += ("partial_rotary_factor", "quantization_config", "ignore", "ignored_layers")
+            more += ("sliding_window", "layer_types", "sliding_window_pattern", "config_groups")
             place[random_.choice((*place, *more))] = next(others)
         yield config
 
@@ -91,8 +114,8 @@ def answer(config: dict[str, Any]) -> None:
     """All that `fit` does with a config.json."""
     weights = computed_weights(read_architecture(config))
     shape = make_shape(parse_cards("2x24564"))
-    found = estimate(weights, shape, "0.8.5.post1", Flags(max_model_len=4096, max_num_seqs=4))
-    alternatives(found)
+    for release in ("0.8.5.post1", "0.32.0"):
+        alternatives(estimate(weights, shape, release, Flags(max_model_len=4096, max_num_seqs=4)))
 
 
 def test_two_thousand_configs_are_answered_or_refused_in_a_line() -> None:

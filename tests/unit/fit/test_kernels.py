@@ -13,6 +13,7 @@ from fortyninety.fit.flags import Flags
 from fortyninety.fit.shape import make_shape, parse_cards
 from fortyninety.model.reader import known_weights
 from fortyninety.settings.defaults import default_setting
+from tests.unit.fit.public_checkpoints import checkpoints
 
 FLAGS = Flags(max_model_len=16384, max_num_seqs=4, max_num_batched_tokens=2048)
 
@@ -64,6 +65,16 @@ def test_a_3090_is_told_the_cache_that_it_can_keep() -> None:
 def test_a_5090_is_told_the_release_that_knows_it() -> None:
     (found, *_) = alternatives(fit("2x5090", "0.8.5.post1"))
     assert found.change.startswith("engine 0.32.0")
+    assert found.fit.fits
+
+
+def test_a_checkpoint_and_a_card_that_both_ask_for_something_else_are_told_it_at_once() -> None:
+    weights = next(
+        each.weights() for each in checkpoints() if each.repository == "openai/gpt-oss-20b"
+    )
+    shape = make_shape(parse_cards("1x3090", cards_by_name()))
+    (found,) = alternatives(estimate(weights, shape, "0.8.5.post1", FLAGS))
+    assert found.change == "engine 0.32.0 (driver 580), kv_cache_dtype auto"
     assert found.fit.fits
 
 

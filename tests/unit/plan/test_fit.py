@@ -51,6 +51,20 @@ def test_a_one_card_box_is_refused_with_the_arithmetic_and_what_would_fit() -> N
     assert "one box with 2 such cards" in problem.table
 
 
+def test_a_card_that_the_engine_has_no_kernel_for_is_refused_before_the_download() -> None:
+    asked = settings(gpu_model="NVIDIA GeForce RTX 3090", power_limit=300)
+    release = load_release(asked.engine)
+    cards = [gpu(index, name="NVIDIA GeForce RTX 3090", memory=24576) for index in (0, 1)]
+    # By its driver, and by what the settings say where there is none.
+    for reading in (bare_host(cards__gpus=cards), bare_host(cards__devices=["0x2204"] * 2)):
+        (problem,) = fit_problems("box1", asked, release, reading, weights())
+        assert problem.subject == "engine"
+        assert "by a kernel that needs compute capability 8.9" in " ".join(problem.found.split())
+        assert "kv_cache_dtype fp8_e5m2: 40,864 tokens" in problem.table
+        kept = asked.model_copy(update={"kv_cache_dtype": "fp8_e5m2"})
+        assert fit_problems("box1", kept, release, reading, weights()) == []
+
+
 @pytest.mark.parametrize(
     ("memory_of_the_other", "problems"),
     [(24564, 0), (16376, 1)],  # cards of different sizes are no cell
