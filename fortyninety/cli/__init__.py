@@ -18,6 +18,7 @@ from fortyninety.cli.fit import fit
 from fortyninety.cli.models import models
 from fortyninety.cli.reset import reset
 from fortyninety.cli.rollback import rollback
+from fortyninety.cli.settings import settings
 from fortyninety.cli.snapshot import snapshot
 from fortyninety.cli.unlock import unlock
 
@@ -69,5 +70,6 @@ main.add_command(fit)
 main.add_command(models)
 main.add_command(reset)
 main.add_command(rollback)
+main.add_command(settings)
 main.add_command(snapshot)
 main.add_command(unlock)

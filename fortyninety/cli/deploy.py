@@ -12,7 +12,7 @@ import click
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER, WOULD_CHANGE
-from fortyninety.cli.options import AS_JSON, LIMIT
+from fortyninety.cli.options import AS_JSON, LIMIT, YES
 from fortyninety.plan.duration import Fetched, first_deploy_minutes, package_bytes
 from fortyninety.problem import Problem, problem_lines
 from fortyninety.releases.release import load_release
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @LIMIT
 @click.option("--exclude", multiple=True, metavar="HOST_OR_GROUP", help="Not these; repeatable.")
 @click.option("--dry", is_flag=True, help="Show what would change, and change nothing.")
-@click.option("--yes", is_flag=True, help="Deploy without showing changes and asking first.")
+@YES
 @click.option("--data", multiple=True, metavar="KEY=VALUE", help="A setting for all; repeatable.")
 @AS_JSON
 def deploy(  # noqa: PLR0917 (click gives them by name)

@@ -9,3 +9,4 @@ from fortyninety.cli.envelope import JSON_OPTION
 LIMIT_HELP = "Only these; repeatable."
 LIMIT = click.option("--limit", multiple=True, metavar="HOST_OR_GROUP", help=LIMIT_HELP)
 AS_JSON = click.option(JSON_OPTION, "as_json", is_flag=True, help="Print one JSON object.")
+YES = click.option("--yes", is_flag=True, help="Do not ask.")

@@ -15,7 +15,7 @@ from fortyninety.cli.each_host import connected_hosts
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO
-from fortyninety.cli.options import AS_JSON, LIMIT_HELP
+from fortyninety.cli.options import AS_JSON, LIMIT_HELP, YES
 from fortyninety.plan.reset import plan_reset
 from fortyninety.problem import problem_lines
 from fortyninety.releases.release import load_release
@@ -33,7 +33,7 @@ WIDTH = 80
 @click.option("--limit", multiple=True, required=True, metavar="HOST_OR_GROUP", help=LIMIT_HELP)
 @click.option("--keep-model", is_flag=True, help="Leave the models where they are.")
 @click.option("--keep-driver", is_flag=True, help="Leave the driver and the CUDA toolkit.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@YES
 @AS_JSON
 def reset(  # noqa: PLR0917 (click gives them by name)
     inventory: str,

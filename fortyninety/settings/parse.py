@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -32,7 +32,8 @@ CONNECTION_TEXTS = (
 STRICTNESS = ("yes", "accept-new", "ask", "no", "off")
 
 # Keys of host data that are pyinfra's own, not ours: its SSH connection and global arguments.
-CONNECTION_KEYS = frozenset(ConnectorData.__annotations__)
+CONNECTION_TYPES: dict[str, type] = get_type_hints(ConnectorData)
+CONNECTION_KEYS = frozenset(CONNECTION_TYPES)
 GLOBAL_ARGUMENT_KEYS = frozenset(name for name, _ in all_global_arguments() if name.startswith("_"))
 
 
@@ -178,7 +179,7 @@ def _problem(host: str, key: str, errors: list[ErrorDetails]) -> Problem:
             subject=key if key.isidentifier() and len(key) <= 80 else shown("", key),
             found=shown(f"{key} {' '.join(near)}", errors[0]["input"]),
             expected=allowed,
-            remedy="All settings are listed in group_data/all.py",
+            remedy="`fortyninety settings` lists them all",
         )
     if errors[0]["type"] == "missing":
         return Problem(host=host, subject=key, found="missing", expected=allowed_values(key))

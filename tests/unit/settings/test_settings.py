@@ -96,7 +96,7 @@ def test_a_missing_setting_says_what_it_takes() -> None:
 
 def test_data_that_was_not_loaded_at_all_is_one_problem_and_not_one_for_each_setting() -> None:
     (problem,) = parse_settings("box1", {"ssh_user": "root"})
-    assert "Run pyinfra from the project's root" in str(problem)
+    assert "Run `fortyninety deploy`, or pyinfra" in str(problem)
 
 
 def test_every_wrong_value_is_said_at_once() -> None:
