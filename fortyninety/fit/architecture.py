@@ -62,7 +62,8 @@ class Architecture:
 
     `hidden_norms` is how many norms over a hidden state a layer has, `fused` that the checkpoint
     has q, k and v as one matrix and gate and up as another, `sinks` that each head has a number to
-    which it may look away, `windows` how far each layer looks back.
+    which it may look away, `soft_cap` that attention is capped, `windows` how far each layer looks
+    back.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Architecture:
     hidden_norms: int
     fused: bool
     sinks: bool
+    soft_cap: bool
 
     @property
     def quantization_method(self) -> str | None:
@@ -155,4 +157,5 @@ def read_architecture(config: Mapping[str, Any]) -> Architecture:
         hidden_norms=4 if gemma else 2,
         fused=name == "Phi3ForCausalLM",
         sinks=name == "GptOssForCausalLM",
+        soft_cap=name == "Gemma2ForCausalLM",
     )

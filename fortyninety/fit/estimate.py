@@ -291,7 +291,7 @@ def _missing(
     yield from unsupported(architecture, engine, flags)
     if len(shape.boxes) > 1 and not engine.pipelines_over_boxes:
         yield f"engine {engine.release} serves no model over several boxes by itself"
-    yield from without_kernels(engine, shape.card, flags, architecture.quantization)
+    yield from without_kernels(engine, shape.card, flags, architecture)
 
 
 def _reasons(flags: Flags, *, cards: tuple[CardUse, ...], kv_tokens: int) -> list[str]:
@@ -329,6 +329,12 @@ def _warnings(
         warnings.append(
             f"{flags.max_num_seqs} sequences may run at once and the KV cache holds "
             f"{concurrency:.1f} of full length: longer ones wait, or are computed again"
+        )
+    if architecture.soft_cap and engine.before_v1 and flags.kv_cache_dtype != "auto":
+        # Source: XFormersImpl.__init__ in vllm/attention/backends/xformers.py of 0.8.5.post1.
+        warnings.append(
+            f"engine {engine.release} leaves out how {architecture.name} caps its attention where "
+            f"the KV cache is {flags.kv_cache_dtype}: answers are slightly off"
         )
     if shape.tensor_parallel > 1 and shape.card.peer_to_peer:
         warnings.append(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fortyninety.fit.architecture import Architecture
 from fortyninety.fit.engine_memory import EngineMemory
 from fortyninety.fit.flags import Flags
-from fortyninety.fit.quantization import Quantization
 from fortyninety.fit.shape import Card
 
 # The first compute capability of Blackwell's cards for workstations, and the first release whose
@@ -21,10 +21,11 @@ _ADA = (8, 9)
 
 
 def without_kernels(
-    engine: EngineMemory, card: Card, flags: Flags, quantization: Quantization | None
+    engine: EngineMemory, card: Card, flags: Flags, architecture: Architecture
 ) -> Iterator[str]:
     """Yield what the release has no kernel for on such a card; nothing of a card nobody named."""
     release, version, capability = engine.release, engine.version, card.capability
+    quantization = architecture.quantization
     if capability is None:
         return
     named = f"{card.name}, of compute capability {capability[0]}.{capability[1]}"
@@ -50,6 +51,12 @@ def without_kernels(
         yield (
             f"engine {release} multiplies fp8 weights with a scale for each block by a kernel that "
             f"needs compute capability 8.9, and the card is {named}"
+        )
+    elif architecture.quantization_method == "fp8" and architecture.experts and version < (0, 9):
+        # Source: Fp8MoEMethod in the same file of both releases, which has no Marlin.
+        yield (
+            f"engine {release} multiplies experts of fp8 weights by a kernel that needs compute "
+            f"capability 8.9, and the card is {named}"
         )
 
 

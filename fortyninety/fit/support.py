@@ -45,6 +45,12 @@ def unsupported(architecture: Architecture, engine: EngineMemory, flags: Flags) 
                 f"engine {release} refuses an fp8_e5m2 KV cache with a checkpoint stored as "
                 f"{quantization}. Take kv_cache_dtype auto, of twice the size"
             )
+    if architecture.soft_cap and version < (0, 7) and flags.kv_cache_dtype != "auto":
+        # Source: XFormersImpl.__init__ in vllm/attention/backends/xformers.py of 0.6.3.post1.
+        yield (
+            f"engine {release} does not cap the attention of {architecture.name} with a KV cache "
+            f"of {flags.kv_cache_dtype}. Take kv_cache_dtype auto, of twice the size"
+        )
     yield from _windows(architecture, engine, flags)
 
 

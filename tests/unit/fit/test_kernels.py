@@ -8,9 +8,11 @@ import pytest
 
 from fortyninety.cards.known import cards_by_name
 from fortyninety.fit.alternatives import alternatives
+from fortyninety.fit.architecture import read_architecture
 from fortyninety.fit.estimate import Fit, estimate
 from fortyninety.fit.flags import Flags
 from fortyninety.fit.shape import make_shape, parse_cards
+from fortyninety.fit.weights import computed_weights
 from fortyninety.model.reader import known_weights
 from fortyninety.settings.defaults import default_setting
 from tests.unit.fit.public_checkpoints import checkpoints
@@ -54,6 +56,22 @@ def test_a_kernel_that_a_release_has_not_for_a_card(
         assert reason in missing
         assert answer.reasons[0] == missing
         assert not answer.fits
+
+
+@pytest.mark.parametrize(("release", "served"), [("0.8.5.post1", False), ("0.32.0", True)])
+def test_experts_of_fp8_weights_have_no_kernel_on_an_older_card(release: str, served: bool) -> None:
+    config = next(
+        each.config
+        for each in checkpoints()
+        if each.repository.endswith("Mixtral-8x7B-Instruct-v0.1")
+    )
+    assert config is not None
+    quantized = {**config, "quantization_config": {"quant_method": "fp8"}}
+    weights = computed_weights(read_architecture(quantized))
+    for cards, expected in (("4xA6000", served), ("4xL40S", True)):
+        shape = make_shape(parse_cards(cards, cards_by_name()))
+        answer = estimate(weights, shape, release, replace(FLAGS, kv_cache_dtype="auto"))
+        assert (answer.missing == ()) == expected
 
 
 def test_a_3090_is_told_the_cache_that_it_can_keep() -> None:

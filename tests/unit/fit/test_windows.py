@@ -125,7 +125,9 @@ def test_a_window_far_below_the_context_makes_the_cache_go_twice_as_far() -> Non
     ("config", "release", "flags", "reason"),
     [
         (GEMMA_2, "0.6.3.post1", {"kv_cache_dtype": "auto"}, "up to the window alone: 4096"),
-        (GEMMA_2, "0.6.3.post1", {"max_model_len": 4096}, None),
+        (GEMMA_2, "0.6.3.post1", {"kv_cache_dtype": "auto", "max_model_len": 4096}, None),
+        (GEMMA_2, "0.6.3.post1", {"max_model_len": 4096}, "does not cap the attention of Gemma2"),
+        (GEMMA_2, "0.8.5.post1", {"max_model_len": 4096}, None),
         (GEMMA_2, "0.8.5.post1", {}, "with kv_cache_dtype fp8; with auto, to the end"),
         (GEMMA_2, "0.8.5.post1", {"kv_cache_dtype": "auto"}, None),
         (GEMMA_2, "0.32.0", {}, None),
@@ -143,3 +145,12 @@ def test_what_an_older_engine_does_not_do_with_a_window(
         assert missing == ()
     else:
         assert reason in missing[0]
+
+
+def test_an_older_engine_that_leaves_the_cap_of_attention_out_is_warned_of() -> None:
+    warned = fit(GEMMA_2, "0.8.5.post1", max_model_len=4096)
+    assert any("answers are slightly off" in each for each in warned.warnings)
+    for release, cache in (("0.8.5.post1", "auto"), ("0.32.0", "fp8")):
+        answer = fit(GEMMA_2, release, max_model_len=4096, kv_cache_dtype=cache)
+        assert answer.fits
+        assert not any("slightly off" in each for each in answer.warnings)
