@@ -15,6 +15,7 @@ from fortyninety.cli.drift import drift
 from fortyninety.cli.ending import EndingGroup
 from fortyninety.cli.engine import engine
 from fortyninety.cli.fit import fit
+from fortyninety.cli.init import init
 from fortyninety.cli.models import models
 from fortyninety.cli.reset import reset
 from fortyninety.cli.rollback import rollback
@@ -67,6 +68,7 @@ main.add_command(doctor)
 main.add_command(drift)
 main.add_command(engine)
 main.add_command(fit)
+main.add_command(init)
 main.add_command(models)
 main.add_command(reset)
 main.add_command(rollback)

@@ -245,7 +245,8 @@ def _apt(host: Host, reading: HostReading, problems: Iterable[Problem]) -> Check
         )
         for archive, reason in unreachable.items()
     ]
-    said = f"{len(archives)} archive{'' if len(archives) == 1 else 's'} of {reading.os.name} answer"
+    count = "1 archive" if len(archives) == 1 else f"{len(archives)} archives"
+    said = f"{count} of {reading.os.name}, each answers"
     return _of_problems("apt", said, [*problems, *own])
 
 
