@@ -14,7 +14,7 @@ from fortyninety.cli.each_host import connected_hosts
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER
-from fortyninety.cli.options import AS_JSON, LIMIT
+from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT
 from fortyninety.engine.bounded_http import Unanswered
 from fortyninety.engine.streamed_chat import Answer, Message, chat
 from fortyninety.problem import Problem
@@ -28,7 +28,7 @@ LONGEST_QUESTION = 2**20
 
 
 @click.command()
-@click.argument("inventory")
+@INVENTORY
 @click.argument("prompt", required=False)
 @LIMIT
 @click.option("--chat", "chatting", is_flag=True, help="Go on asking; Ctrl-D ends.")

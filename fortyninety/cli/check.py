@@ -20,7 +20,7 @@ from fortyninety.check.report import REACH, Result, exit_code, findings, summary
 from fortyninety.checkout import ROOT
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
-from fortyninety.cli.options import AS_JSON, LIMIT
+from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT
 
 SUITE = ROOT / "tests" / "host"
 # Modules that the suite needs.
@@ -30,7 +30,7 @@ TO_ITS_END = (0, 1)
 
 
 @click.command()
-@click.argument("inventory")
+@INVENTORY
 @LIMIT
 @click.option("--quick", is_flag=True, help="Hash nothing large.")
 @click.option("--no-load", is_flag=True, help="Leave out requests that keep the engines busy.")
@@ -52,7 +52,7 @@ def check(  # noqa: PLR0917 (click gives them by name)
     junit: str | None,
     jobs: int,
 ) -> None:
-    """Check the hosts of INVENTORY by their own means, changing nothing.
+    """Check that hosts are right by their own means, changing nothing.
 
     Each failure says what was found, what was expected and what to do. Ends with 0 where everything
     is right, 1 where something is wrong, 2 where a host or the inventory could not be checked.

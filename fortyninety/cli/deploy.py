@@ -12,7 +12,7 @@ import click
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER, WOULD_CHANGE
-from fortyninety.cli.options import AS_JSON, LIMIT, YES
+from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT, YES
 from fortyninety.plan.duration import Fetched, first_deploy_minutes, package_bytes
 from fortyninety.problem import Problem, problem_lines
 from fortyninety.releases.release import load_release
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("inventory")
+@INVENTORY
 @LIMIT
 @click.option("--exclude", multiple=True, metavar="HOST_OR_GROUP", help="Not these; repeatable.")
 @click.option("--dry", is_flag=True, help="Show what would change, and change nothing.")
@@ -44,7 +44,7 @@ def deploy(  # noqa: PLR0917 (click gives them by name)
 
     It is what `pyinfra INVENTORY deploy.py` is, from any folder: deploy.py of this folder where
     there is one, else the project's own. A second run changes nothing, and one that was cut
-    goes on.
+    goes on. With --yes the changes are not shown first.
 
     Ends with 0 where every host was deployed to, 1 where one failed, or where it was refused or
     declined and nothing was changed, 2 where a host could not be reached or its settings are

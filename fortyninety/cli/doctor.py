@@ -13,7 +13,7 @@ from rich.console import Console
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER
-from fortyninety.cli.options import AS_JSON, LIMIT
+from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT
 from fortyninety.text.printable import printable
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _WIDTH = len("host key")
 
 
 @click.command()
-@click.argument("inventory")
+@INVENTORY
 @LIMIT
 @AS_JSON
 def doctor(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:

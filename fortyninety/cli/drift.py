@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
-from fortyninety.cli.options import AS_JSON, LIMIT
+from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT
 from fortyninety.problem import problem_lines
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("inventory")
+@INVENTORY
 @LIMIT
 @AS_JSON
 def drift(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:

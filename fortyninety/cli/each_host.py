@@ -27,9 +27,11 @@ Done = TypeVar("Done")
 def connected_hosts(inventory: str, limit: Iterable[str]) -> Iterator[ConnectedHosts]:
     """The hosts of an inventory, connected meanwhile. Raises NoAnswer where it has none."""
     from fortyninety.fleet.inventory import InventoryUnusable, connect_hosts  # noqa: PLC0415
+    from fortyninety.fleet.quiet import errors_alone  # noqa: PLC0415
 
     try:
-        connected = connect_hosts(inventory, limit)
+        with errors_alone():
+            connected = connect_hosts(inventory, limit)
     except InventoryUnusable as unusable:
         raise NoAnswer(str(unusable)) from unusable
     try:

@@ -100,15 +100,20 @@ def _lines(error: click.ClickException) -> Iterator[str]:
         help_option = error.ctx.help_option_names[-1]
         yield f"Try '{error.ctx.command_path} {help_option}' for help."
     if isinstance(error, NoAnswer) and error.problems:
-        yield from (f"Error: {printable(str(each), LONGEST)}" for each in error.problems)
+        of_hosts = [printable(str(each), LONGEST) for each in error.problems]
+        if not error.message:
+            yield from (f"Error: {each}" for each in of_hosts)
+            return
+        yield f"Error: {_message(error)}"
+        yield from (f"    - {each}" for each in of_hosts)
         return
     yield f"Error: {_message(error)}"
 
 
 def _message(error: click.ClickException) -> str:
-    """The message, each of its lines bounded; that of a wrong call is one line."""
+    """The message, each of its lines bounded; one line where there is no answer."""
     said = error.format_message()
-    if isinstance(error, click.UsageError):
+    if isinstance(error, click.UsageError | NoAnswer):
         return printable(" ".join(said.split()), LONGEST)
     return printable_message(
         "\n".join(

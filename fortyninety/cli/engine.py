@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from fortyninety.settings.defaults import default_setting
 
 # Characters of a line in a pipe, where nothing is folded.
 PIPE_WIDTH = 1000
+
+PYTHON_VERSION = re.compile(r"3\.[0-9]{1,2}")
 
 FIND_LINKS = click.option(
     "--find-links",
@@ -108,8 +111,11 @@ def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
     else:
         # Renamed into place: a lock that was cut off midway would look like an edited one.
         beside = path.with_suffix(".new")
-        beside.write_text(text)
-        beside.rename(path)
+        try:
+            beside.write_text(text)
+            beside.rename(path)
+        except OSError as error:
+            raise click.ClickException(f"{path} cannot be written: {error.strerror}") from error
         click.echo(f"{release}: wrote {text.count('==')} pins")
 
 
@@ -136,10 +142,15 @@ def download(release: str, folder: Path, host_python: str, find_links: tuple[str
       rsync -a wheels/ gpu-box-1:/srv/wheels/
     """
     _require_known(release)
+    if PYTHON_VERSION.fullmatch(host_python) is None:
+        raise click.BadParameter(
+            f"{host_python!r} is no version of Python; expected one such as 3.13",
+            param_hint="'--host-python'",
+        )
     with Console(stderr=True).status(f"fetching the wheels of {release}"):
         try:
             count = wheels.download(release, folder, host_python=host_python, find_links=find_links)
-        except wheels.DownloadError as error:
+        except (wheels.DownloadError, OSError) as error:
             raise click.ClickException(str(error)) from error
     click.echo(f"{folder}: {count} wheels")
 

@@ -11,7 +11,10 @@ from fortyninety.problem import Problem
 
 
 class NoAnswer(click.ClickException):
-    """Why nothing was found out or done, in one line, or as a problem of each host."""
+    """Why nothing was found out or done: one line, and a problem of each host that has one.
+
+    An empty line is not shown where there are problems.
+    """
 
     exit_code = NO_ANSWER
 

@@ -18,6 +18,7 @@ from fortyninety.cards.known import cards_by_name
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER
+from fortyninety.cli.inventory_file import InventoryFile
 from fortyninety.cli.options import AS_JSON, LIMIT
 from fortyninety.fit.alternatives import Alternative, alternatives
 from fortyninety.fit.errors import FitError
@@ -72,7 +73,7 @@ RELEASES_WITH_CARD = f"Releases with a card: {', '.join(known_releases())}."
 
 
 @click.command("fit", epilog=RELEASES_WITH_CARD)
-@click.argument("inventory", required=False)
+@click.argument("inventory", type=InventoryFile(), required=False)
 @LIMIT
 @click.option(
     "--cards",
@@ -130,6 +131,8 @@ def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options:
         if (inventory is None) == (options["cards"] is None):
             raise FitError("give either an inventory or --cards; see fortyninety fit --help")
         _check_deployable(options)
+        if refusal := _senseless(inventory, limit, options):
+            raise FitError(refusal)
         if inventory is None:
             answers = [_question(options)]
         else:
@@ -162,6 +165,18 @@ def _check_deployable(options: dict[str, Any]) -> None:
     wrong = [why for key, value in given.items() if (why := value_problem(key, value)) is not None]
     if wrong:
         raise FitError("; ".join(wrong))
+
+
+def _senseless(
+    inventory: str | None, limit: tuple[str, ...], options: dict[str, Any]
+) -> str | None:
+    """Why the options do not go together, or None."""
+    if inventory is None:
+        return "--limit is for an inventory; --cards names no host" if limit else None
+    for name in ("model", "revision"):
+        if options[name] is not None:
+            return f"--{name} is for --cards; the model of a host is in its settings"
+    return None
 
 
 def _question(options: dict[str, Any]) -> Answer:
@@ -202,7 +217,7 @@ def _model(model: str | None, revision: str | None) -> Weights:
         model = default_setting("model_repository")
         revision = _given(revision, default_setting("model_revision"))
     # An empty name would mean the current folder.
-    if model and Path(model).is_dir():
+    if model and _is_folder(model):
         return folder_weights(Path(model))
     if (named := named_model(model)) is not None:
         model, revision = named.repository, _given(revision, named.revision)
@@ -215,6 +230,14 @@ def _model(model: str | None, revision: str | None) -> Weights:
         raise FitError(f"revision is {revision!r}; expected a commit, a branch or a tag")
     known = known_weights(model, revision)
     return known or _hub_weights(model, _given(revision, "main"))
+
+
+def _is_folder(model: str) -> bool:
+    try:
+        return Path(model).is_dir()
+    except OSError:
+        # A name that is too long for one.
+        return False
 
 
 def _hub_weights(model: str, revision: str) -> Weights:

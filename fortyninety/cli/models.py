@@ -84,7 +84,7 @@ def models(
             _print(_table(rows))
         return
     name: ProfileName = profile or default_setting("profile")
-    release = engine or default_setting("engine")
+    release = default_setting("engine") if engine is None else engine
     try:
         if release in known_releases() and load_release(release).device == "cpu":
             raise FitError(f"engine {release} serves without cards; expected a release for GPUs")

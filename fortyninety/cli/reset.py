@@ -15,9 +15,8 @@ from fortyninety.cli.each_host import connected_hosts
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO
-from fortyninety.cli.options import AS_JSON, LIMIT_HELP, YES
+from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT_HELP, YES
 from fortyninety.plan.reset import plan_reset
-from fortyninety.problem import problem_lines
 from fortyninety.releases.release import load_release
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ WIDTH = 80
 
 
 @click.command()
-@click.argument("inventory")
+@INVENTORY
 @click.option("--limit", multiple=True, required=True, metavar="HOST_OR_GROUP", help=LIMIT_HELP)
 @click.option("--keep-model", is_flag=True, help="Leave the models where they are.")
 @click.option("--keep-driver", is_flag=True, help="Leave the driver and the CUDA toolkit.")
@@ -77,8 +76,7 @@ def reset(  # noqa: PLR0917 (click gives them by name)
         with Console(stderr=True).status(f"looking at the hosts of {inventory}"):
             found = look(connected, plans, remove)
         if found.problems:
-            lines = "\n".join(problem_lines(found.problems))
-            raise NoAnswer(f"nothing was changed on any host:\n{lines}", found.problems)
+            raise NoAnswer("nothing was changed on any host", found.problems)
         hosts = list(found.hosts.values())
         if not as_json:
             click.echo("\n".join(line for each in hosts for line in _plan_lines(each)))

@@ -16,7 +16,7 @@ from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER
-from fortyninety.cli.options import AS_JSON, LIMIT
+from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT
 from fortyninety.deadlines import DIAGNOSIS, UNIT
 from fortyninety.facts.answers import number_of, read_object, text_of, texts_of
 from fortyninety.lease import new_claim
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("inventory")
+@INVENTORY
 @LIMIT
 @click.option("--engine", metavar="RELEASE", help="Go back to the latest unit of this release.")
 @AS_JSON
@@ -59,6 +59,9 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
     """
     from fortyninety.connection.lease import RunLeases  # noqa: PLC0415
 
+    if engine == "":
+        # As of a variable that is not set: without it, another unit would be put back.
+        raise click.UsageError("--engine is empty; expected a release")
     with connected_hosts(inventory, limit) as connected:
         if partial := _partial_cells(connected):
             raise NoAnswer(partial)

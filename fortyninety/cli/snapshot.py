@@ -15,13 +15,14 @@ from fortyninety import deadlines
 from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER
-from fortyninety.cli.options import AS_JSON, LIMIT
+from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT
 from fortyninety.facts.answers import number_of, read_object, texts_of
 from fortyninety.model.file_list import (
     FileListUnknown,
     hub_file_list,
     keep_file_list,
     list_digest,
+    refuse_name,
 )
 from fortyninety.model.folder_list import folder_files, manifest_files
 from fortyninety.model.hub import shown_address
@@ -31,6 +32,7 @@ from fortyninety.on_host.snapshot.places import MANIFEST
 from fortyninety.on_host.snapshot.reader import PUBLIC_HUB
 from fortyninety.plan.paths import plan_paths
 from fortyninety.plan.programs import SNAPSHOT, run_from_input
+from fortyninety.problem import Problem
 from fortyninety.releases.release import load_release
 from fortyninety.settings.defaults import default_setting
 from fortyninety.survey.records import Unreadable, quoted
@@ -66,7 +68,7 @@ def snapshot() -> None:
 
 
 @snapshot.command()
-@click.argument("inventory")
+@INVENTORY
 @LIMIT
 @AS_JSON
 def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
@@ -88,7 +90,9 @@ def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
             click.echo(f"hashing on {len(connected.settings)} hosts ...", err=True)
         expected = {host: _expected_manifest(each) for host, each in connected.settings.items()}
         found = on_each_host(connected, lambda host, each: _verify(host, each, expected[host]))
-    verdicts, problems = found.values(), connected.problems
+    verdicts = [each for each in found.values() if isinstance(each, Verdict)]
+    lost = [each for each in found.values() if isinstance(each, Problem)]
+    problems = [*connected.problems, *lost]
     code = DONE if all(each.whole for each in verdicts) else NO
     if problems:
         code = NO_ANSWER
@@ -144,6 +148,11 @@ def pin(
     if folder is not None and manifest is not None:
         raise click.UsageError("give --folder or --manifest, not both")
     try:
+        # Before a folder is hashed for minutes.
+        refuse_name(repository, revision)
+    except FileListUnknown as error:
+        raise click.UsageError(str(error)) from error
+    try:
         files, source = _trusted_files(repository, revision, folder, manifest)
         kept = keep_file_list(repository, revision, files, source, replacing=replacing)
     except (FileListUnknown, FileListError, NoToken, OSError) as error:
@@ -191,7 +200,8 @@ def _expected_manifest(settings: Settings) -> str | FileListUnknown:
     return files if isinstance(files, FileListUnknown) else list_digest(files)
 
 
-def _verify(host: Host, settings: Settings, expected: str | FileListUnknown) -> Verdict:
+def _verify(host: Host, settings: Settings, expected: str | FileListUnknown) -> Verdict | Problem:
+    """The verdict, or the problem of a host that was lost meanwhile."""
     from fortyninety.connection.shell import HostLost, shell  # noqa: PLC0415
 
     folder = plan_paths(settings, load_release(settings.engine)).snapshot
@@ -202,7 +212,9 @@ def _verify(host: Host, settings: Settings, expected: str | FileListUnknown) -> 
         output = shell(host, command, timeout=deadlines.SNAPSHOT, _stdin=archive)
         found = shell(host, f"sha256sum <{manifest}").stdout
     except HostLost as lost:
-        return Verdict(host.name, folder, whole=False, wrong=[str(lost)])
+        return Problem(
+            host=host.name, subject="connection", found=f"lost: {lost}", expected="a verdict"
+        )
     if not output.stdout_lines:
         said = " ".join(output.stderr.split()) or "the host gave no answer"
         return Verdict(host.name, folder, whole=False, wrong=[said])

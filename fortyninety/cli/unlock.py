@@ -11,7 +11,7 @@ import click
 from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER
-from fortyninety.cli.options import AS_JSON, LIMIT_HELP
+from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT_HELP
 from fortyninety.lease import ending, read_holder
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Unlocked:
 
 
 @click.command()
-@click.argument("inventory")
+@INVENTORY
 @click.option("--limit", multiple=True, required=True, metavar="HOST_OR_GROUP", help=LIMIT_HELP)
 @click.option("--reason", required=True, help="Why; logged on each host with your name.")
 @AS_JSON

@@ -8,6 +8,8 @@ from fortyninety.fit.architecture import Architecture
 from fortyninety.fit.engine_memory import EngineMemory
 from fortyninety.fit.errors import FitError
 
+# Of a length or a number of sequences: more than any model has.
+LARGEST = 2**31 - 1
 KV_DTYPE_BYTES = {"auto": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
 
 
@@ -41,8 +43,8 @@ def check_flags(flags: Flags, architecture: Architecture) -> None:
         )
     for name in ("max_model_len", "max_num_seqs", "max_num_batched_tokens"):
         value = getattr(flags, name)
-        if value is not None and value < 1:
-            raise FitError(f"{name} is {value}; expected at least 1")
+        if value is not None and not 1 <= value <= LARGEST:
+            raise FitError(f"{name} is {value}; expected 1 to {LARGEST}")
     if flags.max_model_len > architecture.positions:
         raise FitError(
             f"max_model_len is {flags.max_model_len}; expected at most the checkpoint's "

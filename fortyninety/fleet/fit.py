@@ -17,6 +17,7 @@ from fortyninety.fit.estimate import estimate
 from fortyninety.fit.shape import make_shape, one_stage_a_box
 from fortyninety.fleet.inventory import ConnectedHosts, InventoryUnusable, connect_hosts
 from fortyninety.fleet.planning import parse_hosts, read_hosts, wanted_hosts
+from fortyninety.fleet.quiet import errors_alone
 from fortyninety.model.questions import token_of
 from fortyninety.model.sizes import checkpoint_sizes, known_checkpoints
 from fortyninety.plan.fit import HostFit, host_box, settings_flags
@@ -50,7 +51,8 @@ def fleet_fit(inventory: str, limit: Iterable[str], options: Mapping[str, Any]) 
     for hides none of the others. Raises FitError where there is no host to ask about.
     """
     try:
-        hosts = connect_hosts(inventory, limit)
+        with errors_alone():
+            hosts = connect_hosts(inventory, limit)
     except InventoryUnusable as error:
         raise FitError(str(error)) from error
     try:

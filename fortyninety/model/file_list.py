@@ -67,7 +67,7 @@ def known_file_list(repository: str, revision: str) -> tuple[File, ...] | None:
 
     Raises FileListUnknown where the two are not the same, or the one of checkpoints/ is damaged.
     """
-    _refuse_name(repository, revision)
+    refuse_name(repository, revision)
     kept_path = cache_directory() / file_name(repository, revision)
     kept = _kept(kept_path, repository, revision)
     shipped = _shipped(repository, revision)
@@ -118,7 +118,7 @@ def keep_file_list(
     Raises FileListUnknown where another one is kept or shipped and it is not to be replaced, and
     OSError where the folder cannot be written.
     """
-    _refuse_name(repository, revision)
+    refuse_name(repository, revision)
     folder = cache_directory()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / file_name(repository, revision)
@@ -136,7 +136,7 @@ def hub_file_list(
     repository: str, revision: str, endpoint: str | None, token: str | None = None
 ) -> tuple[File, ...]:
     """Return what the hub says of a commit now, over https alone. Raises FileListUnknown."""
-    _refuse_name(repository, revision)
+    refuse_name(repository, revision)
     what = f"the files of {repository} at {revision} are not known here"
     deadline = time.monotonic() + PATIENCE
     try:
@@ -285,7 +285,8 @@ def _refuse_other(kept: tuple[File, ...], other: tuple[File, ...], path: Path, s
     )
 
 
-def _refuse_name(repository: str, revision: str) -> None:
+def refuse_name(repository: str, revision: str) -> None:
+    """Raise FileListUnknown for what is no repository, or no full commit."""
     if not _REPOSITORY.fullmatch(repository) or not REVISION.fullmatch(revision):
         name = f"{ascii(repository)[:120]} at {ascii(revision)[:60]}"
         raise FileListUnknown(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fortyninety.checkout import HOST_TOOLS_LOCK
 from fortyninety.releases.release import load_release
+from fortyninety.text.printable import printable
 
 # Ubuntu 22.04's C library, the oldest of the hosts, is 2.35; what is built for older ones runs.
 _GLIBC = 35
@@ -43,5 +44,12 @@ def download(name: str, folder: Path, *, host_python: str, find_links: Sequence[
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
-            raise DownloadError(f"{lock}: {done.stderr.strip()[-800:]}")
+            raise DownloadError(f"{lock}: {_reason(done.stderr)}")
     return sum(1 for _ in folder.glob("*.whl"))
+
+
+def _reason(said: str) -> str:
+    """pip's last line, or its last that is an error."""
+    lines = [line for line in said.splitlines() if line.strip()] or ["pip said nothing"]
+    errors = [line for line in lines if line.startswith("ERROR: ")]
+    return printable([*lines, *errors][-1].removeprefix("ERROR: "))

@@ -1,0 +1,71 @@
+"""Run lines of `fortyninety` in one process of their own, and tell how each ended.
+
+    python -m tests.unit.cli.run_lines < LINES.json > ENDED.json
+
+pyinfra_cli patches the standard library of its process, and takes seconds to load.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fortyninety.checkout import ROOT
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a line ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def run_lines(
+    lines: Sequence[Sequence[str]], home: Path, working_folder: Path = ROOT
+) -> list[Ended]:
+    """How each of the lines ended. Not for `check`, which begins a process of its own."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.unit.cli.run_lines"],
+        input=json.dumps(lines),
+        cwd=working_folder,
+        env=alone(home),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [Ended(*each) for each in json.loads(ran.stdout)]
+
+
+def alone(home: Path) -> dict[str, str]:
+    """The environment of a user without keys and caches of their own, whom no hub answers."""
+    nobody = "http://127.0.0.1:9"
+    return {
+        **os.environ,
+        **{"HOME": str(home), "XDG_CACHE_HOME": str(home), "SSH_AUTH_SOCK": ""},
+        **{"HTTPS_PROXY": nobody, "HTTP_PROXY": nobody, "PYTHONPATH": str(ROOT)},
+    }
+
+
+def main() -> None:
+    """Run each, and print how they ended."""
+    import pyinfra_cli.main  # noqa: F401, PLC0415  # first of all: it patches the standard library
+    from click.testing import CliRunner  # noqa: PLC0415
+
+    from fortyninety.cli import main as fortyninety  # noqa: PLC0415
+
+    found = []
+    for line in json.load(sys.stdin):
+        ended = CliRunner().invoke(fortyninety, line)
+        found.append((ended.exit_code, ended.stdout, ended.stderr))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
