@@ -71,8 +71,8 @@ def init(
         key = key or click.prompt("Private key (empty: ssh-agent's)", default="", err=True) or None
         output = output or click.prompt("Inventory to write", default=DEFAULT_OUTPUT, err=True)
     named = _named(hosts)
-    ssh = _ssh(user or "root", port, key)
-    path = _output(output or DEFAULT_OUTPUT)
+    ssh = _ssh("root" if user is None else user, port, key)
+    path = _output(DEFAULT_OUTPUT if output is None else output)
     boxes = _read(named, ssh)
     if not _write(path, inventory_text(boxes, ssh), yes=yes, asks=asks):
         sys.exit(NO)
