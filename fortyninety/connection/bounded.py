@@ -74,6 +74,8 @@ class Connection:
         self._host = host
         self._connector: Any = host.connector
         self._watch: _Watch | None = None
+        # Why it was not connected to at the last try, as pyinfra says it.
+        self.failure = ""
         if host.connected:
             self._begin_watch()
 
@@ -92,13 +94,14 @@ class Connection:
         try:
             with _within(CONNECT):
                 self._connector.connect()
+            self.failure = ""
         except _Late:
-            raise ConnectError(f"no login within {CONNECT} s") from None
-        except ConnectError:
-            raise
+            self.failure = f"no login within {CONNECT} s"
+            raise ConnectError(self.failure) from None
         except PyinfraError as error:
-            # A key file that is none: pyinfra would end the run of every host.
-            raise ConnectError(str(error)) from error
+            # Of a key file that is none as well: pyinfra would end the run of every host.
+            self.failure = str(error)
+            raise ConnectError(self.failure) from error
         finally:
             if earlier is not None and earlier is not self._connector.client:
                 earlier.close()

@@ -245,7 +245,9 @@ def _port(way: Way, answer: PortAnswer, said: str) -> Diagnosis:
             found = f"answered on {where} by something else{why}"
             remedy = "Set ssh_port to where its SSH server listens"
         case "ssh":
-            # The server is there, and yet the connection failed.
+            # The server is there, and yet the connection failed; nobody said why.
+            if way.strict_keys and not is_known(address, port, way.known_hosts):
+                return unknown_key(way, address, port)
             return Diagnosis(
                 "port",
                 "connection",

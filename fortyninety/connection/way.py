@@ -11,6 +11,8 @@ from typing import Any
 
 from pyinfra.connectors.sshuserclient.config import SSHConfig
 
+from fortyninety.connection.host_keys import SETTING, STRICT
+
 _PLAIN_PATH = re.compile(r"~?[A-Za-z0-9._/+=:,@-]+")
 
 
@@ -25,6 +27,7 @@ class Way:
     known_hosts: str | None = None
     config: str | None = None
     sudo: bool = False
+    strict_keys: bool = True
 
     @classmethod
     def of(cls, name: str, data: Mapping[str, Any]) -> Way:
@@ -43,6 +46,7 @@ class Way:
             known_hosts=text("ssh_known_hosts_file"),
             config=text("ssh_config_file"),
             sudo=bool(data.get("_sudo")),
+            strict_keys=data.get(SETTING) in (None, STRICT),
         )
 
     @property

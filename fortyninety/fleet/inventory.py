@@ -16,7 +16,7 @@ from gevent import get_hub
 from pyinfra.api.connect import connect_all, disconnect_all
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.api.state import BaseStateCallback, State
+from pyinfra.api.state import State
 from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory
 
@@ -51,19 +51,6 @@ class ConnectedHosts:
     def disconnect(self) -> None:
         """Close every connection."""
         disconnect_all(self.state)
-
-
-class _ConnectionErrors(BaseStateCallback):
-    """Why each host could not be connected to, as pyinfra says it."""
-
-    def __init__(self) -> None:
-        self.said: dict[Host, str] = {}
-
-    def host_connect_error(  # type: ignore[override]  # static where pyinfra declares it
-        self, state: State, host: Host, error: Exception
-    ) -> None:
-        """Keep the reason."""
-        self.said[host] = " ".join(str(error).split())
 
 
 def connect_hosts(path: str, limit: Iterable[str]) -> ConnectedHosts:
@@ -138,8 +125,6 @@ def connect(chosen: ChosenHosts, *, explain: bool = True) -> ConnectedHosts:
     left out, for a plan of the run to say.
     """
     state = chosen.state
-    errors = _ConnectionErrors()
-    state.add_callback_handler(errors)  # type: ignore[no-untyped-call]
     connected = ConnectedHosts(state, dict(chosen.settings), list(chosen.problems))
     for host in state.inventory:
         if host.data.get(SETTING) is None:
@@ -154,7 +139,7 @@ def connect(chosen: ChosenHosts, *, explain: bool = True) -> ConnectedHosts:
     lost = [host for host in connected.settings if not host.connected]
     for host in lost:
         del connected.settings[host]
-    for host, diagnosis in _diagnoses(state, lost if explain else (), errors.said).items():
+    for host, diagnosis in _diagnoses(state, lost if explain else ()).items():
         connected.diagnoses[host] = diagnosis
         connected.problems.append(diagnosis.problem(host.name))
     return connected
@@ -165,11 +150,9 @@ def way_of(host: Host) -> Way:
     return Way.of(host.name, host.data.dict())  # type: ignore[no-untyped-call]
 
 
-def _diagnoses(
-    state: State, hosts: Iterable[Host], said: Mapping[Host, str]
-) -> dict[Host, Diagnosis]:
+def _diagnoses(state: State, hosts: Iterable[Host]) -> dict[Host, Diagnosis]:
     """Why each of these hosts could not be connected to, found side by side."""
     waiting = {
-        host: state.fact_pool.spawn(diagnose, way_of(host), said.get(host, "")) for host in hosts
+        host: state.fact_pool.spawn(diagnose, way_of(host), bounded(host).failure) for host in hosts
     }
     return {host: greenlet.get() for host, greenlet in waiting.items()}

@@ -300,7 +300,7 @@ def _archive_problems(
 
 def _unreachable(host: Host) -> Problem:
     way = Way.of(host.name, host_data(host))
-    return diagnose(way, "").problem(
+    return diagnose(way, bounded(host).failure).problem(
         host.name, f"To go on without this host: --exclude {shlex.quote(host.name)}"
     )
 

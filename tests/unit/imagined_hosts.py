@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 # First of all: it patches the standard library.
@@ -21,9 +23,14 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 from fortyninety.cli import main
 
 # Who commands run as, where a test does not say.
-ROOT_ANSWERS = ("fortyninety asks", "user 0 root", "sudo root", "python3 3.11.2", "clock 1")
+ROOT_ANSWERS = ("fortyninety asks", "user 0 root", "sudo root", "python3 3.11.2", "clock NOW")
 
 _, ANSWERS, *ARGUMENTS = sys.argv
+
+
+def now(lines: Iterable[str]) -> list[str]:
+    """The lines of an answer, with this moment where a clock is read."""
+    return [line.replace("clock NOW", f"clock {time.time():.0f}") for line in lines]
 
 
 def answer(connector: FakeConnector, command: str) -> tuple[bool, CommandOutput]:
@@ -32,9 +39,9 @@ def answer(connector: FakeConnector, command: str) -> tuple[bool, CommandOutput]
         commands.write(f"{json.dumps(command)}\n")
     for part, lines, succeeds in json.loads(Path(ANSWERS).read_text())[connector.host.name]:
         if part in command:
-            return succeeds, CommandOutput([OutputLine("stdout", line) for line in lines])
+            return succeeds, CommandOutput([OutputLine("stdout", line) for line in now(lines)])
     if "fortyninety asks" in command:
-        return True, CommandOutput([OutputLine("stdout", line) for line in ROOT_ANSWERS])
+        return True, CommandOutput([OutputLine("stdout", line) for line in now(ROOT_ANSWERS)])
     return True, CommandOutput([])
 
 

@@ -173,6 +173,16 @@ def test_a_key_that_is_not_known_and_the_line_that_accepts_it(
     assert "reinstalled" not in str(found)
 
 
+def test_where_nobody_says_why_an_unknown_key_is_looked_for(tmp_path: Path) -> None:
+    with served() as (port, own):
+        unknown = data_of(tmp_path, port)
+        assert diagnose(Way.of("box", unknown), "").step == "host key"
+        taken = {**unknown, "ssh_strict_host_key_checking": "no"}
+        assert diagnose(Way.of("box", taken), "").step == "port"
+        known = data_of(tmp_path, port, own)
+        assert diagnose(Way.of("box", known), "").step == "port"
+
+
 @BOTH
 def test_a_key_that_changed(tmp_path: Path, tried: Any, key: str) -> None:
     with served() as (port, own):

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,9 @@ def addresses(status: int = 200) -> list[str]:
     return [json.dumps(found)]
 
 
-def account(
-    *, sudo: str = "sudo root", clock: float | None = None, python: str = "3.13"
-) -> Answers:
-    now = time.time() if clock is None else clock
+def account(*, sudo: str = "sudo root", clock: str = "NOW", python: str = "3.13") -> Answers:
     user = "user 0 root" if sudo == "sudo root" else "user 1000 admin"
-    lines = ["fortyninety asks", user, sudo, f"python3 {python}", f"clock {now:.0f}"]
+    lines = ["fortyninety asks", user, sudo, f"python3 {python}", f"clock {clock}"]
     return [("fortyninety asks", lines, True)]
 
 
@@ -55,7 +51,7 @@ SOUND: Answers = [*account(), *REACHES, *survey()]
 REFUSED = account(sudo="sudo refused sudo: a password is required")
 # Of each host the step that is wrong, and what the remedy has.
 CASES: dict[str, tuple[Answers, str, str]] = {
-    "late": ([*account(clock=1), *REACHES, *survey()], "clock", "timedatectl set-ntp true"),
+    "late": ([*account(clock="1"), *REACHES, *survey()], "clock", "timedatectl set-ntp true"),
     "no-python": ([*account(python=""), *survey()], "python3", "apt-get install python3"),
     "no-index": ([*account(), ("python3 - ", addresses(503), True), *survey()], "index", "index"),
     "nonsense": ([*account(), ("python3 - ", ["nonsense"], True), *survey()], "hub", "Try again"),
