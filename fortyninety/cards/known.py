@@ -57,6 +57,7 @@ class KnownCard(BaseModel):
             name=self.product,
             capability=(int(major), int(minor)),
             peer_to_peer=self.peer_to_peer,
+            bandwidth=self.bandwidth,
         )
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from fortyninety.fit.alternatives import Alternative
 from fortyninety.fit.estimate import CardUse, Fit
+from fortyninety.fit.speed import most_tokens_per_second
 
 BAR_WIDTH = 54
 WIDTH = 80
@@ -28,11 +29,13 @@ PARTS = (
 
 def fit_values(fit: Fit, alternatives: Sequence[Alternative]) -> dict[str, Any]:
     """The answer as plain values, for JSON. Sizes are bytes."""
+    ceiling = _ceiling(fit)
     return {
         "fits": fit.fits,
         "kv_tokens": fit.kv_tokens,
         "concurrency": round(fit.concurrency, 2),
         "card": fit.shape.card.name,
+        "most_tokens_per_second": None if ceiling is None else round(ceiling, 1),
         "reasons": list(fit.reasons),
         "missing": list(fit.missing),
         "warnings": list(fit.warnings),
@@ -119,6 +122,7 @@ def _headline(fit: Fit) -> Text:
 def _plan(fit: Fit) -> Text:
     architecture, flags = fit.weights.architecture, fit.flags
     stages = fit.shape.pipeline_parallel
+    ceiling = _ceiling(fit)
     split = f"tensor parallel {fit.shape.tensor_parallel}"
     if stages > 1:
         split += f", pipeline parallel {stages}"
@@ -130,8 +134,17 @@ def _plan(fit: Fit) -> Text:
         f"kv_cache_dtype {flags.kv_cache_dtype}, "
         f"gpu_memory_utilization {flags.gpu_memory_utilization}",
         *([f"{fit.shape.card.name}: computed, never run"] if fit.shape.card.name else ()),
+        *([f"one reader gets {ceiling:.0f} tokens/s at most"] if ceiling is not None else ()),
     )
     return Text("\n".join(f"  {line}" for line in lines))
+
+
+def _ceiling(fit: Fit) -> float | None:
+    """The most tokens a second for one reader, where it is served and the card is known."""
+    bandwidth = fit.shape.card.bandwidth
+    if bandwidth is None or fit.missing:
+        return None
+    return most_tokens_per_second(fit.weights, fit.shape, bandwidth)
 
 
 def _holds(fit: Fit) -> str:

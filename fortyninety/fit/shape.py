@@ -31,7 +31,8 @@ class Card:
     """A card: `usable` is what CUDA calls its total memory, in bytes.
 
     `name` is what nvidia-smi calls it, `capability` its CUDA compute capability and `peer_to_peer`
-    whether it reads another's memory: empty or None where nobody said which card it is.
+    whether it reads another's memory, `bandwidth` how much of its own it reads, in GB/s: empty or
+    None where nobody said which card it is.
     """
 
     usable: int
@@ -39,6 +40,7 @@ class Card:
     name: str = ""
     capability: tuple[int, int] | None = None
     peer_to_peer: bool | None = None
+    bandwidth: int | None = None
 
     @classmethod
     def of_memory(
@@ -48,11 +50,18 @@ class Card:
         name: str = "",
         capability: tuple[int, int] | None = None,
         peer_to_peer: bool | None = None,
+        bandwidth: int | None = None,
     ) -> Card:
         """The card of which nvidia-smi says `memory` MiB in all."""
         total = memory * MIB
         usable = total - min(int(total * RESERVED_SHARE), RESERVED_AT_MOST)
-        return cls(usable, name=name, capability=capability, peer_to_peer=peer_to_peer)
+        return cls(
+            usable,
+            name=name,
+            capability=capability,
+            peer_to_peer=peer_to_peer,
+            bandwidth=bandwidth,
+        )
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,19 @@ from fortyninety.fit.weights import Weights
 def bytes_per_token(weights: Weights) -> int:
     """What is read of the weights for a token: all but the embedding, of which it takes one row.
 
-    A checkpoint whose output head is its embedding reads that.
+    A checkpoint whose output head is its embedding reads that, and one with experts those that
+    compute the token.
     """
-    return sum(
-        each.size
-        for each in weights.tensors
-        if each.place != "embedding" or weights.architecture.tied
-    )
+    experts = weights.architecture.experts
+    total = 0
+    for each in weights.tensors:
+        if each.place == "embedding" and not weights.architecture.tied:
+            continue
+        if experts is not None and ".experts." in each.name:
+            total += each.size * experts.per_token // experts.count
+        else:
+            total += each.size
+    return total
 
 
 def most_tokens_per_second(weights: Weights, shape: Shape, bandwidth: float) -> float:

@@ -91,10 +91,8 @@ def cell(weights: Weights, card: Card) -> str:
 def table() -> str:
     """The table as docs/fit.md has it."""
     cards = [card for card in known_cards() if card.name not in NOT_SHOWN]
-    lines = [
-        f"| | GB | {' | '.join(card.name for card in cards)} |",
-        "|---|---|" + "---|" * len(cards),
-    ]
+    first: list[str] = []
+    columns: list[list[str]] = [[] for _ in cards]
     refused = []
     for checkpoint in checkpoints():
         try:
@@ -103,9 +101,17 @@ def table() -> str:
             why = str(error).partition(" has ")[2].partition(",")[0]
             refused.append(f"`{checkpoint.repository}` ({why})")
             continue
-        cells = [cell(weights, card.card()) for card in cards]
-        size = f"{weights.total / 1e9:.1f}"
-        lines.append(f"| `{checkpoint.repository}` | {size} | {' | '.join(cells)} |")
+        first.append(f"`{checkpoint.repository}` | {weights.total / 1e9:.1f}")
+        for column, card in zip(columns, cards, strict=True):
+            column.append(cell(weights, card.card()))
+    # Cards that differ in nothing that is computed are one column.
+    names: dict[tuple[str, ...], list[str]] = {}
+    for column, card in zip(columns, cards, strict=True):
+        names.setdefault(tuple(column), []).append(card.name)
+    rows = [" | ".join(cells) for cells in zip(first, *names, strict=True)]
+    heads = " | ".join(", ".join(same) for same in names.values())
+    lines = [f"| | GB | {heads} |", "|---|---|" + "---|" * len(names)]
+    lines += [f"| {row} |" for row in rows]
     return "\n".join([*lines, "", f"Not computed, and so refused: {', '.join(refused)}.", ""])
 
 
