@@ -109,6 +109,14 @@ def _flags(fit: Fit) -> Iterator[Alternative]:
 def _roomier(fit: Fit) -> Iterator[Alternative]:
     """Flags with which more sequences of full length are held at once."""
     flags = fit.flags
+    if fit.engine.tries_kernels and not flags.compiled_before:
+        tried = _try(fit, flags=replace(flags, compiled_before=True))
+        if tried is not None:
+            yield Alternative(
+                "the second start and every later one",
+                "nothing to change: the first tries kernels on a copy of the embedding",
+                tried,
+            )
     yield from _smaller_batch(fit)
     yield from _eight_bits(fit)
     most = min(HIGHEST_UTILIZATION, *(use.most_utilization for use in fit.cards))
