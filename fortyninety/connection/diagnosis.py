@@ -27,6 +27,11 @@ _LONGEST = 300
 _UNKNOWN_KEY = re.compile(
     r"No host key for (?P<pyinfra>\S+) found|No (?:\S+ )?host key is known for (?P<openssh>\S+) and"
 )
+# pyinfra's words around those of the library below it.
+_WRAPPED = re.compile(
+    r"(?:Could not resolve hostname|Could not connect|SSH error|EOF error|"
+    r"Authentication error \([^)]*\)) \((?:\[Errno [^]]*\] )?(?P<own>.*)\)"
+)
 _NAMED_PORT = re.compile(r"\[(?P<address>[^]]+)\]:(?P<port>\d+)")
 _LOGIN = (
     *("authentication", "permission denied", "no existing session", "not a valid"),
@@ -65,6 +70,8 @@ def diagnose(way: Way, said: str, *, user: str | None = None) -> Diagnosis:
     """
     said = printable(" ".join(said.split()), 4 * _LONGEST)
     low = said.lower()
+    if wrapped := _WRAPPED.fullmatch(said):
+        said = wrapped["own"]
     if fault := key_file_fault(way, low):
         return fault
     if "resolve hostname" in low or "name or service not known" in low:
@@ -75,7 +82,7 @@ def diagnose(way: Way, said: str, *, user: str | None = None) -> Diagnosis:
         return _login(way, said, user)
     if way.has_jump_host:
         return _through_a_jump_host(way, said)
-    return _port(way, _port_by_words(said) or ask_port(*way.resolved), said)
+    return _port(way, _port_by_words(low) or ask_port(*way.resolved), said)
 
 
 def no_address(way: Way, said: str) -> Diagnosis:
@@ -201,9 +208,8 @@ def _through_a_jump_host(way: Way, said: str) -> Diagnosis:
     )
 
 
-def _port_by_words(said: str) -> PortAnswer | None:
+def _port_by_words(low: str) -> PortAnswer | None:
     """What answered, where whoever tried says it plainly; None to ask again."""
-    low = said.lower()
     if "banner" in low:
         return None
     if "connection refused" in low:

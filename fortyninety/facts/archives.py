@@ -28,7 +28,7 @@ class UnreachableArchives(FactBase[dict[str, str]]):
 
     _asked: Sequence[str] = ()
 
-    def command(self, archives: Sequence[str]) -> str:
+    def command(self, archives: Sequence[str], retries: int = RETRIES) -> str:
         """One line for each archive that does not answer: itself, a tab, apt's last word."""
         self._asked = archives
         return f"""
@@ -40,7 +40,7 @@ for archive in {shlex.join(archives)}; do
     *' /') index=${{archive% /}}InRelease ;;
     *) index=${{archive% *}}/dists/${{archive#* }}/InRelease ;;
   esac
-  said=$(/usr/lib/apt/apt-helper -o Acquire::Retries={RETRIES} \\
+  said=$(/usr/lib/apt/apt-helper -o Acquire::Retries={retries} \\
     -o Acquire::http::Timeout={TIMEOUT} \\
     -o Acquire::https::Timeout={TIMEOUT} download-file \\
     "$index" "$folder/InRelease" 2>&1) && continue

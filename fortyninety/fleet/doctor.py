@@ -25,7 +25,7 @@ from fortyninety.connection.bounded import HostLost, bounded
 from fortyninety.connection.diagnosis import Diagnosis
 from fortyninety.connection.shell import attempt, shell
 from fortyninety.connection.way import Way, path_word
-from fortyninety.facts.archives import RETRIES, TIMEOUT, UnreachableArchives
+from fortyninety.facts.archives import TIMEOUT, UnreachableArchives
 from fortyninety.fleet.inventory import ConnectedHosts, connect_hosts, way_of
 from fortyninety.fleet.planning import on_each
 from fortyninety.fleet.quiet import errors_alone
@@ -52,8 +52,10 @@ STEPS = (
 # Seconds between the clocks. Certificates and apt's release files bear more, and logs of several
 # hosts are no longer comparable.
 CLOCK_DIFFERENCE = 30
-# Archives of apt that are asked, each for up to RETRIES times TIMEOUT.
+# Archives of apt that are asked, and how often again: fewer times than before a deploy, since
+# somebody waits.
 MOST_ARCHIVES = 12
+ARCHIVE_RETRIES = 1
 ADDRESSES_TIMEOUT = 60
 
 
@@ -230,8 +232,9 @@ def _apt(host: Host, reading: HostReading, problems: Iterable[Problem]) -> Check
     unreachable: dict[str, str] = {}
     if archives:
         asked = UnreachableArchives()
-        patience = len(archives) * TIMEOUT * (RETRIES + 1) + TIMEOUT
-        succeeded, output = attempt(host, asked.command(archives), timeout=patience)
+        patience = (len(archives) * (ARCHIVE_RETRIES + 1) + 1) * TIMEOUT
+        command = asked.command(archives, ARCHIVE_RETRIES)
+        succeeded, output = attempt(host, command, timeout=patience)
         unreachable = asked.process(output.stdout_lines)
         if not succeeded:
             unreachable |= dict.fromkeys(archives, "the host could not ask")

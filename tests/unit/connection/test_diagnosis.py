@@ -10,6 +10,7 @@ import pytest
 
 from fortyninety.checkout import ROOT
 from fortyninety.connection.account import read_account
+from fortyninety.connection.diagnosis import diagnose
 from fortyninety.connection.way import Way
 
 
@@ -47,6 +48,24 @@ def test_a_jump_host_of_the_configuration_is_known(tmp_path: Path) -> None:
     way = Way.of("box", {"ssh_config_file": str(config)})
     assert way.has_jump_host and way.resolved == ("192.0.2.1", 2200)
     assert not Way.of("other", {"ssh_config_file": str(config)}).has_jump_host
+    # Nothing is asked from here, where there is no way but through it.
+    found = diagnose(way, "SSH error (Error reading SSH protocol banner)")
+    assert found.found == (
+        "refused or unanswered through the jump host (Error reading SSH protocol banner)"
+    )
+    assert f"`ssh -F {config} box -v`" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Could not resolve hostname ([Errno -2] Name or service not known)", "(Name or service"),
+        ("Authentication error (username=root) (Authentication failed.)", "(Authentication failed"),
+        ("ssh: Could not resolve hostname a: Temporary failure", "(ssh: Could not resolve"),
+    ],
+)
+def test_words_of_the_library_are_shown_without_those_around_them(said: str, shown: str) -> None:
+    assert shown in diagnose(Way.of("box", {}), said).found
 
 
 @pytest.mark.parametrize(
