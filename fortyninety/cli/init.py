@@ -62,14 +62,14 @@ def init(
       fortyninety init left=10.0.0.4 right=10.0.0.5 --key ~/.ssh/fleet --output inventory/home.py
     """
     asks = not yes and sys.stdin.isatty()
-    if not hosts:
-        if not asks:
-            raise click.UsageError("give the boxes: fortyninety init 192.0.2.11 192.0.2.12")
-        hosts = tuple(click.prompt("Boxes (addresses, blanks between)", err=True).split())
+    if asks:
+        hosts = hosts or tuple(click.prompt("Boxes (addresses, blanks between)", err=True).split())
         user = user or click.prompt("User of SSH", default="root", err=True)
         port = port or click.prompt("Port of SSH", default=22, type=_PORT, err=True)
         key = key or click.prompt("Private key (empty: ssh-agent's)", default="", err=True) or None
         output = output or click.prompt("Inventory to write", default=DEFAULT_OUTPUT, err=True)
+    if not hosts:
+        raise click.UsageError("give the boxes: fortyninety init 192.0.2.11 192.0.2.12")
     named = _named(hosts)
     ssh = _ssh("root" if user is None else user, port, key)
     path = _output(DEFAULT_OUTPUT if output is None else output)

@@ -117,7 +117,7 @@ def test_what_is_not_given_is_asked_on_a_terminal(box: Path, tmp_path: Path) -> 
     ours, theirs = pty.openpty()
     (tmp_path / "home.py").write_text("mine = []\n")
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", "fortyninety", "init"],
+        [sys.executable, "-P", "-m", "fortyninety", "init", "--user", "admin"],
         cwd=tmp_path,
         env=environment(box),
         stdin=theirs,
@@ -126,13 +126,14 @@ def test_what_is_not_given_is_asked_on_a_terminal(box: Path, tmp_path: Path) -> 
         text=True,
     ) as ran:
         port = (box / "port").read_text()
-        os.write(ours, f"127.0.0.1\nadmin\n{port}\n~/.ssh/key\nhome.py\nn\n".encode())
+        os.write(ours, f"127.0.0.1\n{port}\n~/.ssh/key\nhome.py\nn\n".encode())
         assert ran.stdout is not None
         said = ran.stdout.read()
     os.close(ours)
     os.close(theirs)
     assert ran.returncode == 1, said
-    assert "User of SSH [root]" in said and "Replace home.py?" in said
+    assert "Port of SSH [22]" in said and "Replace home.py?" in said
+    assert "User of SSH" not in said
     assert (tmp_path / "home.py").read_text() == "mine = []\n"
 
 
