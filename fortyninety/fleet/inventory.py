@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from gevent import get_hub
 from pyinfra.api.connect import connect_all, disconnect_all
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
+from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory
@@ -71,6 +72,32 @@ class ChosenHosts:
     problems: list[Problem] = field(default_factory=list)
 
 
+def read_inventory(path: str, data: Mapping[str, Any] | None = None) -> tuple[State, Inventory]:
+    """The hosts of an inventory file, with their data, which `data` overrides.
+
+    Raises InventoryUnusable where there is none.
+    """
+    if not Path(path).is_file():
+        raise InventoryUnusable(f"there is no inventory file {path}")
+    here = str(Path.cwd())
+    if here not in sys.path:  # As pyinfra itself does: an inventory may import what lies beside.
+        sys.path.append(here)
+    state = State()
+    try:
+        # An inventory file is run in the context of a run, and settings come from group_data/. What
+        # it prints is no answer of the command.
+        with ctx_state.use(state), redirect_stdout(sys.stderr):
+            inventory = make_inventory(
+                path, override_data=data, group_data_directories=group_data_paths(path)
+            )
+    except (Exception, SystemExit) as error:
+        # It is a program, and may raise anything.
+        raise InventoryUnusable(inventory_fault(path, error)) from error
+    if not list(inventory):
+        raise InventoryUnusable(f"{path} has no host")
+    return state, inventory
+
+
 def choose_hosts(
     path: str,
     limit: Iterable[str],
@@ -82,25 +109,10 @@ def choose_hosts(
 
     `data` overrides what the inventory says of each. Raises InventoryUnusable.
     """
-    if not Path(path).is_file():
-        raise InventoryUnusable(f"there is no inventory file {path}")
-    here = str(Path.cwd())
-    if here not in sys.path:  # As pyinfra itself does: an inventory may import what lies beside.
-        sys.path.append(here)
     # What a greenlet raises is raised again where it is waited for: once is enough.
     get_hub().exception_stream = None
-    state = State()
-    try:
-        # An inventory file is run in the context of a run, and settings come from group_data/.
-        with ctx_state.use(state):
-            inventory = make_inventory(
-                path, override_data=data, group_data_directories=group_data_paths(path)
-            )
-    except (Exception, SystemExit) as error:
-        # It is a program, and may raise anything.
-        raise InventoryUnusable(inventory_fault(path, error)) from error
-    if not (everyone := list(inventory)):
-        raise InventoryUnusable(f"{path} has no host")
+    state, inventory = read_inventory(path, data)
+    everyone = list(inventory)
     try:
         chosen = without(everyone, limited(everyone, limit), exclude)
     except MatchesNothing as nothing:
@@ -110,7 +122,7 @@ def choose_hosts(
     state.init(inventory, None, initial_limit=chosen)
     found = ChosenHosts(state, chosen)
     for host in chosen:
-        parsed = parse_settings(host.name, host.data.dict())
+        parsed = parse_settings(host.name, host.data.dict())  # type: ignore[no-untyped-call]
         if isinstance(parsed, list):
             found.problems += parsed
         else:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -23,10 +22,11 @@ from typing import Any
 
 from testinfra.host import Host
 
+import fortyninety
 from fortyninety.connection.account import no_python3, not_root, odd_shell, sudo_refused
 from fortyninety.connection.diagnosis import diagnose, key_file_fault
 from fortyninety.connection.way import Way
-from fortyninety.settings.group_data import group_data_paths
+from fortyninety.text.printable import printable
 from tests.host.bounded_ssh import BoundedSshBackend
 
 # How long a host may take to answer at all, in seconds; then once more for the question itself.
@@ -58,34 +58,34 @@ class Box:
 def boxes(inventory: str) -> tuple[Box, ...]:
     """Every host of a pyinfra inventory file, in its order.
 
-    Raises RuntimeError with what pyinfra says where it cannot read the file, or finds no host.
+    Raises RuntimeError with what is wrong in one line where it cannot be used.
     """
-    if not Path(inventory).is_file():
-        raise RuntimeError(f"there is no inventory file {inventory}")
-    shown = subprocess.run(
-        [
-            *(sys.executable, "-m", "pyinfra", inventory, "debug-inventory", "--json"),
-            *(f"--group-data={path}" for path in group_data_paths(inventory)),
-        ],
+    above = [str(Path(fortyninety.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    ran = subprocess.run(
+        [sys.executable, "-P", "-m", "fortyninety.fleet.read_inventory", inventory],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, above))},
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
         check=False,
     )
-    if shown.returncode != 0 or not shown.stdout.strip():
-        said = re.sub(r"--> (Loading|Disconnecting) .*|--> The full traceback .*", "", shown.stderr)
-        raise RuntimeError(f"pyinfra cannot read {inventory}: {_one_line(said)}")
-    found = boxes_from_json(shown.stdout)
-    if not found:
-        raise RuntimeError(f"{inventory} has no host")
-    return found
+    try:
+        page = json.loads(ran.stdout)
+    except ValueError:
+        said = printable(_last_line(ran.stderr)) or "it said nothing"
+        raise RuntimeError(f"{inventory} ended the process that read it ({said})") from None
+    if "unusable" in page:
+        raise RuntimeError(page["unusable"])
+    return _boxes_of(page["hosts"])
 
 
 def boxes_from_json(text: str) -> tuple[Box, ...]:
-    """The hosts, from JSON as pyinfra or `boxes_to_json` writes it."""
-    return tuple(
-        Box(each["name"], tuple(each["groups"]), each["data"]) for each in json.loads(text)
-    )
+    """The hosts, from JSON as `boxes_to_json` writes it."""
+    return _boxes_of(json.loads(text))
+
+
+def _boxes_of(hosts: list[dict[str, Any]]) -> tuple[Box, ...]:
+    return tuple(Box(each["name"], tuple(each["groups"]), each["data"]) for each in hosts)
 
 
 def boxes_to_json(found: tuple[Box, ...]) -> str:
@@ -194,12 +194,6 @@ def _not_usable(box: Box, way: Way, found: list[str], said: str) -> str | None:
     if found[0] != "0":
         return str(not_root(way, f"user id {found[0]}"))
     return str(no_python3(way)) if len(found) < 2 else None
-
-
-def _one_line(text: str) -> str:
-    """What pyinfra says, up to where it begins to talk of itself."""
-    own, _, _ = text.partition("--> If this is unexpected")
-    return " ".join(own.replace("--> ", "").split())
 
 
 def _last_line(text: str) -> str:

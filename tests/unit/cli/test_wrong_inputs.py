@@ -6,6 +6,8 @@ The lines are generated from the commands themselves, so that a new command is t
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,9 +15,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from fortyninety.checkout import ROOT
 from fortyninety.cli import main
 from tests.unit.cli.command_tree import EVERY, LEAVES, named
-from tests.unit.cli.run_lines import Ended, run_lines
+from tests.unit.cli.run_lines import Ended, alone, run_lines
 from tests.unit.cli.wrong_inputs import BASES, CONTROL, LONG, Wrong, line_of, misread, senseless
 from tests.unit.cli.wrong_inventories import KINDS, OF_A_HOST, out_of_reach, write
 
@@ -176,6 +179,22 @@ def test_no_command_takes_an_inventory_that_cannot_be_used(tmp_path: Path) -> No
         assert KINDS[kind][1] in each.stdout + each.stderr, (line, kind, each)
         judged = report_of_hosts if kind in OF_A_HOST else report
         assert judged([line], [each]) == []
+
+
+@pytest.mark.parametrize("kind", ["with a syntax error", "with unreadable settings", "that raises"])
+def test_check_does_not_either(kind: str, tmp_path: Path) -> None:
+    line = [*SLOW, "--json", str(write(tmp_path)[kind])]
+    ran = subprocess.run(
+        [sys.executable, "-m", "fortyninety", *line],
+        cwd=ROOT,
+        env=alone(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    ended = Ended(ran.returncode, ran.stdout, ran.stderr)
+    assert report([line], [ended]) == []
+    assert KINDS[kind][1] in ended.stderr
 
 
 def test_a_limit_that_no_host_answers_to_is_refused(tmp_path: Path) -> None:

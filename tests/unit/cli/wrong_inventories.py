@@ -68,10 +68,10 @@ def write(folder: Path) -> dict[str, Path]:
 
 
 def out_of_reach(folder: Path) -> Path:
-    """An inventory of a host whose port is closed."""
+    """An inventory of a host whose port is closed, which prints as it is read."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     path = folder / "closed.py"
-    path.write_text(ONE.replace("'ssh_port': 1", f"'ssh_port': {port}"))
+    path.write_text(f"print('read')\n{ONE.replace(': 1,', f': {port},')}")
     return path
