@@ -14,6 +14,7 @@ from typing import Literal
 
 from pyinfra.api.host import Host
 
+from fortyninety.cell.membership import Membership
 from fortyninety.connection.account import (
     Account,
     ask_account,
@@ -26,18 +27,20 @@ from fortyninety.connection.diagnosis import Diagnosis
 from fortyninety.connection.shell import attempt, shell
 from fortyninety.connection.way import Way, path_word
 from fortyninety.facts.archives import TIMEOUT, UnreachableArchives
+from fortyninety.fleet.cells import cells_of
 from fortyninety.fleet.inventory import ConnectedHosts, connect_hosts, way_of
-from fortyninety.fleet.planning import on_each
+from fortyninety.fleet.planning import host_data, on_each
 from fortyninety.fleet.quiet import errors_alone
 from fortyninety.fleet.reached_addresses import address_verdict, asked_addresses, not_asked
 from fortyninety.model.file_list import FileListUnknown, known_file_list
-from fortyninety.model.questions import room_problems
+from fortyninety.model.questions import room_problems, token_problems
 from fortyninety.plan.plan import survey_request
-from fortyninety.plan.preflight import host_problems, lease_problems
+from fortyninety.plan.preflight import host_problems, lease_problems, settings_problems
 from fortyninety.plan.programs import program
 from fortyninety.problem import Problem
 from fortyninety.releases.release import load_release
 from fortyninety.settings.model import Settings
+from fortyninety.settings.parse import parse_settings
 from fortyninety.survey.latest import take_reading
 from fortyninety.survey.reading import HostReading
 from fortyninety.text.printable import printable
@@ -49,6 +52,8 @@ STEPS = (
     *("settings", "name", "port", "host key", "login", "shell", "root", "python3", "clock"),
     *("apt", "index", "hub", "disk", "cards", "rest"),
 )
+# Those without which others cannot be tried.
+_NEEDED = ("name", "port", "host key", "login", "shell", "root", "python3", "apt")
 # Seconds between the clocks. Certificates and apt's release files bear more, and logs of several
 # hosts are no longer comparable.
 CLOCK_DIFFERENCE = 30
@@ -114,11 +119,12 @@ def _examined(connected: ConnectedHosts, host: Host) -> Examined:
 
 
 def _whole(found: Sequence[Check]) -> Iterator[Check]:
-    """Every step in order; those that are missing wait for the first that is wrong."""
+    """Every step in order; those that are missing wait for one that is wrong."""
     by_step = {check.step: check for check in found}
-    failed = next((check.step for check in found if check.state == "wrong"), "")
+    wrong = [check.step for check in found if check.state == "wrong"]
+    blocker = next((step for step in wrong if step in _NEEDED), wrong[-1] if wrong else "")
     for step in STEPS:
-        yield by_step.get(step) or Check(step, "not tried", f"until {failed} is right")
+        yield by_step.get(step) or Check(step, "not tried", f"until {blocker} is right")
 
 
 def _checks(connected: ConnectedHosts, host: Host) -> Iterator[Check]:
@@ -130,7 +136,8 @@ def _checks(connected: ConnectedHosts, host: Host) -> Iterator[Check]:
         )
         return
     way = way_of(host)
-    yield Check("settings", "ok", "valid")
+    cell, problems = _of_settings(connected, host)
+    yield Check("settings", "wrong" if problems else "ok", "valid", problems)
     if settings is None:
         yield from _not_connected(host.name, way, connected.diagnoses[host])
         return
@@ -152,7 +159,24 @@ def _checks(connected: ConnectedHosts, host: Host) -> Iterator[Check]:
         yield _wrong(host.name, no_python3(way))
     yield _clock(host.name, account.clock, before, after)
     if fault is None:
-        yield from _as_root(host, settings, has_python=bool(account.python3))
+        yield from _as_root(host, settings, cell, has_python=bool(account.python3))
+
+
+def _of_settings(
+    connected: ConnectedHosts, host: Host
+) -> tuple[Membership | None, tuple[Problem, ...]]:
+    """The host's place in its cell, and what is wrong with settings that are each valid."""
+    data = {each.name: host_data(each) for each in connected.state.inventory}
+    cells, found = cells_of(data, {host.name})
+    # What is wrong with another member that is examined too is said there.
+    others = {each.name for each in connected.state.inventory} - {host.name}
+    examined = {each.name for each in connected.state.limit_hosts or ()}
+    found = [each for each in found if each.host not in others & examined]
+    settings = parse_settings(host.name, data[host.name])
+    if isinstance(settings, Settings):
+        found += settings_problems(host.name, settings)
+        found += token_problems(host.name, settings)
+    return cells.get(host.name), tuple(found)
 
 
 def _not_connected(host: str, way: Way, diagnosis: Diagnosis) -> Iterator[Check]:
@@ -200,10 +224,14 @@ def _clock(host: str, clock: int | None, before: float, after: float) -> Check:
     return Check("clock", "wrong", problems=(problem,))
 
 
-def _as_root(host: Host, settings: Settings, *, has_python: bool) -> Iterator[Check]:
+def _as_root(
+    host: Host, settings: Settings, cell: Membership | None, *, has_python: bool
+) -> Iterator[Check]:
     reading = take_reading(host, survey_request(settings, load_release(settings.engine)))
-    # Of a member of a cell too: who the others are decides nothing here.
-    problems = [*host_problems(host.name, settings, reading), *lease_problems(host.name, reading)]
+    problems = [
+        *host_problems(host.name, settings, reading, cell),
+        *lease_problems(host.name, reading),
+    ]
     if not reading.readable:
         yield Check("apt", "wrong", problems=tuple(problems))
         return

@@ -131,6 +131,19 @@ def test_without_root_or_a_shell_nothing_is_tried_that_needs_it(
     assert found["@fake/no-python"]["cards"] == "ok"
 
 
+def test_settings_that_do_not_go_together_are_said_and_the_rest_is_tried(tmp_path: Path) -> None:
+    # A cell of one, and a token that is not there.
+    data = {"cell": "a", "engine": "0.32.0", "hub_token": "environment:NO_SUCH_TOKEN"}
+    ran = run_over(tmp_path, "doctor", {"box1": REFUSED}, "--json", data={**data, "_sudo": True})
+    assert ran.returncode == 1, ran.stderr
+    found = examined(ran)["@fake/box1"]
+    assert found["settings"] == found["root"] == "wrong" and found["clock"] == "ok"
+    page = json.loads(ran.stdout)
+    assert {"cell", "hub_token"} <= {each["subject"] for each in page["problems"]}
+    (host,) = page["result"]["hosts"]
+    assert host["checks"][-1]["said"] == "until root is right"
+
+
 def test_on_a_terminal_or_not_a_line_a_step_and_colour_on_one_alone(tmp_path: Path) -> None:
     ran = run_over(tmp_path, "doctor", {"box1": SOUND, "box2": REFUSED}, data={"_sudo": True})
     assert ran.returncode == 1 and "\x1b" not in ran.stdout
