@@ -124,10 +124,10 @@ def test_who_cannot_be_looked_at_is_said_and_the_others_are_looked_at(
     assert code == 2, said
     failed = {each["host"]: each["message"] for each in results if each["outcome"] == "failed"}
     expected = {
-        "sudo-asks": ("sudo asks doorman for a password", "NOPASSWD"),
-        "not-root": ("run as user id 100", "_sudo = True"),
-        "wrong-key": ("Permission denied", "authorized_keys"),
-        "away": ("refused", "Is the box on?"),
+        "sudo-asks": ("sudo of user 'doorman' is refused", "NOPASSWD"),
+        "not-root": ("user is 'user id 100", "_sudo = True"),
+        "wrong-key": ("Permission denied", "ssh-copy-id"),
+        "away": ("SSH port is closed", "set ssh_port"),
         "wrong-setting": ("power_limt", "did you mean power_limit"),
     }
     assert set(failed) == set(expected), failed
