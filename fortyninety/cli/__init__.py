@@ -17,6 +17,7 @@ from fortyninety.cli.engine import engine
 from fortyninety.cli.fit import fit
 from fortyninety.cli.init import init
 from fortyninety.cli.models import models
+from fortyninety.cli.report import report
 from fortyninety.cli.reset import reset
 from fortyninety.cli.rollback import rollback
 from fortyninety.cli.settings import settings
@@ -71,6 +72,7 @@ main.add_command(fit)
 main.add_command(init)
 main.add_command(models)
 main.add_command(reset)
+main.add_command(report)
 main.add_command(rollback)
 main.add_command(settings)
 main.add_command(snapshot)
