@@ -35,7 +35,7 @@ from fortyninety.plan.reset import (
 )
 from fortyninety.survey.reading import HostReading
 from fortyninety.survey.records import COMMIT
-from fortyninety.survey.remains import MODEL_ENTRY, Remains
+from fortyninety.survey.remains import MODEL, MODEL_ENTRY, Remains
 
 P = ParamSpec("P")
 
@@ -166,10 +166,15 @@ def no_empty_folders(reading: HostReading, remains: Remains, plan: ResetPlan) ->
 @removing
 def no_models(reading: HostReading, remains: Remains, plan: ResetPlan) -> Iterator[Command]:
     """No model that a deploy fetched, published or begun."""
-    if not remains.models:
+    models = [
+        (f"{folder}/{name}", entries)
+        for path, entries in sorted(remains.models.items())
+        for folder, _, name in [path.rpartition("/")]
+        if folder in plan.model_folders and MODEL.pattern.fullmatch(name)
+    ]
+    if not models:
         host.noop("no model of a deploy is there")
         return
-    models = sorted(remains.models.items())
     differs(*(f"{folder} ({', '.join(entries)})" for folder, entries in models))
     for folder, entries in models:
         for command in forgetting(folder, entries):
@@ -187,13 +192,15 @@ def forgetting(folder: str, entries: Sequence[str]) -> Iterator[str]:
         published, way = (
             shlex.quote(f"{folder}/{name}") for name in (commit, f".incoming-{commit}")
         )
-        yield f"rm -rf -- {way} && mv -T -- {published} {way}"
+        yield f"rm -rf -- {way}"
+        yield f"mv -T -- {published} {way}"
     names = [
         *(name for name in entries if name not in commits),
         *(f".incoming-{commit}" for commit in commits),
     ]
     if (command := removal(folder, dict.fromkeys(names), MODEL_ENTRY)) is not None:
-        yield f"{command} && rmdir --ignore-fail-on-non-empty -- {shlex.quote(folder)}"
+        yield command
+    yield f"rmdir --ignore-fail-on-non-empty -- {shlex.quote(folder)}"
 
 
 @removing
@@ -292,7 +299,9 @@ def no_note(
         return
     if not plan.keep_driver:
         differs(path)
-        yield f"rm -rf -- {shlex.quote(path.rpartition('/')[0])}"
+        yield f"{no_leftovers(path)} && rm -f -- {shlex.quote(path)}"
+        folder = path.rpartition("/")[0]
+        yield f"rmdir --ignore-fail-on-non-empty -- {shlex.quote(folder)}"
         return
     lines = [
         *(f"package {name}" for name in remains.packages if name in remains.dpkg),

@@ -79,12 +79,9 @@ class ResetPlan:
     def emptied(self) -> tuple[str, ...]:
         """Folders that may hold what is not of a deploy, and go once they are empty."""
         models = () if self.keep_model else (self.paths.models, *self.model_folders)
-        return (
-            self.paths.root,
-            declared.ROOT_CACHE,
-            declared.CELL_FIREWALL_RULES.rpartition("/")[0],
-            *models,
-        )
+        of_files = (declared.CELL_FIREWALL_RULES, declared.BROUGHT)
+        folders = (path.rpartition("/")[0] for path in of_files)
+        return (self.paths.root, declared.ROOT_CACHE, *folders, *models)
 
     @property
     def model_folders(self) -> tuple[str, ...]:

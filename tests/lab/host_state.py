@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from lab.hosts import LabHost
 
-# A line a thing: files with mode, owner and content, packages with their marks, units, accounts,
-# rules. Not what the kernel makes, and not what is gone after a boot.
+# A line a thing: files with mode, owner and content, what an initramfs has in it, packages with
+# their marks, units, accounts, rules. Not what the kernel makes, and not what is gone after a boot.
 _SCRIPT = r"""
 cd /
 LC_ALL=C; export LC_ALL
@@ -22,8 +22,8 @@ rm /tmp/modes
 dpkg-query -W -f 'package ${Package} ${Version} ${Status}\n'
 apt-mark showhold | sed 's/^/hold /'
 apt-mark showauto | sed 's/^/auto /'
-systemctl list-unit-files --no-legend --plain | sed 's/^/unit file /'
-systemctl list-units --all --no-legend --plain --type service | awk '{ print "unit", $1, $2, $3 }'
+systemctl list-unit-files --no-legend --plain | grep -v ' transient ' | sed 's/^/unit file /'
+for image in boot/initrd.img-*; do lsinitramfs "$image" | sed "s|^|in $image |"; done
 getent passwd | sed 's/^/account /'
 getent group | sed 's/^/group /'
 ! command -v nft >/dev/null || nft list ruleset | sed 's/^/rule /'

@@ -28,14 +28,18 @@ from pyinfra.context import ctx_host, ctx_state
 import fortyninety.operations
 from fortyninety.facts.completion import CompletionResult
 from fortyninety.operations import converge as making
+from fortyninety.operations import reset as resetting
+from fortyninety.packages.needed import DpkgEntry
 from fortyninety.plan.paths import SERVICE
 from fortyninety.plan.plan import Plan, make_plan
 from fortyninety.plan.preflight import host_problems
+from fortyninety.plan.reset import plan_reset
 from fortyninety.releases.release import load_release
 from fortyninety.survey import records as forms
 from fortyninety.survey.fact import Survey
 from fortyninety.survey.kinds import KINDS
 from fortyninety.survey.reading import Condition, FileState, HostReading, PackageState, ServedUnit
+from fortyninety.survey.remains import Remains
 from tests.unit import readings
 
 NUMBER = int(os.environ.get("FORTYNINETY_GENERATED_READINGS", "60"))
@@ -212,6 +216,22 @@ def _values(kind: Any) -> dict[str, st.SearchStrategy[Any]]:
 PLAN: Plan = make_plan(readings.settings(), load_release("0.8.5.post1"), readings.bare_host())
 
 
+RESET = plan_reset(PLAN.settings, PLAN.release, keep_model=False, keep_driver=False)
+# What of a deploy is on a host, with a stranger's text in every place.
+REMAINS = Remains(
+    noted=True,
+    packages=tuple(HOSTILE),
+    holds=tuple(HOSTILE),
+    caches=("uv",),
+    accounts=dict.fromkeys(HOSTILE, 990),
+    dpkg={each: DpkgEntry(installed=True, needs=each) for each in HOSTILE},
+    there=frozenset((*RESET.folders, *RESET.emptied, *RESET.caches.values())),
+    cut=frozenset(RESET.files),
+    models={f"/srv/models/{each}": [*HOSTILE, "a" * 40] for each in (*HOSTILE, "a-model")},
+    drop_ins=tuple(HOSTILE),
+)
+
+
 # What the tasks give an operation beside the reading, by the parameter's name or else by its type.
 GIVEN: dict[str, Any] = {
     "without": PLAN.driver.obsolete,
@@ -233,6 +253,7 @@ GIVEN: dict[str, Any] = {
     "keep": 0,
     "allowed": True,
     "supply": lambda state, host: True,
+    "plan": RESET,
 }
 BY_TYPE: dict[str, Any] = {
     "str": "/a",
@@ -252,6 +273,7 @@ BY_TYPE: dict[str, Any] = {
 def arguments(operation: Any) -> dict[str, Any]:
     """What this operation is called with. Raises KeyError for a type that is not known here."""
     _, *parameters = inspect.signature(function_of(operation)).parameters.values()
+    parameters = [each for each in parameters if each.name != "remains"]
     return {
         each.name: GIVEN[each.name] if each.name in GIVEN else BY_TYPE[str(each.annotation)]
         for each in parameters
@@ -262,6 +284,8 @@ def arguments(operation: Any) -> dict[str, Any]:
 def function_of(operation: Any) -> Callable[..., Any]:
     """The generator that `converging` made an operation of."""
     function: Callable[..., Any] = inspect.getclosurevars(operation._inner).nonlocals["function"]
+    if "function" in (wrapped := inspect.getclosurevars(function).nonlocals):
+        function = wrapped["function"]  # One that also gets what of a deploy is on the host.
     return function
 
 
@@ -298,8 +322,12 @@ def commands(reading: HostReading) -> Iterator[str]:
         stack.enter_context(ctx_state.use(SimpleNamespace(is_executing=False)))
         before, making.current_reading = making.current_reading, lambda host: reading
         stack.callback(setattr, making, "current_reading", before)
+        really, resetting.read_remains = resetting.read_remains, lambda *_: REMAINS
+        stack.callback(setattr, resetting, "read_remains", really)
         for operation, given_to_it in OPERATIONS:
-            for command in operation._inner(**given_to_it):
+            plan = [given_to_it["plan"]] if "plan" in given_to_it else []
+            named = {name: value for name, value in given_to_it.items() if name != "plan"}
+            for command in operation._inner(*plan, **named):
                 yield from as_text(command)
 
 
