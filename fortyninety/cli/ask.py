@@ -73,7 +73,7 @@ def ask(
         prompt = _question(prompt)
     from fortyninety.fleet.engines import NoneServes, first_serving  # noqa: PLC0415
 
-    with connected_hosts(inventory, limit) as connected:
+    with connected_hosts(inventory, limit, as_root=False) as connected:
         try:
             serving = first_serving(connected)
         except NoneServes as none:

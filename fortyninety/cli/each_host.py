@@ -24,10 +24,16 @@ Done = TypeVar("Done")
 
 
 @contextmanager
-def connected_hosts(inventory: str, limit: Iterable[str]) -> Iterator[ConnectedHosts]:
-    """The hosts of an inventory, connected meanwhile. Raises NoAnswer where it has none."""
+def connected_hosts(
+    inventory: str, limit: Iterable[str], *, as_root: bool = True
+) -> Iterator[ConnectedHosts]:
+    """The hosts of an inventory, connected meanwhile. Raises NoAnswer where it has none.
+
+    With `as_root` a host where commands would not run as root is a problem, as an unreachable one.
+    """
     from fortyninety.fleet.inventory import InventoryUnusable, connect_hosts  # noqa: PLC0415
     from fortyninety.fleet.quiet import errors_alone  # noqa: PLC0415
+    from fortyninety.fleet.root import leave_without_root  # noqa: PLC0415
 
     try:
         with errors_alone():
@@ -35,6 +41,8 @@ def connected_hosts(inventory: str, limit: Iterable[str]) -> Iterator[ConnectedH
     except InventoryUnusable as unusable:
         raise NoAnswer(str(unusable)) from unusable
     try:
+        if as_root:
+            leave_without_root(connected)
         yield connected
     finally:
         connected.disconnect()

@@ -22,13 +22,11 @@ from pyinfra.context import ctx_config, ctx_inventory, ctx_state
 from pyinfra_cli.exceptions import CliError
 from pyinfra_cli.util import load_deploy_file
 
-from fortyninety.connection.account import ask_account, root_fault
-from fortyninety.connection.bounded import HostLost
-from fortyninety.connection.diagnosis import Diagnosis
 from fortyninety.fleet.deploy_file import deploy_file
-from fortyninety.fleet.inventory import ConnectedHosts, connect_hosts, way_of
+from fortyninety.fleet.inventory import ConnectedHosts, connect_hosts
 from fortyninety.fleet.planning import plan_hosts
 from fortyninety.fleet.quiet import errors_alone
+from fortyninety.fleet.root import without_root
 from fortyninety.fleet.run import keep_plans
 from fortyninety.operations.reasons import reasons_of
 from fortyninety.problem import Problem
@@ -142,25 +140,6 @@ def _only(state: State, hosts: list[Host]) -> None:
     """Make the run one of these hosts."""
     state.limit_hosts = hosts
     state.active_hosts = set(hosts)
-
-
-def without_root(connected: ConnectedHosts) -> list[Problem]:
-    """A problem for each host on which the survey could not read everything."""
-    pool = connected.state.fact_pool
-    waiting = {host: pool.spawn(_root_problem, host) for host in connected.settings}
-    return [problem for each in waiting.values() if (problem := each.get()) is not None]
-
-
-def _root_problem(host: Host) -> Problem | None:
-    way = way_of(host)
-    try:
-        account = ask_account(host, way)
-        fault = account if isinstance(account, Diagnosis) else root_fault(host, way, account)
-    except HostLost as lost:
-        return Problem(
-            host=host.name, subject="connection", found=f"lost: {lost}", expected="an answer"
-        )
-    return None if fault is None else fault.problem(host.name)
 
 
 def _not_looked_at(host: Host, why: str) -> Problem:

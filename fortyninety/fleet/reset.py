@@ -19,7 +19,6 @@ from pyinfra.api.state import BaseStateCallback, State, StateStage
 from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 
 from fortyninety.connection.lease import take
-from fortyninety.fleet.drift import without_root
 from fortyninety.fleet.inventory import ConnectedHosts
 from fortyninety.fleet.planning import on_each
 from fortyninety.operations.reasons import reasons_of
@@ -90,7 +89,7 @@ class Reset:
 def look(connected: ConnectedHosts, plans: dict[Host, ResetPlan], deploy: Deploy) -> Reset:
     """Find what a reset takes from connected hosts, by the operations of its own `deploy`."""
     state, reset = connected.state, Reset(connected.state)
-    reset.problems = [*connected.problems, *_without_root(connected)]
+    reset.problems = list(connected.problems)
     if reset.problems:
         return reset
     with _at_work(state), _heard() as said:
@@ -116,11 +115,6 @@ def look(connected: ConnectedHosts, plans: dict[Host, ResetPlan], deploy: Deploy
             else:
                 reset.hosts[host].leaves = list(left(plan, reading, remains))
     return reset
-
-
-def _without_root(connected: ConnectedHosts) -> list[Problem]:
-    with _at_work(connected.state):
-        return without_root(connected)
 
 
 def _reading_problems(host: Host, reading: HostReading) -> Iterator[Problem]:

@@ -120,6 +120,16 @@ def host_problems(
             else "It is as the host answered: look at the host before anything is done to it",
         )
         return
+    if reading.os.uid:
+        # What another account cannot read would be a reason of its own.
+        yield Problem(
+            host=host,
+            subject="account",
+            found=f"user id {reading.os.uid}",
+            expected="root, or a user with sudo",
+            remedy='Set ssh_user = "root", or _sudo = True, in the inventory',
+        )
+        return
     yield from _system_problems(host, reading)
     yield from _python_problems(host, settings, reading)
     yield from _driver_problems(host, settings, reading)

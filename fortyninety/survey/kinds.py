@@ -11,6 +11,7 @@ from fortyninety.survey.records import one, perhaps, several, word_of
 KINDS = {
     "os": one(*(forms.TEXT,) * 4),
     "machine": one(forms.WORD),
+    "uid": perhaps(forms.NUMBER),
     "processor": perhaps(forms.TEXT, forms.LONG_TEXT),
     "boot": one(forms.IDENTIFIER),
     "apt": several(*(forms.TEXT,) * 4),

@@ -79,7 +79,8 @@ def _read_os(records: Records) -> OsReading:
         raise Unreadable("an os-release without an ID")
     ((machine,),) = records["machine"]
     ((boot_id,),) = records["boot"]
-    return OsReading(distribution, version, codename, name, machine, boot_id)
+    uid = next((int(number) for (number,) in records["uid"]), None)
+    return OsReading(distribution, version, codename, name, machine, boot_id, uid)
 
 
 def _read_processor(records: Records) -> ProcessorReading:

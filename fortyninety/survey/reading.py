@@ -116,7 +116,10 @@ class Place:
 
 @dataclass(frozen=True)
 class OsReading:
-    """The distribution, the machine, and the boot that the reading is of."""
+    """The distribution, the machine, and the boot that the reading is of.
+
+    `uid` is whom the survey ran as; None where an answer does not say.
+    """
 
     distribution: str = ""
     version: str = ""
@@ -124,6 +127,7 @@ class OsReading:
     name: str = ""
     machine: str = ""
     boot_id: str = ""
+    uid: int | None = None
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ say begin
 ( . /etc/os-release
   say os "$ID" "${VERSION_ID:-}" "${VERSION_CODENAME:-}" "$PRETTY_NAME" )
 say machine "$(uname -m)"
+say uid "$(id -u)"
 # What the first processor is called and what it can do, in the kernel's own words.
 awk -F '[[:space:]]*: ' '$1 == "model name" { name = $2 }
   $1 == "flags" { gsub("\t", " ", name); gsub("\t", " ", $2); print name "\t" $2; exit }' \

@@ -29,10 +29,15 @@ def fleet(tmp_path: Path) -> Path:
 
 def run(fleet: Path, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command over the imagined hosts, in a process of its own."""
+    return run_words(fleet, command, str(fleet / "boxes.py"), *arguments)
+
+
+def run_words(fleet: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The same, by all of its words."""
     return subprocess.run(
         [
             *(sys.executable, "-m", "tests.unit.imagined_hosts", str(fleet / "answers.json")),
-            *(command, str(fleet / "boxes.py"), *arguments),
+            *words,
         ],
         cwd=ROOT,
         env={**os.environ, "XDG_CACHE_HOME": str(fleet / "cache")},
@@ -98,3 +103,23 @@ def test_an_inventory_that_is_not_there_is_a_wrong_call(fleet: Path) -> None:
         "problems": [{"message": said}],
         "result": None,
     }
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("unlock", "--reason", "x"), ("rollback",), ("reset", "--yes"), ("snapshot verify",)],
+)
+def test_a_host_without_root_is_not_asked_for_anything(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """Half of what root would do is worse than nothing, and its failure says something else."""
+    (tmp_path / "boxes.py").write_text("boxes = ['@fake/box']\n")
+    lines = ["fortyninety asks", "user 1000 keeper", "sudo granted", "python3 3.11.2", "clock 0"]
+    answers = {"@fake/box": [("fortyninety asks", lines, True), ("lease", ["free\t"], True)]}
+    (tmp_path / "answers.json").write_text(json.dumps(answers))
+    name, *options = command
+    ran = run_words(tmp_path, *name.split(), str(tmp_path / "boxes.py"), *options, "--limit=boxes")
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert "user is 'keeper'; expected root, or a user with sudo" in ran.stderr
+    asked = (tmp_path / "answers.json.commands").read_text().splitlines()
+    assert len(asked) == 1, asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -155,6 +156,13 @@ def test_the_port_of_the_running_service_itself_is_not_taken() -> None:
 def test_every_reason_is_said_at_once() -> None:
     reading = bare_host(os__machine="aarch64", cards__devices=[], disk__drives=[])
     assert len(found(reading)) == 3
+
+
+def test_a_host_where_commands_do_not_run_as_root_is_one_problem() -> None:
+    bare = bare_host()
+    (problem,) = found(replace(bare, os=replace(bare.os, uid=1000)), gpu_count=7)
+    assert "account is user id 1000; expected root" in problem
+    assert found(replace(bare, os=replace(bare.os, uid=0))) == []
 
 
 def test_a_host_whose_shell_did_not_answer_is_one_problem() -> None:
