@@ -13,7 +13,7 @@ two_cards = [
 
 # Two boxes with one card each that serve one model together, the first of them as the head
 # (docs/cell.md), are each ("name", {"ssh_hostname": ..., "cell": "a", "engine": "0.32.0",
-# "gpu_memory_utilization": 0.94}).
+# "gpu_memory_utilization": 0.93}).
 
 # Four cards: two would do, and "all" of them give longer contexts and more of them at once.
 four_cards = [

@@ -247,6 +247,7 @@ def _card_use(asked: _Asked, stage: int, layers: range) -> CardUse:
         context=CUDA_CONTEXT + _set_up_before(shape, engine),
         context_counted=engine.counts_context,
         fragmentation=engine.fragmentation_base
+        + (engine.fragmentation_between_stages if shape.pipeline_parallel > 1 else 0)
         + int(
             tokens
             * mlp_bytes_per_token(architecture, shape, engine, first=first)
@@ -307,15 +308,17 @@ def _reasons(flags: Flags, *, cards: tuple[CardUse, ...], kv_tokens: int) -> lis
             f"the KV cache holds {kv_tokens} tokens and one sequence of max_model_len takes "
             f"{flags.max_model_len}"
         )
-    outside = worst.outside_budget
+    # Of stages the last takes most, and from the second start on it has no more to spare.
+    tight = max(cards, key=lambda use: use.outside_budget)
+    room, outside = tight.usable - tight.budget, tight.outside_budget
     # What does not start dies of no prompt.
-    if kv_tokens >= flags.max_model_len and worst.usable - worst.budget < outside:
+    if kv_tokens >= flags.max_model_len and room < outside:
         reasons.append(
             f"the engine would start, and end with CUDA out of memory as it reads long prompts: "
             f"gpu_memory_utilization {flags.gpu_memory_utilization} leaves "
-            f"{_gib(worst.usable - worst.budget)} of a card for what lies outside the budget, and "
-            f"that takes {_gib(outside)}, {_gib(worst.fragmentation)} of it fragmentation: at most "
-            f"{worst.most_utilization}"
+            f"{_gib(room)} of a card for what lies outside the budget, and that takes "
+            f"{_gib(outside)}, {_gib(tight.fragmentation)} of it fragmentation: at most "
+            f"{tight.most_utilization}"
         )
     return reasons
 

@@ -31,7 +31,7 @@ OLD_ENGINE = (
     (MEASURED / "vllm-0.8.5.post1-h200.log", Card(150_109_880_320, CUBLAS_WORKSPACE_HOPPER)),
 )
 # 0.32.0 on H200s, whose cards CUDA had whole.
-LATEST = MEASURED / "vllm-0.32.0-h200x2.log"
+LATEST = (MEASURED / "vllm-0.32.0-h200x2.log", MEASURED / "vllm-0.32.0-h200x2-longer.log")
 # What an RTX 4090 leaves to processes.
 USABLE = Card.of_memory(24564).usable
 
@@ -79,14 +79,14 @@ def cases() -> list[Case]:
     log = (MEASURED / "vllm-0.24.0-h100.log").read_text()
     new = [*(_h100(block) for block in re.split(r"(?m)^## ", log)[1:]), *_h200()]
     old = (case for log, card in OLD_ENGINE for case in _old_engines(log, card))
-    return [*new, *old, *_latest()]
+    return [*new, *old, *(case for log in LATEST for case in _latest(log))]
 
 
 def lives() -> list[Life]:
     """What was loaded until it died, or lived."""
     found = []
     logs = [(log, _old_engines(log, card)) for log, card in OLD_ENGINE]
-    for log, measured in [*logs, (LATEST, _latest())]:
+    for log, measured in [*logs, *((log, _latest(log)) for log in LATEST)]:
         by_name = {case.name: case for case in measured}
         for line in re.findall(r"(?m)^LIVED (.+)$", log.read_text()):
             each = json.loads(line)
@@ -138,8 +138,8 @@ def _old_engine(block: str, card: Card) -> Case:
     )
 
 
-def _latest() -> list[Case]:
-    blocks = re.split(r"(?m)^## ", LATEST.read_text())[1:]
+def _latest(log: Path) -> list[Case]:
+    blocks = re.split(r"(?m)^## ", log.read_text())[1:]
     return [_latest_start(block) for block in blocks]
 
 
@@ -172,7 +172,7 @@ def _latest_start(block: str) -> Case:
             "non_torch": counted["non_torch"],
             "available": counted["kv_avail"],
         }
-        if first
+        if first and "torch_peak" in counted
         else {},
         release="0.32.0",
         cards=arguments["tensor_parallel_size"],

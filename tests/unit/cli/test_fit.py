@@ -29,7 +29,7 @@ def run(*arguments: str) -> Result:
         (
             (
                 *("--cards", "1x24564,1x24564", "--engine", "0.32.0"),
-                *("--gpu-memory-utilization", "0.94"),
+                *("--gpu-memory-utilization", "0.93"),
             ),
             0,
         ),
@@ -46,17 +46,6 @@ def run(*arguments: str) -> Result:
         (("--cards", "8x97887", "--max-model-len", "131073"), 2),
         (("--cards", "2x24564", "--gpu-memory-utilization", "0.985"), 2),
         (("--cards", "2x24564", "--pipeline-parallel-size", "2"), 2),
-        (
-            (
-                "--cards",
-                "1x24564,1x24564",
-                "--engine",
-                "0.32.0",
-                "--gpu-memory-utilization",
-                "0.94",
-            ),
-            0,
-        ),
         ((), 2),
         (("inventory/prod.py", "--cards", "2x24564"), 2),
     ],

@@ -71,14 +71,16 @@ def names(life: Life) -> str:
 def test_no_plan_that_died_of_a_long_prompt_is_called_one_that_fits(life: Life) -> None:
     # These cards were measured, so nothing is unknown of them. A plan may be refused that would
     # have lived with less than a 4090's memory, by what lines above several cases are too high.
-    use = life.case.fit.cards[0]
-    room = life.usable - use.budget - (use.outside_budget - UNKNOWN)
+    cards = life.case.fit.cards
+    room = min(life.usable - use.budget - (use.outside_budget - UNKNOWN) for use in cards)
     if not life.lived:
         assert room < 0
-    # Of stages a first start was loaded, which had 2 GiB to spare, and no later one.
+    elif life.case.stages > 1 and life.case.flags.compiled_before:
+        assert room >= 0
     elif life.usable > USABLE - (3 << 20) and life.case.stages == 1:
         assert room >= 0
-    else:
+    # A first start of stages has 2 GiB to spare: what is refused is the start after it.
+    elif life.case.stages == 1 or life.case.release != "0.32.0":
         assert room > -32 << 20
 
 

@@ -72,7 +72,7 @@ def test_a_card_that_the_engine_has_no_kernel_for_is_refused_before_the_download
 def test_a_member_of_a_cell_holds_its_part_of_the_layers(
     memory_of_the_other: int, problems: int
 ) -> None:
-    chosen = settings(engine="0.32.0", driver_branch=580, cell="a", gpu_memory_utilization=0.94)
+    chosen = settings(engine="0.32.0", driver_branch=580, cell="a", gpu_memory_utilization=0.93)
     own = bare_host(cards__gpus=[gpu(0)], cards__devices=[RTX_4090])
     other = bare_host(cards__gpus=[gpu(0, memory=memory_of_the_other)], cards__devices=[RTX_4090])
     release = load_release(chosen.engine)
