@@ -25,7 +25,14 @@ def process(pid: str) -> dict[str, object]:
         executable = os.readlink(f"{folder}/exe")
     except OSError:
         executable = ""
-    mapped = {line.split(None, 5)[-1] for line in text(f"{folder}/maps").splitlines()}
+    # Addresses, permissions, offset, device, inode, and a path where it is no plain memory.
+    maps = [
+        each
+        for line in text(f"{folder}/maps").splitlines()
+        if len(each := line.split(None, 5)) == 6
+    ]
+    mapped = {path for *_, path in maps if path.startswith("/")}
+    loaded = {path for _, permissions, *_, path in maps if "x" in permissions and path in mapped}
     environment = (each.partition("=") for each in text(f"{folder}/environ").split("\0") if each)
     return {
         "pid": int(pid),
@@ -33,7 +40,8 @@ def process(pid: str) -> dict[str, object]:
         "environment": {name: value for name, _, value in environment},
         "executable": executable,
         "status": status,
-        "mapped": sorted(each for each in mapped if each.startswith("/")),
+        "mapped": sorted(mapped),
+        "loaded": sorted(loaded),
     }
 
 
