@@ -22,7 +22,7 @@ from fortyninety.text.printable import printable
 SMALL_MODEL = "llama-3.1-8b-awq"
 # The release and the share of memory with which two such cards serve the 70B (docs/cell.md).
 CELL_ENGINE = "0.32.0"
-CELL_SHARE = 0.94
+CELL_SHARE = 0.93
 # MiB of a card from which it is no small one: a 70B of 4 bits leaves room for its context.
 LARGE_CARD = 45_000
 

@@ -59,7 +59,7 @@ def test_boxes_with_one_card_are_pairs_and_the_last_one_serves_what_fits_it() ->
         "two_cards": ["box-2"],
     }
     hosts, shared = groups["cell_a"]
-    assert shared == {**SSH, "cell": "a", "engine": "0.32.0", "gpu_memory_utilization": 0.94}
+    assert shared == {**SSH, "cell": "a", "engine": "0.32.0", "gpu_memory_utilization": 0.93}
     # NVIDIA's repository for Debian 13 begins there.
     assert dict(hosts)["box-3"] == {
         "ssh_hostname": "192.0.2.3",
