@@ -95,8 +95,8 @@ def page(
         parts.append(_part("Without an answer", unanswered))
     own = [replace(each, host=redact(each.host), message=redact(each.message)) for each in results]
     if own:
-        said = click.unstyle("\n\n".join([table(own), findings(own), summary(own)]))
-        parts.append(f"### check (--quick --no-load)\n\n```\n{said.strip()}\n```")
+        said = "\n\n".join(filter(None, [table(own), findings(own), summary(own)]))
+        parts.append(f"### check (--quick --no-load)\n\n```\n{click.unstyle(said)}\n```")
     return "\n\n".join(parts) + "\n"
 
 

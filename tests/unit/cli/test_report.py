@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from fortyninety.check.report import Result
+from fortyninety.checkout import ROOT
 from fortyninety.cli.report import page
 from fortyninety.text.redaction import Redactor
 from tests.unit.fleet.imagined_fleet import run_over, survey
@@ -70,3 +73,23 @@ def test_a_file_that_cannot_be_written_ends_with_2(tmp_path: Path) -> None:
     ran = run_over(tmp_path, "report", {"box": survey()}, "--no-check", *output)
     assert ran.returncode == 2
     assert "the report cannot be written to /nowhere/at/all.md" in ran.stderr
+
+
+# In a process of its own: the fleet's modules patch the standard library.
+OF_AN_INVENTORY = """
+import json, sys
+from fortyninety.fleet.reported import PRIVATE_KEYS, redactor
+data = {key: f"acme{number}" for number, key in enumerate(PRIVATE_KEYS)}
+redact = redactor({"zeus": {**data, "model_repository": "acme/own"}, "hera": {"ssh_user": "root"}})
+said = " ".join([*data.values(), "acme/own", "zeus and hera as root by /opt/fortyninety"])
+print(json.dumps([len(data), redact(said)]))
+"""
+
+
+def test_whatever_an_inventory_says_of_its_own_is_taken_out() -> None:
+    command = [sys.executable, "-c", OF_AN_INVENTORY]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    count, said = json.loads(ran.stdout)
+    assert "acme" not in said
+    assert said.count("<") == count + 1
+    assert said.endswith("<model_repository> box-1 and box-2 as root by /opt/fortyninety")
