@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -197,7 +198,7 @@ def _serves(end: HostEnd) -> Serving | None:
     return serving(end.host.name, host_data(end.host), end.plan)
 
 
-def _say_ends(ends: Iterable[HostEnd], failures: Iterable[Problem], inventory: str) -> None:
+def _say_ends(ends: Sequence[HostEnd], failures: Iterable[Problem], inventory: str) -> None:
     for end in ends:
         if (serves := _serves(end)) is not None:
             click.echo(f"\n{end.host.name} answers at {serves.address} of the box. From here:")
@@ -206,7 +207,10 @@ def _say_ends(ends: Iterable[HostEnd], failures: Iterable[Problem], inventory: s
             click.echo(f"\n{end.host.name} is deployed; the head of its cell answers")
     for line in problem_lines(failures):
         click.secho(line.removeprefix("    - "), fg="red", err=True)
-    click.echo(f"\nWhether all is right, now and in three months: fortyninety check {inventory}")
+    path = shlex.quote(inventory)
+    if any(end.failure is None for end in ends):
+        click.echo(f"\nOr, without a port: fortyninety ask {path} 'Say hello.'")
+    click.echo(f"Whether all is right, now and in three months: fortyninety check {path}")
 
 
 def _say(*lines: str, fg: str | None = None) -> None:

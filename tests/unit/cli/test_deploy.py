@@ -64,6 +64,7 @@ def test_at_the_end_each_host_has_an_address_and_a_line_to_try(own_folder: Path)
     said = ran.stdout.splitlines()
     assert "@fake/box answers at 127.0.0.1:8000 of the box. From here:" in said
     assert "  ssh -N -L 8000:127.0.0.1:8000 -p 2222 ops@192.0.2.7" in said
+    assert f"Or, without a port: fortyninety ask {own_folder}/boxes.py 'Say hello.'" in said
     (request,) = (line for line in said if "curl" in line)
     assert "http://127.0.0.1:8000/v1/chat/completions" in request
     assert "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4" in request
