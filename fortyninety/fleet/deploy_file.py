@@ -1,10 +1,19 @@
-"""Choose the deploy of a run: one's own of the working folder, else the project's."""
+"""Load the deploy of a run: one's own of the working folder, else the project's.
+
+Import it when a command runs, not before: pyinfra_cli patches the standard library.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from pyinfra.api.state import State, StateStage
+from pyinfra_cli.exceptions import UnexpectedExternalError
+from pyinfra_cli.util import load_deploy_file
+
 from fortyninety.checkout import DEPLOY_FILE
+from fortyninety.fleet.faults import inventory_fault
+from fortyninety.fleet.inventory import InventoryUnusable
 
 OWN = "deploy.py"
 
@@ -13,3 +22,20 @@ def deploy_file() -> str:
     """OWN where the working folder has one, which pyinfra would take there; else the project's."""
     own = Path(OWN)
     return OWN if own.is_file() and own.resolve() != DEPLOY_FILE else str(DEPLOY_FILE)
+
+
+def load_deploy(state: State) -> None:
+    """Have every host of a run read the deploy file.
+
+    Raises InventoryUnusable where one's own cannot be run, and what pyinfra raises of hosts.
+    """
+    file = deploy_file()
+    # What files of one's own are relative to.
+    state.cwd = str(Path.cwd())
+    state.set_stage(StateStage.Prepare)
+    try:
+        load_deploy_file(state, file)
+    except UnexpectedExternalError as error:
+        if file != OWN:
+            raise error.exception from error
+        raise InventoryUnusable(inventory_fault(file, error)) from error

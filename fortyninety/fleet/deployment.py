@@ -26,14 +26,12 @@ from pyinfra.api.operations import run_ops
 from pyinfra.api.output import set_echo, set_formatter
 from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_config, ctx_inventory, ctx_state
-from pyinfra_cli.exceptions import CliError, UnexpectedExternalError
+from pyinfra_cli.exceptions import CliError
 from pyinfra_cli.log import setup_logging
 from pyinfra_cli.prints import print_meta, print_results
-from pyinfra_cli.util import load_deploy_file
 
-from fortyninety.fleet.deploy_file import OWN, deploy_file
-from fortyninety.fleet.faults import inventory_fault
-from fortyninety.fleet.inventory import ChosenHosts, ConnectedHosts, InventoryUnusable, connect
+from fortyninety.fleet.deploy_file import load_deploy
+from fortyninety.fleet.inventory import ChosenHosts, ConnectedHosts, connect
 from fortyninety.fleet.planning import plan_hosts
 from fortyninety.fleet.run import keep_plans
 from fortyninety.operations.reasons import failure_of
@@ -124,14 +122,8 @@ def _as_its_command_line() -> None:
 
 def _load(state: State) -> tuple[Problem, ...]:
     """Have every host read the deploy file; a problem for each host that was lost meanwhile."""
-    file = deploy_file()
-    state.set_stage(StateStage.Prepare)
     try:
-        load_deploy_file(state, file)
-    except UnexpectedExternalError as error:
-        if file != OWN:
-            raise error.exception from error
-        raise InventoryUnusable(inventory_fault(file, error)) from error
+        load_deploy(state)
     except (PyinfraError, CliError) as error:
         if not state.failed_hosts:
             raise

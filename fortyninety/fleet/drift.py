@@ -11,18 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 # First of all: only as its command line does pyinfra give an operation the place of its line.
 import pyinfra_cli.main  # noqa: F401
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.api.state import State, StateStage
+from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_inventory, ctx_state
 from pyinfra_cli.exceptions import CliError
-from pyinfra_cli.util import load_deploy_file
 
-from fortyninety.fleet.deploy_file import deploy_file
+from fortyninety.fleet.deploy_file import load_deploy
 from fortyninety.fleet.inventory import ConnectedHosts, connect_hosts
 from fortyninety.fleet.planning import plan_hosts
 from fortyninety.fleet.quiet import errors_alone
@@ -93,10 +91,8 @@ def _look(connected: ConnectedHosts) -> Drift:
         problems += refused
         if left:
             _only(state, left)
-            state.cwd = str(Path.cwd())
-            state.set_stage(StateStage.Prepare)
             try:
-                load_deploy_file(state, deploy_file())
+                load_deploy(state)
             except (PyinfraError, CliError) as error:
                 lost = [host for host in left if host in state.failed_hosts]
                 problems += [_not_looked_at(host, str(error)) for host in lost or left]

@@ -147,10 +147,18 @@ def test_what_cannot_be_meant_ends_with_2_and_asks_no_host(tmp_path: Path) -> No
 
 def test_one_s_own_deploy_that_cannot_run_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "deploy.py").write_text("from fortyninety.tasks import no_such_stage\n")
+    for command in (["deploy", "--yes"], ["drift"]):
+        name, *arguments = command
+        ran = run_over(tmp_path, name, {"box": survey()}, *arguments, cwd=tmp_path)
+        assert ran.returncode == 2
+        assert "Traceback" not in ran.stderr
+        assert "Error: deploy.py, line 1: ImportError" in ran.stderr
+
+
+def test_files_of_one_s_own_are_relative_to_the_folder(tmp_path: Path) -> None:
+    write_own(tmp_path, "from pyinfra import state; assert state.cwd == " + repr(str(tmp_path)))
     ran = deploy(tmp_path, "--yes", cwd=tmp_path)
-    assert ran.returncode == 2
-    assert "Traceback" not in ran.stderr
-    assert "Error: deploy.py, line 1: ImportError" in ran.stderr
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_ctrl_c_in_the_middle_ends_with_130(tmp_path: Path) -> None:
