@@ -84,7 +84,8 @@ def no_caps(reading: HostReading, power_unit: str) -> Iterator[Command]:
     capped = [
         gpu
         for gpu in reading.cards.gpus
-        if gpu.power_limit_default is not None and gpu.power_limit != gpu.power_limit_default
+        if None not in (gpu.power_limit, gpu.power_limit_default)
+        and gpu.power_limit != gpu.power_limit_default
     ]
     if power_unit not in reading.files or not capped:
         host.noop("no card has a cap of a deploy")
