@@ -29,7 +29,7 @@ class Problem:
         line = f"{self.host}: {self.subject} is {self.found}; expected {self.expected}"
         if self.remedy:
             line = f"{line}{'' if line.endswith('?') else '.'} {self.remedy}"
-        return printable(line, len(line))
+        return printable(line)
 
 
 def problem_lines(problems: Iterable[Problem]) -> Iterator[str]:

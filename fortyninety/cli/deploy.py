@@ -17,11 +17,15 @@ from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT, YES
 from fortyninety.plan.duration import Fetched, first_deploy_minutes, package_bytes
 from fortyninety.problem import Problem, problem_lines
 from fortyninety.releases.release import load_release
+from fortyninety.text.printable import printable
 
 if TYPE_CHECKING:
     from fortyninety.fleet.deployment import Deployment, HostEnd
     from fortyninety.fleet.inventory import ChosenHosts
     from fortyninety.fleet.serving import Serving
+
+# Characters of the hosts' names in a line.
+LONGEST = 1000
 
 
 @click.command()
@@ -95,7 +99,7 @@ def _values(given: Iterable[str]) -> dict[str, Any]:
 
 def _announce(chosen: ChosenHosts, inventory: str, *, own: bool) -> None:
     """Say on standard error which hosts, by which file, and how long it takes."""
-    names = ", ".join(host.name for host in chosen.hosts)
+    names = printable(", ".join(host.name for host in chosen.hosts), LONGEST)
     _say(f"Deploying to {names} of {inventory}")
     if own:
         _say("by the deploy.py of this folder, not by fortyninety's own")

@@ -15,7 +15,7 @@ from fortyninety.cli.check import refuse_without_suite, run_suite
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO_ANSWER
-from fortyninety.cli.options import AS_JSON, LIMIT
+from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT
 from fortyninety.problem import Problem
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("inventory")
+@INVENTORY
 @LIMIT
 @click.option("--no-check", is_flag=True, help="Leave out what `fortyninety check` says.")
 @click.option("--output", metavar="FILE", help="Write the report there.")

@@ -98,6 +98,9 @@ class Connection:
         except _Late:
             self.failure = f"no login within {CONNECT} s"
             raise ConnectError(self.failure) from None
+        except UnicodeError as error:
+            self.failure = f"its address is no name ({error})"
+            raise ConnectError(self.failure) from error
         except PyinfraError as error:
             # Of a key file that is none as well: pyinfra would end the run of every host.
             self.failure = str(error)

@@ -119,7 +119,11 @@ def choose_hosts(
         raise InventoryUnusable(f"{path}: {nothing}") from nothing
     if not chosen:
         raise InventoryUnusable(f"{path}: --exclude leaves no host")
-    state.init(inventory, None, initial_limit=chosen)
+    try:
+        state.init(inventory, None, initial_limit=chosen)
+    except PyinfraError as error:
+        # How to reach a host is said in a way that pyinfra takes for no host.
+        raise InventoryUnusable(f"{path}: {_wrong_data(everyone) or error}") from error
     found = ChosenHosts(state, chosen)
     for host in chosen:
         parsed = parse_settings(host.name, host.data.dict())  # type: ignore[no-untyped-call]
@@ -128,6 +132,12 @@ def choose_hosts(
         else:
             found.settings[host] = parsed
     return found
+
+
+def _wrong_data(hosts: Iterable[Host]) -> str:
+    """What is wrong with the data of the hosts, in one line."""
+    read = [parse_settings(host.name, host.data.dict()) for host in hosts]  # type: ignore[no-untyped-call]
+    return "; ".join(str(each) for found in read if isinstance(found, list) for each in found)
 
 
 def connect(chosen: ChosenHosts, *, explain: bool = True) -> ConnectedHosts:

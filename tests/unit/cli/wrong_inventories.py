@@ -50,10 +50,29 @@ KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
     "with unreadable settings": (_with_group_data(BROKEN), "all.py, line 2: '(' was never closed"),
     "whose settings raise": (_with_group_data("1 / 0\n"), "all.py, line 1: ZeroDivisionError"),
     "with a wrong setting": (_text(ONE.replace("gpu_count", "gpu_cuont")), "gpu_cuont"),
+    "with a name that a terminal obeys": (_text(ONE.replace("one", "o\\x1b[2J\\ne")), "x1b"),
+    "with a name that is too long": (_text(f"boxes = ['{'x' * 1000}']\n"), "xxxx"),
+    "with a value without end": (_text(ONE.replace("2}", f"'{'9' * 100_000}'}}")), "gpu_count"),
+    "whose port is a word": (_text(ONE.replace(": 1,", ": 'ssh',")), "ssh_port is 'ssh'"),
+    "whose port is too large": (_text(ONE.replace(": 1,", ": 70000,")), "70000"),
+    "whose address is a number": (_text(ONE.replace("'127.0.0.1'", "7")), "ssh_hostname is 7"),
+    "whose key is a folder": (_text(ONE.replace(": 1,", ": 1, 'ssh_key': '/',")), "one"),
+    "whose user is a list": (
+        _text(ONE.replace(": 1,", ": 1, 'ssh_user': ['root'],")),
+        "ssh_user is ['root']",
+    ),
     "with a value of another type": (_text(ONE.replace(": 2", ": [2]")), "gpu_count"),
 }
-# Those whose hosts are told one by one, with their settings.
-OF_A_HOST = ("with a wrong setting", "with a value of another type")
+# Those whose host cannot be reached, by how it is called or reached.
+OUT_OF_REACH = (
+    *("whose port is too large", "whose key is a folder"),
+    *("with a name that a terminal obeys", "with a name that is too long"),
+)
+# Those whose hosts are told one by one.
+OF_A_HOST = (
+    *("with a wrong setting", "with a value of another type", "with a value without end"),
+    *OUT_OF_REACH,
+)
 
 
 def write(folder: Path) -> dict[str, Path]:
