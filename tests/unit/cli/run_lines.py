@@ -39,6 +39,8 @@ def run_lines(
         capture_output=True,
         text=True,
         check=True,
+        # Of a line that never ends; all of them take seconds.
+        timeout=600,
     )
     return [Ended(*each) for each in json.loads(ran.stdout)]
 
