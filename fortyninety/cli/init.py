@@ -47,10 +47,10 @@ def init(
 ) -> None:
     """Write an inventory for your boxes, by what is in them.
 
-    HOST is an address, or NAME=ADDRESS to call it by a name. What is not given is asked on a
-    terminal; with --yes nothing is, and a file that is there is replaced. The boxes are read and
-    not changed. The file proposes what they can serve, and says why; then come `doctor` and `fit`
-    for it. The same boxes give the same file.
+    HOST is an address, or NAME=ADDRESS to call it by a name. Without one, a terminal is asked for
+    the boxes and all that is not given. With --yes a file that is there is replaced. The boxes are
+    read and not changed. The file proposes what they can serve, and says why; then come `doctor`
+    and `fit` for it. The same boxes give the same file.
 
     Ends with 0 where it was written and all is right, 1 where something is to mend, the model does
     not fit, or the file was there and stays, 2 where a host could not be reached.
@@ -62,8 +62,8 @@ def init(
       fortyninety init left=10.0.0.4 right=10.0.0.5 --key ~/.ssh/fleet --output inventory/home.py
     """
     asks = not yes and sys.stdin.isatty()
-    if asks:
-        hosts = hosts or tuple(click.prompt("Boxes (addresses, blanks between)", err=True).split())
+    if asks and not hosts:
+        hosts = tuple(click.prompt("Boxes (addresses, blanks between)", err=True).split())
         user = user or click.prompt("User of SSH", default="root", err=True)
         port = port or click.prompt("Port of SSH", default=22, type=_PORT, err=True)
         key = key or click.prompt("Private key (empty: ssh-agent's)", default="", err=True) or None
