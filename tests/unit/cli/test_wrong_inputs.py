@@ -31,7 +31,7 @@ ASKING = {
     if any(each.name == "inventory" for each in command.params)
 }
 # pytest runs in a process of its own for each line of it.
-SLOW = ("check",)
+SLOW = (("check",), ("report",))
 # Has no options of its own: what it does not know is for a host.
 PASSED_ON = ("lab", "ssh")
 # Computes for a host that it cannot reach.
@@ -154,7 +154,7 @@ def test_a_senseless_value_is_refused_by_every_command(tmp_path: Path) -> None:
     lines = [
         line
         for path, wrong in WRONG.values()
-        if path in LEAVES and path != SLOW and path[0] != "lab"
+        if path in LEAVES and path not in SLOW and path[0] != "lab"
         for each in wrong
         for line in in_both_forms(path, each.line)
     ]
@@ -173,7 +173,7 @@ def test_no_command_takes_an_inventory_that_cannot_be_used(tmp_path: Path) -> No
     lines, kinds = [], []
     for path, command in ASKING.items():
         for kind, inventory in paths.items():
-            if path != SLOW and not (path == WITHOUT_HOSTS and kind in OUT_OF_REACH):
+            if path not in SLOW and not (path == WITHOUT_HOSTS and kind in OUT_OF_REACH):
                 lines += asking(path, command, inventory=str(inventory), limit="*")
                 kinds += [kind, kind]
     ended = run_lines(lines, tmp_path)
@@ -185,8 +185,9 @@ def test_no_command_takes_an_inventory_that_cannot_be_used(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["with a syntax error", "with unreadable settings", "that raises"])
-def test_check_does_not_either(kind: str, tmp_path: Path) -> None:
-    line = [*SLOW, "--json", str(write(tmp_path)[kind])]
+@pytest.mark.parametrize("path", SLOW, ids=" ".join)
+def test_check_does_not_either(path: tuple[str, ...], kind: str, tmp_path: Path) -> None:
+    line = [*path, "--json", str(write(tmp_path)[kind])]
     ran = subprocess.run(
         [sys.executable, "-m", "fortyninety", *line],
         cwd=ROOT,
@@ -205,7 +206,7 @@ def test_a_limit_that_no_host_answers_to_is_refused(tmp_path: Path) -> None:
     lines = [
         line
         for path, command in ASKING.items()
-        if path != SLOW
+        if path not in SLOW
         for limit in ("two", "", CONTROL, LONG)
         for line in asking(path, command, inventory=inventory, limit=limit)
     ]
@@ -219,7 +220,7 @@ def test_a_host_that_cannot_be_reached_is_said_with_2(tmp_path: Path) -> None:
     lines = [
         line
         for path, command in ASKING.items()
-        if path not in (SLOW, WITHOUT_HOSTS)
+        if path not in (*SLOW, WITHOUT_HOSTS)
         for line in asking(path, command, inventory=inventory, limit="one")
     ]
     ended = run_lines(lines, tmp_path)
