@@ -5,6 +5,7 @@ An exception of whatever kind ends so too: a defect has a code of its own, and n
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -16,13 +17,16 @@ import click
 
 from fortyninety.cli.envelope import asks_for_json, command_of, print_envelope
 from fortyninety.cli.errors import NoAnswer
-from fortyninety.cli.exit_codes import DEFECT, INTERRUPTED, NOBODY_READS
+from fortyninety.cli.exit_codes import DEFECT, INTERRUPTED, NO_ANSWER, NOBODY_READS
+from fortyninety.cli.streams import make_usable
 from fortyninety.problem import Problem
 from fortyninety.text.printable import printable, printable_message
 
 TRACEBACK_VARIABLE = "FORTYNINETY_TRACEBACK"
 # Characters of a line on standard error.
 LONGEST = 1000
+# What this machine lacks, and no defect: room, a disk to write to, open files.
+_LACKING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
 
 
 class EndingGroup(click.Group):
@@ -41,20 +45,23 @@ class EndingGroup(click.Group):
         line = list(sys.argv[1:] if args is None else args)
         if not standalone_mode:
             return super().main(line, prog_name, complete_var, standalone_mode=False, **extra)
+        make_usable()
         problems: tuple[Problem | str, ...]
         try:
             ended = super().main(line, prog_name, complete_var, standalone_mode=False, **extra)
         except (click.Abort, KeyboardInterrupt, EOFError):
             code, problems = INTERRUPTED, ("Interrupted",)
-            click.echo("Interrupted", err=True)
+            _complain("Interrupted")
         except click.ClickException as error:
             code, problems = error.exit_code, _problems(error)
-            for each in _lines(error):
-                click.echo(each, err=True)
+            _complain(*_lines(error))
         except Exception as error:
-            said = _said(command_of(self, line), error)
-            code, problems = DEFECT, (said,)
-            click.echo(f"Error: {said}", err=True)
+            if isinstance(error, OSError) and error.errno in _LACKING:
+                code, said = NO_ANSWER, _lacked(error)
+            else:
+                code, said = DEFECT, _said(command_of(self, line), error)
+            problems = (said,)
+            _complain(f"Error: {said}")
         else:
             # What a command returns, or the code of an Exit.
             sys.exit(ended if isinstance(ended, int) else 0)
@@ -63,6 +70,9 @@ class EndingGroup(click.Group):
                 print_envelope(code, problems=problems, command=command_of(self, line))
             except BrokenPipeError:
                 code = _unread()
+            except OSError:
+                # Said already, or as little to be mended here.
+                _unread()
         sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -73,6 +83,15 @@ class EndingGroup(click.Group):
             raise click.Abort from error
         except BrokenPipeError:
             ctx.exit(_unread())
+
+
+def _complain(*lines: str) -> None:
+    """Say it on standard error, where somebody reads that."""
+    try:
+        for line in lines:
+            click.echo(line, err=True)
+    except OSError:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
 
 
 def _unread() -> int:
@@ -126,21 +145,37 @@ def _said(command: str, error: Exception) -> str:
     """One line that says that this is a defect, and where the traceback is."""
     whole = "".join(traceback.format_exception(error))
     if os.environ.get(TRACEBACK_VARIABLE):
-        click.echo(whole, err=True)
+        _complain(whole)
         where = "all of it is above"
     else:
         where = _kept(whole)
-    # An exception's repr() escapes what a terminal would obey.
     return (
         f"a defect of fortyninety itself ended `fortyninety {command}`, and it answered nothing "
-        f"({repr(error)[:300]}); {where}. Please report it"
+        f"({printable(_repr(error), 300)}); {where}. Please report it"
     )
+
+
+def _lacked(error: OSError) -> str:
+    where = "" if error.filename is None else f" ({error.filename})"
+    return printable(f"on this machine: {error.strerror}{where}", LONGEST)
+
+
+def _repr(error: Exception) -> str:
+    try:
+        return repr(error)
+    except Exception:
+        return type(error).__name__
 
 
 def _kept(whole: str) -> str:
     try:
         with tempfile.NamedTemporaryFile(
-            "w", prefix="fortyninety-", suffix=".traceback", delete=False
+            "w",
+            encoding="utf-8",
+            errors="backslashreplace",
+            prefix="fortyninety-",
+            suffix=".traceback",
+            delete=False,
         ) as file:
             file.write(whole)
     except (OSError, ValueError):
