@@ -5,6 +5,8 @@ Import it when a command runs, not before: pyinfra_cli patches the standard libr
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from pyinfra.api.state import State, StateStage
@@ -34,7 +36,9 @@ def load_deploy(state: State) -> None:
     state.cwd = str(Path.cwd())
     state.set_stage(StateStage.Prepare)
     try:
-        load_deploy_file(state, file)
+        # What it prints is no answer of the command.
+        with redirect_stdout(sys.stderr):
+            load_deploy_file(state, file)
     except UnexpectedExternalError as error:
         if file != OWN:
             raise error.exception from error

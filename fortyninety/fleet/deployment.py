@@ -10,8 +10,9 @@ code for everything.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 
 import click
@@ -73,7 +74,9 @@ class Deployment:
         logger.info("--> Beginning operation run...")
         state.set_stage(StateStage.Execute)
         try:
-            run_ops(state)
+            # What functions of one's own deploy file print is no answer of the command.
+            with redirect_stdout(sys.stderr):
+                run_ops(state)
         except PyinfraError as error:
             # No host is left; why each failed is known of it.
             if not state.failed_hosts:

@@ -70,9 +70,11 @@ def test_at_the_end_each_host_has_an_address_and_a_line_to_try(own_folder: Path)
     assert "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4" in request
 
 
-def test_json_is_one_object_whatever_pyinfra_prints(own_folder: Path) -> None:
-    ran = deploy(own_folder, "--yes", "--json", cwd=own_folder)
+def test_json_is_one_object_whatever_pyinfra_and_a_deploy_file_print(tmp_path: Path) -> None:
+    write_own(tmp_path, "print('printed at work')\n\nprint('printed on loading')")
+    ran = deploy(tmp_path, "--yes", "--json", cwd=tmp_path)
     page = json.loads(ran.stdout)
+    assert "printed on loading" in ran.stderr and "printed at work" in ran.stderr
     assert (page["command"], page["exit_code"], page["problems"]) == ("deploy", 0, [])
     (host,) = page["result"]["hosts"]
     assert host["deployed"] and host["changes"] == 1
