@@ -15,12 +15,14 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from fortyninety.check.report import REACH, Result, exit_code, findings, summary, table
 from fortyninety.checkout import ROOT
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT
+from fortyninety.text.printable import printable
 
 SUITE = ROOT / "tests" / "host"
 # Modules that the suite needs.
@@ -155,7 +157,6 @@ def shown(results: Iterable[Result]) -> Iterator[Result]:
     with console.status("checking the hosts ...") as status:
         for each in results:
             ended[each.outcome] += 1
-            status.update(
-                f"{each.host}: {each.area} ({ended['passed']} passed, {ended['failed']} failed)"
-            )
+            counts = f"({ended['passed']} passed, {ended['failed']} failed)"
+            status.update(Text(printable(f"{each.host}: {each.area} {counts}")))
             yield each

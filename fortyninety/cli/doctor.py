@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER
 from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT
+from fortyninety.cli.waiting import waiting
 from fortyninety.text.printable import printable
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def examined_hosts(inventory: str, limit: Sequence[str] = ()) -> list[Examined]:
     from fortyninety.fleet.inventory import InventoryUnusable  # noqa: PLC0415
 
     try:
-        with Console(stderr=True).status(f"examining the hosts of {inventory}"):
+        with waiting(f"examining the hosts of {inventory}"):
             return examine(inventory, limit)
     except InventoryUnusable as unusable:
         raise NoAnswer(str(unusable)) from unusable

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT
+from fortyninety.cli.waiting import waiting
 from fortyninety.problem import problem_lines
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def drift(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
     from fortyninety.fleet.inventory import InventoryUnusable  # noqa: PLC0415
 
     try:
-        with Console(stderr=True).status(f"checking the hosts of {inventory}"):
+        with waiting(f"checking the hosts of {inventory}"):
             found = look(inventory, limit)
     except InventoryUnusable as unusable:
         raise NoAnswer(str(unusable)) from unusable

@@ -13,6 +13,7 @@ from rich.table import Table
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.exit_codes import DONE, NO
 from fortyninety.cli.options import AS_JSON
+from fortyninety.cli.waiting import waiting
 from fortyninety.releases import lock as engine_lock
 from fortyninety.releases import wheels
 from fortyninety.releases.advisories import fixed_by
@@ -147,7 +148,7 @@ def download(release: str, folder: Path, host_python: str, find_links: tuple[str
             f"{host_python!r} is no version of Python; expected one such as 3.13",
             param_hint="'--host-python'",
         )
-    with Console(stderr=True).status(f"fetching the wheels of {release}"):
+    with waiting(f"fetching the wheels of {release}"):
         try:
             count = wheels.download(release, folder, host_python=host_python, find_links=find_links)
         except (wheels.DownloadError, OSError) as error:

@@ -13,6 +13,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.padding import Padding
+from rich.text import Text
 
 from fortyninety.cards.known import cards_by_name
 from fortyninety.cli.envelope import print_envelope
@@ -37,6 +38,7 @@ from fortyninety.settings.defaults import default_setting
 from fortyninety.settings.named_models import named_model
 from fortyninety.settings.one_value import value_problem
 from fortyninety.settings.profiles import PROFILE_NAMES, PROFILES
+from fortyninety.text.printable import printable
 
 
 @dataclass(frozen=True)
@@ -258,7 +260,7 @@ def _print(answers: Iterable[Answer]) -> None:
         console = Console(highlight=False, width=WIDTH, no_color=True)
     for answer in answers:
         if answer.name:
-            console.print(f"\n{answer.name}", style="bold")
+            console.print(Text(f"\n{printable(answer.name)}"), style="bold")
         console.print(fit_report(answer.fit, answer.alternatives))
         for remark in answer.remarks:
-            console.print(Padding(f"({remark})", (0, 0, 0, 2)))
+            console.print(Padding(Text(f"({printable(remark)})"), (0, 0, 0, 2)))

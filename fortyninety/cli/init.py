@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from fortyninety.cli.doctor import doctor_exit_code, examined_hosts, print_examined
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO
 from fortyninety.cli.fit import fit
 from fortyninety.cli.options import YES
+from fortyninety.cli.waiting import waiting
 from fortyninety.plan.new_inventory import FoundBox, inventory_text
 from fortyninety.settings.addresses import is_host_name
 
@@ -140,7 +140,7 @@ def _read(named: dict[str, str], ssh: dict[str, Any]) -> list[FoundBox]:
         inventory = Path(folder) / "boxes.py"
         inventory.write_text(inventory_text(bare, ssh))
         try:
-            with Console(stderr=True).status("reading the boxes"):
+            with waiting("reading the boxes"):
                 looks = look_at(str(inventory))
         except InventoryUnusable as unusable:
             raise NoAnswer(str(unusable)) from unusable

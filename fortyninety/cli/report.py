@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from fortyninety.check.report import Result, findings, summary, table
 from fortyninety.cli.check import refuse_without_suite, run_suite
@@ -16,6 +15,7 @@ from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO_ANSWER
 from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT
+from fortyninety.cli.waiting import waiting
 from fortyninety.problem import Problem
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ def report(
     if not no_check:
         # First: what is imported below patches the standard library, subprocesses included.
         refuse_without_suite()
-        with Console(stderr=True).status(f"checking the hosts of {inventory}"):
+        with waiting(f"checking the hosts of {inventory}"):
             results = _checked(inventory, limit)
     from fortyninety.fleet.inventory import InventoryUnusable  # noqa: PLC0415
     from fortyninety.fleet.reported import collect  # noqa: PLC0415
 
-    with Console(stderr=True).status(f"reading the hosts of {inventory}"):
+    with waiting(f"reading the hosts of {inventory}"):
         try:
             reported = collect(inventory, limit)
         except InventoryUnusable as unusable:

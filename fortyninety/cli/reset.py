@@ -9,13 +9,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from fortyninety.cli.each_host import connected_hosts
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO
 from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT_HELP, YES
+from fortyninety.cli.waiting import waiting
 from fortyninety.plan.reset import plan_reset
 from fortyninety.releases.release import load_release
 
@@ -73,7 +73,7 @@ def reset(  # noqa: PLR0917 (click gives them by name)
             )
             for host, settings in connected.settings.items()
         }
-        with Console(stderr=True).status(f"looking at the hosts of {inventory}"):
+        with waiting(f"looking at the hosts of {inventory}"):
             found = look(connected, plans, remove)
         if found.problems:
             raise NoAnswer("nothing was changed on any host", found.problems)
@@ -94,7 +94,7 @@ def reset(  # noqa: PLR0917 (click gives them by name)
 
 
 def _carry_out(found: Reset) -> None:
-    with Console(stderr=True).status("beginning") as status:
+    with waiting("beginning") as status:
         found.carry_out(status.update)
 
 

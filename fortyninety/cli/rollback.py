@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from fortyninety.cell.membership import named_cell
 from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines
@@ -17,6 +16,7 @@ from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER
 from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT
+from fortyninety.cli.waiting import waiting
 from fortyninety.deadlines import DIAGNOSIS, UNIT
 from fortyninety.facts.answers import number_of, read_object, text_of, texts_of
 from fortyninety.lease import new_claim
@@ -66,7 +66,7 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
         if partial := _partial_cells(connected):
             raise NoAnswer(partial)
         names = ", ".join(host.name for host in connected.settings)
-        with Console(stderr=True).status(f"rolling back {names}"):
+        with waiting(f"rolling back {names}"):
             leases = RunLeases(new_claim("rollback"), connected.settings)
             results = on_each_host(
                 connected, lambda host, settings: _roll_back(host, settings, engine, leases)
