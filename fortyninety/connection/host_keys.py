@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from paramiko import SSHException
 from paramiko.hostkeys import HostKeys
+
+from fortyninety.connection.home import expanded
 
 # The value for hosts without the setting. pyinfra's default accepts any new key, so that whoever
 # answers first in the host's place would get root's commands.
@@ -18,7 +18,7 @@ def is_known(address: str, port: int | None = None, known_hosts: str | None = No
 
     Aliases of ~/.ssh/config are not resolved: the result is used for advice only.
     """
-    file = Path(known_hosts or "~/.ssh/known_hosts").expanduser()
+    file = expanded(known_hosts or "~/.ssh/known_hosts")
     name = address if port in (None, 22) else f"[{address}]:{port}"
     try:
         keys = HostKeys(str(file)) if file.exists() else HostKeys()

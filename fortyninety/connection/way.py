@@ -6,11 +6,11 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pyinfra.connectors.sshuserclient.config import SSHConfig
 
+from fortyninety.connection.home import expanded
 from fortyninety.connection.host_keys import SETTING, STRICT
 
 _PLAIN_PATH = re.compile(r"~?[A-Za-z0-9._/+=:,@-]+")
@@ -74,8 +74,7 @@ class Way:
     def resolved(self) -> tuple[str, int]:
         """The address and the port after SSH's configuration had its say."""
         found = self._configured()
-        port = self.port or found.get("port") or 22
-        return str(found.get("hostname") or self.address), int(port)
+        return str(found.get("hostname") or self.address), self.port or _port(found.get("port"))
 
     @property
     def has_jump_host(self) -> bool:
@@ -83,7 +82,7 @@ class Way:
         return bool({"proxyjump", "proxycommand"} & self._configured().keys())
 
     def _configured(self) -> Mapping[str, Any]:
-        file = Path(self.config or "~/.ssh/config").expanduser()
+        file = expanded(self.config or "~/.ssh/config")
         config = SSHConfig()
         try:
             with file.open(encoding="utf-8") as lines:
@@ -92,6 +91,12 @@ class Way:
         except Exception:
             # SSH itself says what is wrong with it.
             return {}
+
+
+def _port(said: object) -> int:
+    """The port that SSH's configuration says; SSH's own where it says none that there is."""
+    port = str(said)
+    return int(port) if re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536 else 22
 
 
 def path_word(path: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 from fortyninety.checkout import ROOT
 from fortyninety.connection.account import read_account
 from fortyninety.connection.diagnosis import diagnose
+from fortyninety.connection.host_keys import is_known
 from fortyninety.connection.way import Way
 
 
@@ -54,6 +55,22 @@ def test_a_jump_host_of_the_configuration_is_known(tmp_path: Path) -> None:
         "refused or unanswered through the jump host (Error reading SSH protocol banner)"
     )
     assert f"`ssh -F {config} box -v`" in found.remedy
+
+
+@pytest.mark.parametrize("port", ["ssh", "0", "70000", "9" * 5000])
+def test_a_port_of_the_configuration_that_is_none_ends_nothing(tmp_path: Path, port: str) -> None:
+    config = tmp_path / "config"
+    config.write_text(f"Host box\n  Port {port}\n")
+    assert Way.of("box", {"ssh_config_file": str(config)}).resolved == ("box", 22)
+
+
+@pytest.mark.parametrize("path", ["~nobody-has-this/x", "k" * 300])
+def test_a_file_that_cannot_be_is_one_that_is_not_there(path: str) -> None:
+    data = {"ssh_config_file": path, "ssh_key": path, "ssh_known_hosts_file": path}
+    way = Way.of("box", data)
+    assert way.resolved == ("box", 22) and not way.has_jump_host
+    assert diagnose(way, "No host key for box found").found.startswith(repr(path))
+    assert not is_known("box", 22, "~nobody-has-this/x")
 
 
 @pytest.mark.parametrize(
