@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO
 from fortyninety.cli.fit import fit
 from fortyninety.cli.options import YES
+from fortyninety.cli.replaced_file import replace_file
 from fortyninety.cli.waiting import waiting
 from fortyninety.plan.new_inventory import FoundBox, inventory_text
 from fortyninety.settings.addresses import is_host_name
@@ -111,7 +111,10 @@ def _ssh(user: str, port: int | None, key: str | None) -> dict[str, Any]:
     if port not in (None, 22):
         found["ssh_port"] = port
     if key is not None:
-        if not key.isprintable() or not Path(key).expanduser().is_file():
+        # Imported here: it needs pyinfra.
+        from fortyninety.connection.key_file import key_fault  # noqa: PLC0415
+
+        if not key.isprintable() or key_fault(key) == "missing":
             raise click.UsageError(f"--key is {key!r}; expected a private key's file")
         found["ssh_key"] = key if key.startswith("~") else str(Path(key).absolute())
     return found
@@ -124,8 +127,11 @@ def _output(given: str) -> Path:
             f"--output is {given!r}; expected a file such as {DEFAULT_OUTPUT}, whose name is that "
             "of a group as well"
         )
-    if path.exists() and not path.is_file():
-        raise click.UsageError(f"--output is {given!r}, which is no file")
+    try:
+        if path.exists() and not path.is_file():
+            raise click.UsageError(f"--output is {given!r}, which is no file")
+    except OSError as error:
+        raise click.UsageError(f"--output is {given!r}: {error.strerror}") from error
     return path
 
 
@@ -138,7 +144,7 @@ def _read(named: dict[str, str], ssh: dict[str, Any]) -> list[FoundBox]:
     bare = [FoundBox(name, address) for name, address in named.items()]
     with tempfile.TemporaryDirectory(prefix="fortyninety-init-") as folder:
         inventory = Path(folder) / "boxes.py"
-        inventory.write_text(inventory_text(bare, ssh))
+        inventory.write_text(inventory_text(bare, ssh), encoding="utf-8")
         try:
             with waiting("reading the boxes"):
                 looks = look_at(str(inventory))
@@ -162,13 +168,10 @@ def _write(path: Path, text: str, *, yes: bool, asks: bool) -> bool:
                 said = "" if asks else "; give --yes to replace it, or another --output"
                 click.echo(f"Error: {path} is there and stays as it is{said}", err=True)
                 return False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Where it is a link, what it points to.
-        beside = path.resolve().with_name(f".{path.name}.{os.getpid()}")
-        beside.write_text(text)
-        beside.replace(path.resolve())
-    except OSError as error:
-        raise NoAnswer(f"{path} cannot be written: {error.strerror}") from error
+        replace_file(path, text)
+    except (OSError, RuntimeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "a loop of links"
+        raise NoAnswer(f"{path} cannot be written: {why}") from error
     click.echo(f"Wrote {path}")
     return True
 
