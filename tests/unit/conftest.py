@@ -1,5 +1,6 @@
 """Fixtures that several unit tests share."""
 
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -21,6 +22,12 @@ __all__ = [
     "strangers",
     "trusted",
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_as_on_a_terminal() -> None:
+    """Let what tests start obey Ctrl-C, also where a shell started this with `&`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
