@@ -19,6 +19,11 @@ LONGEST_ERROR = 65536
 LONGEST_SHOWN = 300
 
 
+# What reading an answer ends with where it is none. A chunk of more bytes than there are numbers is
+# an overflow.
+BROKEN = (OSError, http.client.HTTPException, ValueError, OverflowError)
+
+
 class Stream(Protocol):
     """A connection: a socket, or a channel of SSH."""
 
@@ -70,7 +75,7 @@ def request(
         if response.status != 200:
             said = _error_of(response.read(LONGEST_ERROR))
             raise Unanswered(f"answering HTTP {response.status}: {said}")
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except BROKEN as error:
         raise unanswered(error, bounds) from error
     return response
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fortyninety.engine.bounded_http import (
+    BROKEN,
     Bounds,
     Stream,
     Unanswered,
@@ -60,7 +61,7 @@ def served_models(stream: Stream, port: int, bounds: Bounds = BOUNDS_OF_LIST) ->
     response = request(stream, port, "/v1/models", bounds)
     try:
         content = response.read()
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except BROKEN as error:
         raise unanswered(error, bounds) from error
     try:
         return served_names(parsed(content))
@@ -130,7 +131,7 @@ def _events(response: http.client.HTTPResponse, bounds: Bounds) -> Iterator[dict
     while True:
         try:
             line = response.readline(LONGEST_LINE)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except BROKEN as error:
             raise unanswered(error, bounds) from error
         if not line.endswith(b"\n"):
             what = "sending an event without end" if line else "ending in the middle of its answer"

@@ -138,6 +138,7 @@ def error(status: bytes, body: bytes) -> bytes:
         ((), "ending the connection before its answer is complete"),
         ((STREAM, said("a")), "ending in the middle of its answer"),
         ((CHUNKED, b"5\r\nab"), "ending"),
+        ((CHUNKED, b"f" * 200 + b"\r\nab"), "answering what is no HTTP"),
         ((STREAM, b"data: {\n\n"), "saying '{'; expected a JSON object"),
         ((STREAM, b"data: [1]\n\n"), "saying '[1]'; expected a JSON object"),
         ((STREAM, b"data: " + b"[" * 50_000 + b"\n\n"), "expected a JSON object"),
