@@ -48,6 +48,9 @@ _PATTERNS = (
     (r"(?<![\w.<-])(?=[A-Za-z+/=_-]*[0-9])[A-Za-z0-9+/=_-]{32,}", "<long value>"),
 )
 _COMPILED = tuple((re.compile(pattern, re.DOTALL), instead) for pattern, instead in _PATTERNS)
+# Characters of a text that are looked at, and so shown: more of what a host says takes patterns
+# minutes.
+LONGEST = 4000
 # Stands for a public text while the patterns are at work; no text of a report has it.
 _MARK = "\N{SYMBOL FOR SUBSTITUTE}"
 
@@ -66,8 +69,8 @@ class Redactor:
         self._find_public = _words(self._public)
 
     def __call__(self, text: str) -> str:
-        """The text without them."""
-        shown = text.replace(_MARK, "?")
+        """The text without them, and without what comes after LONGEST characters."""
+        shown = _beginning(text).replace(_MARK, "?")
         if self._find_names is not None:
             shown = self._find_names.sub(lambda found: self._names[found[0].lower()], shown)
         kept: list[str] = []
@@ -81,6 +84,14 @@ class Redactor:
         for pattern, instead in _COMPILED:
             shown = pattern.sub(instead, shown)
         return re.sub(f"{_MARK}(\\d+){_MARK}", lambda found: kept[int(found[1])], shown)
+
+
+def _beginning(text: str) -> str:
+    """The text up to the last whole word that has room: half a secret looks like none."""
+    if len(text) <= LONGEST:
+        return text
+    whole = re.match(r".*\s", text[:LONGEST], re.DOTALL)
+    return f"{whole[0] if whole else ''}..."
 
 
 def _words(texts: Iterable[str], flags: int = 0) -> re.Pattern[str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fortyninety.text.redaction import Redactor
+from fortyninety.text.redaction import LONGEST, Redactor
 
 NAMES = {"gpu-box-1": "box-1", "gpu-box-11": "box-2", "carol": "<user>", "rack7": "<controller>"}
 COMMIT = "2123003760781134cfc31124aa6560a45b491fdf"
@@ -84,3 +84,13 @@ def test_a_public_text_that_is_also_private_is_taken_out() -> None:
 def test_a_text_cannot_have_itself_taken_for_a_public_one() -> None:
     mark = "\N{SYMBOL FOR SUBSTITUTE}"
     assert redact(f"{mark}7{mark} {COMMIT}") == f"?7? {COMMIT}"
+
+
+def test_of_a_text_without_end_the_beginning_is_shown_and_half_a_secret_is_not() -> None:
+    secret = "hf_AbCdEfGhIjKlMnOpQr"
+    for filling in range(LONGEST - len(secret) - 2, LONGEST + 2):
+        text = f"{'. ' * (filling // 2)}{'.' * (filling % 2)} {secret} and more" + "." * LONGEST
+        shown = Redactor(NAMES)(text)
+        assert "hf_" not in shown and len(shown) <= LONGEST + 3
+    # A pattern looks at each word of it again for each word.
+    assert Redactor(NAMES)("token" * 1_000_000) == "..."
