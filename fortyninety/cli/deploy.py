@@ -18,6 +18,7 @@ from fortyninety.plan.duration import Fetched, first_deploy_minutes, package_byt
 from fortyninety.problem import Problem, problem_lines
 from fortyninety.releases.release import load_release
 from fortyninety.text.printable import printable
+from fortyninety.text.shown_values import shown
 
 if TYPE_CHECKING:
     from fortyninety.fleet.deployment import Deployment, HostEnd
@@ -92,7 +93,8 @@ def _values(given: Iterable[str]) -> dict[str, Any]:
     for each in given:
         key, equals, value = each.partition("=")
         if not (key and equals):
-            raise click.UsageError(f"--data {each!r} is no KEY=VALUE")
+            # What is left of a typing error may be a secret.
+            raise click.UsageError(f"--data has {shown('', each)}; expected KEY=VALUE")
         found[key] = parse_cli_arg(value)
     return found
 

@@ -121,7 +121,9 @@ def test_what_cannot_be_meant_ends_with_2_and_asks_no_host(tmp_path: Path) -> No
         ("--yes", "--limit", "nobody"): "no host matches --limit nobody",
         ("--yes", "--exclude", "nobody"): "no host matches --exclude nobody",
         ("--yes", "--exclude", "boxes"): "--exclude leaves no host",
-        ("--yes", "--data", "port"): "--data 'port' is no KEY=VALUE",
+        ("--yes", "--data", "port"): "--data has 'port'; expected KEY=VALUE",
+        # It may be the secret itself.
+        ("--yes", "--data", "hub_token:hf_abcdef"): "--data has something else; expected",
         ("--yes", "--data", "port=0"): "port is 0",
         (): "nobody can be asked here: give --yes",
     }
