@@ -152,6 +152,8 @@ def _box_problems(boxes: Sequence[Box]) -> list[str]:
         return ["there are no cards; expected at least one"]
     wrong = [f"{_named(box, i)} has no cards" for i, box in enumerate(boxes) if not box.cards]
     sizes = sorted({card.usable for box in boxes for card in box.cards})
+    if sizes[0] <= 0:
+        wrong.append("a card's driver says that it has no memory; expected some")
     if len(sizes) > 1:
         listed = " and ".join(f"{size // MIB} MiB" for size in sizes)
         wrong.append(

@@ -87,6 +87,7 @@ def test_the_cards_of_a_box_are_tensor_parallel_and_boxes_are_stages() -> None:
         ([], (None, None), "there are no cards"),
         ([box()], (None, None), "there are no cards"),
         ([box(24564), box()], (None, None), "box 2 has no cards"),
+        ([box(0, 0)], (None, None), "says that it has no memory"),
         ([box(24564, 16376)], (None, None), "the cards have different sizes"),
         ([box(24564), box(24564, 24564)], (None, None), "the boxes have 1 and 2 cards"),
         ([box(24564), box(24564)], (2, None), "at most the 1 cards of a box"),
