@@ -82,7 +82,8 @@ def list_releases(as_json: bool, advisories: bool) -> None:
 @click.argument("release")
 @FIND_LINKS
 @click.option("--check", is_flag=True, help="Write nothing; end with 1 where the lock differs.")
-def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
+@AS_JSON
+def lock(release: str, find_links: tuple[str, ...], check: bool, as_json: bool) -> None:
     """Make the lock of RELEASE anew from its requirements.in.
 
     The lock is engines/RELEASE/requirements.txt. uv resolves as of the date in the release's card
@@ -102,14 +103,8 @@ def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
         raise click.ClickException(str(error)) from error
     path = load_release(release).lock_path
     same = path.exists() and path.read_text() == text
-    if same:
-        click.echo(f"{release}: the lock is up to date with requirements.in")
-    elif check:
-        click.echo(
-            f"{release}: the lock differs; run `fortyninety engine lock {release}`", err=True
-        )
-        sys.exit(NO)
-    else:
+    writes = not same and not check
+    if writes:
         # Renamed into place: a lock that was cut off midway would look like an edited one.
         beside = path.with_suffix(".new")
         try:
@@ -117,7 +112,22 @@ def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
             beside.rename(path)
         except OSError as error:
             raise click.ClickException(f"{path} cannot be written: {error.strerror}") from error
-        click.echo(f"{release}: wrote {text.count('==')} pins")
+    code = DONE if same or writes else NO
+    pins = text.count("==")
+    if as_json:
+        print_envelope(
+            code,
+            {"release": release, "lock": str(path), "pins": pins, "same": same, "wrote": writes},
+        )
+    elif writes:
+        click.echo(f"{release}: wrote {pins} pins")
+    elif same:
+        click.echo(f"{release}: the lock is up to date with requirements.in")
+    else:
+        click.echo(
+            f"{release}: the lock differs; run `fortyninety engine lock {release}`", err=True
+        )
+    sys.exit(code)
 
 
 @engine.command()
@@ -130,7 +140,10 @@ def lock(release: str, find_links: tuple[str, ...], check: bool) -> None:
     help="The hosts' own python3, which runs uv and an HTTP client: Debian 13 has 3.13.",
 )
 @FIND_LINKS
-def download(release: str, folder: Path, host_python: str, find_links: tuple[str, ...]) -> None:
+@AS_JSON
+def download(
+    release: str, folder: Path, host_python: str, find_links: tuple[str, ...], as_json: bool
+) -> None:
     """Fetch every wheel of RELEASE into FOLDER.
 
     Also those of the host's tools. For hosts without a package index: copy the folder onto them,
@@ -153,7 +166,10 @@ def download(release: str, folder: Path, host_python: str, find_links: tuple[str
             count = wheels.download(release, folder, host_python=host_python, find_links=find_links)
         except (wheels.DownloadError, OSError) as error:
             raise click.ClickException(str(error)) from error
-    click.echo(f"{folder}: {count} wheels")
+    if as_json:
+        print_envelope(DONE, {"release": release, "folder": str(folder), "wheels": count})
+    else:
+        click.echo(f"{folder}: {count} wheels")
 
 
 def _require_known(release: str) -> None:
