@@ -48,14 +48,20 @@ def files_of_git() -> list[str]:
     return sorted(name for name in listed.split("\0") if name and os.path.lexists(ROOT / name))
 
 
-def install_wheel(directory: Path) -> InstalledWheel:
-    """Build the wheel and install it into an environment of its own, without the network."""
-    source, environment = directory / "source", directory / "environment"
+def build_wheel(directory: Path) -> Path:
+    """Build the wheel of what git has; its file in `directory`."""
+    source = directory / "source"
     for name in files_of_git():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, source / name, follow_symlinks=False)
     _ran([sys.executable, "-c", BUILD, str(directory)], cwd=source)
     (wheel,) = directory.glob("*.whl")
+    return wheel
+
+
+def install_wheel(directory: Path) -> InstalledWheel:
+    """Build the wheel and install it into an environment of its own, without the network."""
+    wheel, environment = build_wheel(directory), directory / "environment"
     venv.create(environment)
     installed = InstalledWheel(wheel, environment)
     _ran(
