@@ -188,7 +188,7 @@ def _answer(
     """Ask once. Raises _Failed, with what came already printed on a line of its own."""
     from fortyninety.connection.bounded import HostLost  # noqa: PLC0415
     from fortyninety.connection.tunnel import NotForwarded  # noqa: PLC0415
-    from fortyninety.fleet.engines import engine_problem  # noqa: PLC0415
+    from fortyninety.fleet.engines import unanswered_problem  # noqa: PLC0415
 
     settings, told = serving.settings, False
 
@@ -214,7 +214,7 @@ def _answer(
     except (HostLost, NotForwarded, Unanswered) as error:
         if told:
             tell("\n")
-        problem = engine_problem(serving, str(error), "a whole answer")
+        problem = unanswered_problem(serving, error, "a whole answer")
         raise _Failed(problem, unreachable=not serving.reached) from error
 
 

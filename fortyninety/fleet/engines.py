@@ -75,7 +75,7 @@ def first_serving(hosts: ConnectedHosts) -> Serving:
                 names = served_models(stream, serving.settings.port)
         except (HostLost, NotForwarded, Unanswered) as none:
             unreachable = unreachable or not serving.reached
-            problems.append(engine_problem(serving, str(none)))
+            problems.append(unanswered_problem(serving, none))
         else:
             if serving.settings.model_name in names:
                 return serving
@@ -87,6 +87,14 @@ def first_serving(hosts: ConnectedHosts) -> Serving:
 def engine_problem(serving: Serving, found: str, expected: str = EXPECTED) -> Problem:
     """A problem with the engine of a host."""
     return Problem(host=serving.host.name, subject="the engine", found=found, expected=expected)
+
+
+def unanswered_problem(serving: Serving, why: Exception, expected: str = EXPECTED) -> Problem:
+    """The problem that HostLost, NotForwarded or Unanswered says."""
+    if isinstance(why, HostLost):
+        host = serving.host.name
+        return Problem(host=host, subject="connection", found=f"lost: {why}", expected=expected)
+    return engine_problem(serving, str(why), expected)
 
 
 def _heads(hosts: ConnectedHosts) -> dict[str, str]:

@@ -17,6 +17,7 @@ from fortyninety.checkout import ROOT
 from fortyninety.cli import main
 from tests.unit.cli.asked_boxes import HELLO, Boxes, Engines, boxes, engines, server, serving
 from tests.unit.engine.odd_engine import DONE, STREAM, said
+from tests.unit.fleet.imagined_fleet import run_over, survey
 
 __all__ = ["boxes", "engines", "server"]
 
@@ -123,3 +124,10 @@ def test_a_wrong_question_is_refused_before_any_host_is_asked(words: list[str], 
     ran = CliRunner().invoke(main, ["ask", "inventory/prod.py", *words])
     assert ran.exit_code == 2
     assert said in ran.stderr
+
+
+def test_a_host_without_a_connection_is_said_as_one(tmp_path: Path) -> None:
+    ran = run_over(tmp_path, "ask", {"box": survey()}, "Hi.", "--json")
+    (problem,) = json.loads(ran.stdout)["problems"]
+    assert (ran.returncode, problem["subject"]) == (2, "connection")
+    assert problem["found"] == "lost: cannot be reached: there is no SSH connection"
