@@ -56,7 +56,7 @@ class EndingGroup(click.Group):
             code, problems = error.exit_code, _problems(error)
             _complain(*_lines(error))
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in _LACKING:
+            if isinstance(error, OSError) and _is_lacking(error):
                 code, said = NO_ANSWER, _lacked(error)
             else:
                 code, said = DEFECT, _said(command_of(self, line), error)
@@ -153,6 +153,11 @@ def _said(command: str, error: Exception) -> str:
         f"a defect of fortyninety itself ended `fortyninety {command}`, and it answered nothing "
         f"({printable(_repr(error), 300)}); {where}. Please report it"
     )
+
+
+def _is_lacking(error: OSError) -> bool:
+    # So tempfile says that every folder is full, or cannot be written to.
+    return error.errno in _LACKING or str(error.strerror).startswith("No usable temporary dir")
 
 
 def _lacked(error: OSError) -> str:
