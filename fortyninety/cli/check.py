@@ -27,6 +27,9 @@ from fortyninety.text.printable import printable
 SUITE = ROOT / "tests" / "host"
 # Modules that the suite needs.
 NEEDED = ("pytest", "testinfra", "xdist")
+# What a user's environment may have for tests of their own: options that leave some out, and an
+# interpreter that leaves out assertions.
+NOT_FOR_THE_SUITE = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONOPTIMIZE")
 # pytest's exit codes of a complete run: everything passed, something failed.
 TO_ITS_END = (0, 1)
 
@@ -126,6 +129,7 @@ def run_suite(arguments: list[str]) -> Iterator[Result]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            env={key: each for key, each in os.environ.items() if key not in NOT_FOR_THE_SUITE},
         )
         os.close(writing)
         try:

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fortyninety.cli import main
+from fortyninety.cli.check import run_suite
 
 
 def check(*arguments: str) -> Result:
@@ -105,3 +106,25 @@ def test_the_help_has_examples_and_the_exit_codes() -> None:
     shown = check("--help").output
     assert "fortyninety check inventory/prod.py" in shown
     assert all(code in shown for code in ("0 where", "1 where", "2 where"))
+
+
+def test_an_environment_for_other_tests_leaves_none_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a test, nor an assertion of a helper of it, which pytest does not rewrite."""
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_addoption(parser):\n    parser.addoption('--results')\n"
+    )
+    (tmp_path / "test_own.py").write_text(
+        "import json\n"
+        "def test_own(pytestconfig):\n"
+        "    texts = dict.fromkeys(('host', 'area', 'test', 'outcome', 'meaning'), 'x')\n"
+        "    with open(pytestconfig.getoption('--results'), 'w') as results:\n"
+        "        line = {**texts, 'message': f'{__debug__}', 'seconds': 0}\n"
+        "        print(json.dumps(line), file=results)\n"
+    )
+    monkeypatch.setattr(sys.modules["fortyninety.cli.check"], "SUITE", tmp_path)
+    monkeypatch.setenv("PYTHONOPTIMIZE", "1")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--deselect test_own.py::test_own")
+    monkeypatch.setenv("PYTEST_PLUGINS", "no_such_plugin")
+    assert [each.message for each in run_suite([])] == ["True"]
