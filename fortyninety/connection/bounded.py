@@ -26,6 +26,7 @@ from pyinfra.connectors.util import (
 )
 
 from fortyninety.connection import output
+from fortyninety.connection.diagnosis import NOT_TAKEN
 from fortyninety.deadlines import COMMAND
 from fortyninety.lease import ChannelLost
 
@@ -100,6 +101,10 @@ class Connection:
             raise ConnectError(self.failure) from None
         except UnicodeError as error:
             self.failure = f"its address is no name ({error})"
+            raise ConnectError(self.failure) from error
+        except (TypeError, ValueError) as error:
+            # Of an argument in the inventory that there is not, or of another type.
+            self.failure = f"{NOT_TAKEN}: {error}"
             raise ConnectError(self.failure) from error
         except PyinfraError as error:
             # Of a key file that is none as well: pyinfra would end the run of every host.

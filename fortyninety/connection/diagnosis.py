@@ -33,6 +33,8 @@ _WRAPPED = re.compile(
     r"Authentication error \([^)]*\)) \((?:\[Errno [^]]*\] )?(?P<own>.*)\)"
 )
 _NAMED_PORT = re.compile(r"\[(?P<address>[^]]+)\]:(?P<port>\d+)")
+# What is said where paramiko raises at an argument of its own, before anything is tried.
+NOT_TAKEN = "paramiko does not take its arguments"
 _LOGIN = (
     *("authentication", "permission denied", "no existing session", "not a valid"),
     "no login within",
@@ -72,7 +74,7 @@ def diagnose(way: Way, said: str, *, user: str | None = None) -> Diagnosis:
     low = said.lower()
     if wrapped := _WRAPPED.fullmatch(said):
         said = wrapped["own"]
-    if fault := key_file_fault(way, low):
+    if fault := _not_taken(said) or key_file_fault(way, low):
         return fault
     if "resolve hostname" in low or "name or service not known" in low:
         return no_address(way, said)
@@ -83,6 +85,18 @@ def diagnose(way: Way, said: str, *, user: str | None = None) -> Diagnosis:
     if way.has_jump_host:
         return _through_a_jump_host(way, said)
     return _port(way, _port_by_words(low) or ask_port(*way.resolved), said)
+
+
+def _not_taken(said: str) -> Diagnosis | None:
+    if not said.startswith(NOT_TAKEN):
+        return None
+    return Diagnosis(
+        "name",
+        "ssh_paramiko_connect_kwargs",
+        f"not taken ({said.removeprefix(f'{NOT_TAKEN}: ')[:_LONGEST]})",
+        "arguments of paramiko's SSHClient.connect",
+        "Correct it, or the other ssh_* keys, in the inventory",
+    )
 
 
 def no_address(way: Way, said: str) -> Diagnosis:

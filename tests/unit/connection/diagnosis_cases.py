@@ -116,6 +116,15 @@ def test_a_name_that_means_nothing(tmp_path: Path, tried: Any, key: str) -> None
     assert "Set ssh_hostname" in found.remedy
 
 
+@pytest.mark.parametrize("given", [{"nosuch": 1}, {"timeout": "soon"}], ids=str)
+def test_an_argument_of_paramiko_that_there_is_not(tmp_path: Path, given: dict[str, Any]) -> None:
+    """It is a problem of this host, and ended the run of every one."""
+    with served("serve", "/bin/sh") as (port, host_key):
+        data = data_of(tmp_path, port, host_key, ssh_paramiko_connect_kwargs=given)
+        found = by_pyinfra(data)
+    assert found.subject == "ssh_paramiko_connect_kwargs" and found.found.startswith("not taken (")
+
+
 @BOTH
 def test_a_closed_port(tmp_path: Path, tried: Any, key: str) -> None:
     with socket.socket() as free:
