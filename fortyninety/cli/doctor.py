@@ -52,7 +52,7 @@ def doctor(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
     code = doctor_exit_code(examined)
     if as_json:
         problems = [problem for each in examined for problem in each.problems]
-        print_envelope(code, {"hosts": [_values(each) for each in examined]}, problems)
+        print_envelope(code, {"hosts": [examined_values(each) for each in examined]}, problems)
     else:
         print_examined(examined)
     sys.exit(code)
@@ -116,7 +116,8 @@ def _lines(check: Check) -> Iterator[str]:
             yield f"{'':<{_WIDTH + 2}}  {arrow} {printable(problem.remedy)}"
 
 
-def _values(examined: Examined) -> dict[str, object]:
+def examined_values(examined: Examined) -> dict[str, object]:
+    """What was found on a host, as `--json` has it."""
     return {
         "host": examined.host,
         "reached": examined.reached,

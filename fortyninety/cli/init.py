@@ -6,20 +6,29 @@ import ipaddress
 import re
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from fortyninety.cli.doctor import doctor_exit_code, examined_hosts, print_examined
+from fortyninety.cli.doctor import (
+    doctor_exit_code,
+    examined_hosts,
+    examined_values,
+    print_examined,
+)
+from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
-from fortyninety.cli.exit_codes import DONE, NO
-from fortyninety.cli.fit import fit
-from fortyninety.cli.options import YES
+from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER
+from fortyninety.cli.fit import Answer, fit
+from fortyninety.cli.options import AS_JSON, YES
 from fortyninety.cli.replaced_file import replace_file
 from fortyninety.cli.waiting import waiting
+from fortyninety.fit.errors import FitError
 from fortyninety.plan.new_inventory import FoundBox, inventory_text
+from fortyninety.problem import Problem
 from fortyninety.settings.addresses import is_host_name
 
 DEFAULT_OUTPUT = "inventory/fleet.py"
@@ -36,6 +45,7 @@ _PORT = click.IntRange(1, 65535)
 @click.option("--key", metavar="FILE", help="The private key; default: ssh-agent's, ~/.ssh/id_*.")
 @click.option("--output", metavar="FILE", help=f"The inventory; default: {DEFAULT_OUTPUT}.")
 @YES
+@AS_JSON
 def init(
     hosts: tuple[str, ...],
     user: str | None,
@@ -44,6 +54,7 @@ def init(
     output: str | None,
     *,
     yes: bool,
+    as_json: bool,
 ) -> None:
     """Write an inventory for your boxes, by what is in them.
 
@@ -60,8 +71,9 @@ def init(
       fortyninety init
       fortyninety init 192.0.2.11 192.0.2.12 --user root
       fortyninety init left=10.0.0.4 right=10.0.0.5 --key ~/.ssh/fleet --output inventory/home.py
+      fortyninety init 192.0.2.11 --json | jq -r '.problems[].remedy'
     """
-    asks = not yes and sys.stdin.isatty()
+    asks = not (yes or as_json) and sys.stdin.isatty()
     if asks and not hosts:
         hosts = tuple(click.prompt("Boxes (addresses, blanks between)", err=True).split())
         user = user or click.prompt("User of SSH", default="root", err=True)
@@ -74,9 +86,14 @@ def init(
     ssh = _ssh("root" if user is None else user, port, key)
     path = _output(DEFAULT_OUTPUT if output is None else output)
     boxes = _read(named, ssh)
-    if not _write(path, inventory_text(boxes, ssh), yes=yes, asks=asks):
+    read = [box.name for box in boxes if box.reading is not None]
+    stays = _write(path, inventory_text(boxes, ssh), yes=yes, asks=asks, aside=as_json)
+    if stays is not None:
+        click.echo(f"Error: {stays}", err=True)
+        if as_json:
+            print_envelope(NO, problems=[stays])
         sys.exit(NO)
-    sys.exit(_examine(str(path), [box.name for box in boxes if box.reading is not None]))
+    sys.exit(_examine_as_values(str(path), read) if as_json else _examine(str(path), read))
 
 
 def _named(hosts: Sequence[str]) -> dict[str, str]:
@@ -157,23 +174,25 @@ def _read(named: dict[str, str], ssh: dict[str, Any]) -> list[FoundBox]:
     ]
 
 
-def _write(path: Path, text: str, *, yes: bool, asks: bool) -> bool:
-    """Write the file by one rename; False where another is there and is to stay."""
+def _write(path: Path, text: str, *, yes: bool, asks: bool, aside: bool) -> str | None:
+    """Write the file by one rename; why it stays where another is there, or None.
+
+    `aside` is whether it is said on standard error that it was written.
+    """
     try:
         if path.exists():
             if path.read_bytes() == text.encode():
-                click.echo(f"{path} is there already, and says the same")
-                return True
+                click.echo(f"{path} is there already, and says the same", err=aside)
+                return None
             if not yes and not (asks and click.confirm(f"Replace {path}?", err=True)):
                 said = "" if asks else "; give --yes to replace it, or another --output"
-                click.echo(f"Error: {path} is there and stays as it is{said}", err=True)
-                return False
+                return f"{path} is there and stays as it is{said}"
         replace_file(path, text)
     except (OSError, RuntimeError) as error:
         why = error.strerror if isinstance(error, OSError) else "a loop of links"
         raise NoAnswer(f"{path} cannot be written: {why}") from error
-    click.echo(f"Wrote {path}")
-    return True
+    click.echo(f"Wrote {path}", err=aside)
+    return None
 
 
 def _examine(inventory: str, read: Sequence[str]) -> int:
@@ -195,4 +214,38 @@ def _examine(inventory: str, read: Sequence[str]) -> int:
         code = max(code, ended.code if isinstance(ended.code, int) else NO)
     if code == DONE:
         click.echo(f"\nNext: fortyninety deploy {inventory}")
+    return code
+
+
+def _examine_as_values(inventory: str, read: Sequence[str]) -> int:
+    """Print the same as one object; the worse exit code."""
+    # Imported when the command runs: pyinfra_cli patches the standard library.
+    from fortyninety.fleet.fit import fleet_fit  # noqa: PLC0415
+
+    examined = examined_hosts(inventory)
+    code = doctor_exit_code(examined)
+    problems: list[Problem | str] = [problem for each in examined for problem in each.problems]
+    answers: list[Answer] = []
+    if read:
+        try:
+            fleet = fleet_fit(inventory, read, defaultdict(lambda: None))
+        except FitError as error:
+            problems, code = [*problems, str(error)], NO_ANSWER
+        else:
+            problems += fleet.problems
+            answers = [
+                Answer(each.name, each.fit, each.alternatives, each.remarks)
+                for each in fleet.answers
+            ]
+            fits = all(each.fit.fits for each in answers)
+            code = max(code, NO_ANSWER if fleet.problems else DONE if fits else NO)
+    print_envelope(
+        code,
+        {
+            "inventory": inventory,
+            "hosts": [examined_values(each) for each in examined],
+            "fit": [each.values for each in answers],
+        },
+        problems,
+    )
     return code

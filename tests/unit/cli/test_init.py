@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -104,6 +105,24 @@ def test_a_box_that_answers_is_read_and_proposed_and_examined(box: Path, tmp_pat
     assert (tmp_path / "new" / "home.py").read_text() == "mine = []\n"
     replaced = init(box, tmp_path, *given, "--yes")
     assert replaced.returncode == 1 and (tmp_path / "new" / "home.py").read_text() == written
+
+
+def test_json_is_what_was_written_and_what_doctor_and_fit_say_of_it(
+    box: Path, tmp_path: Path
+) -> None:
+    given = ("left=127.0.0.1", "--port", (box / "port").read_text(), "--key", "~/.ssh/key")
+    ran = init(box, tmp_path, *given, "--output", "home.py", "--json")
+    page = json.loads(ran.stdout)
+    assert (ran.returncode, page["exit_code"], page["command"]) == (1, 1, "init"), ran.stderr
+    assert page["result"]["inventory"] == "home.py" and (tmp_path / "home.py").is_file()
+    assert [each["host"] for each in page["result"]["hosts"]] == ["left"]
+    assert [each["fits"] for each in page["result"]["fit"]] == [True]
+    # Its clock is of 1970.
+    assert "clock" in [each["subject"] for each in page["problems"]]
+    (tmp_path / "home.py").write_text("mine = []\n")
+    stays = init(box, tmp_path, *given, "--output", "home.py", "--json")
+    (problem,) = json.loads(stays.stdout)["problems"]
+    assert stays.returncode == 1 and "stays as it is; give --yes" in problem["message"]
 
 
 def test_a_box_that_cannot_be_read_is_written_all_the_same_and_said(tmp_path: Path) -> None:
