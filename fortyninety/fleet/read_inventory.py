@@ -8,6 +8,7 @@ prints {"hosts": [...]} or {"unusable": why}.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -20,6 +21,9 @@ from fortyninety.text.short_repr import short_repr
 def main() -> None:
     """Print the hosts of the inventory on the command line, or why there are none."""
     page: dict[str, Any]
+    # Programs that the inventory runs print as well, and theirs is no answer.
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     try:
         _, inventory = read_inventory(sys.argv[1])
     except InventoryUnusable as unusable:
@@ -35,7 +39,8 @@ def main() -> None:
                 for host in inventory
             ]
         }
-    print(json.dumps(page, default=_encoded))
+    with answer:
+        print(json.dumps(page, default=_encoded), file=answer)
 
 
 def _encoded(value: object) -> object:

@@ -169,3 +169,9 @@ def test_an_inventory_without_hosts_is_said(
         inventory.write_text(text)
     with pytest.raises(RuntimeError, match=expected):
         boxes(str(inventory))
+
+
+def test_what_an_inventory_and_its_programs_print_is_no_answer(tmp_path: Path) -> None:
+    inventory = tmp_path / "boxes.py"
+    inventory.write_text("import os\nprint('own')\nos.system('echo a program')\nboxes = ['one']\n")
+    assert [each.name for each in boxes(str(inventory))] == ["one"]
