@@ -165,7 +165,7 @@ def envelope(ended: Result) -> dict[str, Any]:
         ("snapshot veriyf x.py --json", "snapshot", "No such command 'veriyf'"),
         ("driftt x.py --json", "", "No such command 'driftt'"),
         ("--json drift x.py", "drift", "No such option '--json'"),
-        ("engine lock 1.0 --json", "engine lock", "No such option '--json'"),
+        ("engine lock 1.0 --json", "engine lock", "1.0 is not one of"),
     ],
 )
 def test_a_wrong_call_is_one_object_where_json_is_on_the_line(
