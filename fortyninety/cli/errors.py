@@ -1,4 +1,4 @@
-"""Why a command has no answer."""
+"""End a command that has no answer, and say why."""
 
 from __future__ import annotations
 

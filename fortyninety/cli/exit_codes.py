@@ -1,4 +1,4 @@
-"""What every command ends with: docs/commands.md explains each."""
+"""Name the exit codes of every command: docs/commands.md explains each."""
 
 from __future__ import annotations
 

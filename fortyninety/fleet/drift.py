@@ -23,6 +23,7 @@ from pyinfra_cli.exceptions import CliError
 from fortyninety.fleet.deploy_file import load_deploy
 from fortyninety.fleet.inventory import ConnectedHosts, connect_hosts
 from fortyninety.fleet.planning import plan_hosts
+from fortyninety.fleet.prepared import cut_short, narrow, stage_and_name
 from fortyninety.fleet.quiet import errors_alone
 from fortyninety.fleet.root import without_root
 from fortyninety.fleet.run import keep_plans
@@ -90,15 +91,15 @@ def _look(connected: ConnectedHosts) -> Drift:
         left, refused = _planned(state, left)
         problems += refused
         if left:
-            _only(state, left)
+            narrow(state, left)
             try:
                 load_deploy(state)
             except (PyinfraError, CliError) as error:
                 lost = [host for host in left if host in state.failed_hosts]
-                problems += [_not_looked_at(host, str(error)) for host in lost or left]
+                problems += [cut_short(host, f"by {error}") for host in lost or left]
             else:
                 problems += [
-                    _not_looked_at(host, "a question it did not answer")
+                    cut_short(host, "by a question it did not answer")
                     for host in left
                     if host in state.failed_hosts
                 ]
@@ -116,7 +117,7 @@ def _planned(state: State, hosts: list[Host]) -> tuple[list[Host], list[Problem]
     problems: list[Problem] = []
     left = hosts
     while left:
-        _only(state, left)
+        narrow(state, left)
         planned = plan_hosts(state)
         if not planned.problems:
             keep_plans(state, planned.plans)
@@ -132,22 +133,6 @@ def _names(hosts: Iterable[Host]) -> set[str]:
     return {host.name for host in hosts}
 
 
-def _only(state: State, hosts: list[Host]) -> None:
-    """Make the run one of these hosts."""
-    state.limit_hosts = hosts
-    state.active_hosts = set(hosts)
-
-
-def _not_looked_at(host: Host, why: str) -> Problem:
-    return Problem(
-        host=host.name,
-        subject="look",
-        found=f"cut short by {why}",
-        expected="an answer to every question",
-        remedy="Try again",
-    )
-
-
 def drift_of(state: State, host: Host) -> HostDrift:
     """What the operations that were prepared for a host would change on it."""
     found = HostDrift(host.name)
@@ -155,9 +140,7 @@ def drift_of(state: State, host: Host) -> HostDrift:
         operation = state.ops[host][operation_hash]
         if not operation.operation_meta.will_change:
             continue
-        # Named alike on every host, but for what the host's own settings put into the name.
-        names = state.get_op_meta(operation_hash).names
-        stage, _, name = sorted(names)[0].partition(" | ")
+        stage, name = stage_and_name(state, operation_hash)
         reasons = reasons_of(host, operation_hash)
         if reasons.only_asks is not None:
             found.not_looked_at.append(reasons.only_asks)

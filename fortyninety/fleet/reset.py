@@ -21,6 +21,7 @@ from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 from fortyninety.connection.lease import take
 from fortyninety.fleet.inventory import ConnectedHosts
 from fortyninety.fleet.planning import on_each
+from fortyninety.fleet.prepared import cut_short, narrow, stage_and_name
 from fortyninety.operations.reasons import reasons_of
 from fortyninety.operations.reset import read_remains
 from fortyninety.plan.preflight import lease_problems
@@ -69,7 +70,7 @@ class Reset:
             return
         state = self.state
         with _at_work(state), _heard() as said:
-            _only(state, hosts)
+            narrow(state, hosts)
             state.add_callback_handler(_Steps(begun))  # type: ignore[no-untyped-call]
             state.set_stage(StateStage.Execute)
             leases = take(state, "reset")
@@ -93,7 +94,7 @@ def look(connected: ConnectedHosts, plans: dict[Host, ResetPlan], deploy: Deploy
     if reset.problems:
         return reset
     with _at_work(state), _heard() as said:
-        _only(state, list(plans))
+        narrow(state, list(plans))
         readings = on_each(state, plans, lambda host: take_reading(host, plans[host].request))
         reset.problems = [
             problem
@@ -111,7 +112,7 @@ def look(connected: ConnectedHosts, plans: dict[Host, ResetPlan], deploy: Deploy
             reading = current_reading(host)
             remains = read_remains(host, reading, plan)
             if remains is None or host in state.failed_hosts:
-                reset.problems.append(_unread(host, said.of(host.name)))
+                reset.problems.append(cut_short(host, f"({said.of(host.name)})"))
             else:
                 reset.hosts[host].leaves = list(left(plan, reading, remains))
     return reset
@@ -119,19 +120,9 @@ def look(connected: ConnectedHosts, plans: dict[Host, ResetPlan], deploy: Deploy
 
 def _reading_problems(host: Host, reading: HostReading) -> Iterator[Problem]:
     if not reading.readable:
-        yield _unread(host, reading.unreadable or "it did not answer")
+        yield cut_short(host, f"({reading.unreadable or 'it did not answer'})")
         return
     yield from lease_problems(host.name, reading)
-
-
-def _unread(host: Host, why: str) -> Problem:
-    return Problem(
-        host=host.name,
-        subject="look",
-        found=f"cut short ({why})",
-        expected="an answer to every question",
-        remedy="Try again",
-    )
 
 
 def _found(state: State, host: Host) -> HostReset:
@@ -140,18 +131,10 @@ def _found(state: State, host: Host) -> HostReset:
         if not state.ops[host][operation_hash].operation_meta.will_change:
             continue
         reasons = reasons_of(host, operation_hash)
-        found.removes.append(Step(_name(state, operation_hash), tuple(reasons.differences)))
+        found.removes.append(
+            Step(stage_and_name(state, operation_hash)[1], tuple(reasons.differences))
+        )
     return found
-
-
-def _name(state: State, operation_hash: str) -> str:
-    return sorted(state.get_op_meta(operation_hash).names)[0].partition(" | ")[2]
-
-
-def _only(state: State, hosts: list[Host]) -> None:
-    """Make the run one of these hosts."""
-    state.limit_hosts = hosts
-    state.active_hosts = set(hosts)
 
 
 @contextmanager
@@ -168,7 +151,7 @@ class _Steps(BaseStateCallback):
 
     def operation_start(self, state: State, op_hash: str) -> None:  # type: ignore[override]
         """Tell it."""
-        self._begun(_name(state, op_hash))
+        self._begun(stage_and_name(state, op_hash)[1])
 
 
 class _Said(logging.Handler):
