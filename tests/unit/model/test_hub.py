@@ -104,7 +104,7 @@ def endless(stranger: list[Stranger], handler: BaseHTTPRequestHandler, begin: by
         handler.send_header("Transfer-Encoding", "chunked")
     handler.end_headers()
     handler.wfile.write(begin)
-    while stranger[0].sent < 300 * MEBIBYTE:
+    while stranger[0].sent < 2048 * MEBIBYTE:
         stranger[0].send(handler, b"0" * 2**16)
 
 
@@ -120,8 +120,12 @@ def test_an_endless_answer_is_cut_at_what_was_asked_for(strangers: Strangers, be
         hub.content("/redirect", most=1000)
     if not begin.endswith(b";"):
         assert hub.content("/a", most=1000, span=(0, 8)) == b"0" * 8
-    # What the sockets' buffers take, and no more.
-    assert hubs[0].sent < 3 * 8 * MEBIBYTE
+    # What the kernel may hold of each answer for both ends of its connection, and no more. How much
+    # of that it grants goes by how quickly the two take turns.
+    held = sum(
+        int(Path(f"/proc/sys/net/ipv4/tcp_{kind}mem").read_text().split()[2]) for kind in "rw"
+    )
+    assert hubs[0].sent < len(hubs[0].paths) * (held + MEBIBYTE)
 
 
 @pytest.mark.usefixtures("trusted")
