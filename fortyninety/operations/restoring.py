@@ -1,0 +1,48 @@
+"""Have the host put back what served before where a new engine does not start or answer."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from pyinfra import host
+from pyinfra import state as run
+from pyinfra.api.command import StringCommand
+
+from fortyninety.connection.lease import run_of
+from fortyninety.deadlines import DIAGNOSIS, UNIT
+from fortyninety.operations.converge import within
+
+
+@dataclass(frozen=True)
+class Restoring:
+    """How the program `restore` on a host is run: what it puts back, where, and what it notes.
+
+    `port` is asked where a kept unit does not say its own, `wait` seconds are an engine's to start,
+    and `then` is a shell command for a host that serves again.
+    """
+
+    program: str
+    install_directory: str
+    unit: str
+    port: int
+    wait: int
+    note: str
+    then: str | None = None
+
+    def around(self, seconds: int, command: str) -> StringCommand:
+        """The command, which may take so many seconds, and what makes up for its failure."""
+        words = [
+            *("python3", self.program, "--install-directory", self.install_directory),
+            *("--unit", self.unit, "--port", str(self.port), "--wait", str(self.wait)),
+            # While changes are only being detected no host has a lease.
+            *("--run", run_of(host) if run.is_executing else "-", "--note", self.note),
+            *(("--then", self.then) if self.then else ()),
+            *("--", "sh", "-c", command),
+        ]
+        return within(seconds + UNIT + self.wait + DIAGNOSIS, shlex.join(words))
+
+
+def guarded(restoring: Restoring | None, seconds: int, command: str) -> StringCommand:
+    """The command within so many seconds, made up for where something says how."""
+    return within(seconds, command) if restoring is None else restoring.around(seconds, command)

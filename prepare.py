@@ -1,0 +1,9 @@
+"""Bring what restarts nothing, for a deploy that is to be short: `pyinfra INVENTORY prepare.py`."""
+
+from fortyninety.tasks import engine, preflight, python, snapshot
+
+plan = preflight.plan_or_refuse()
+if plan.has_engine:
+    python.install(plan)
+    engine.install(plan)
+    snapshot.publish(plan)
