@@ -1,0 +1,247 @@
+"""Measure by `fortyninety bench` and by vLLM's own client, in turns, and count tokens by hand."""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from bench.counted_usage import counted
+from fortyninety.checkout import ROOT
+from lab import hosts
+from lab.hosts import LabHost, ssh
+
+ENGINE = "/opt/fortyninety/engines/current/bin/python"
+PORT = 8000
+# Runs a program whose text comes as a line of JSON before its own input.
+_FROM_A_LINE = "import json, sys; exec(json.loads(sys.stdin.readline()))"
+_OFFLINE = "HF_HUB_OFFLINE=1 TORCHDYNAMO_DISABLE=1 VLLM_TARGET_DEVICE=cpu"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What each client asks of the engine."""
+
+    prompt: int
+    completion: int
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a client found: its count of tokens, tokens a second, and medians in milliseconds."""
+
+    tokens: int
+    tokens_per_second: float
+    first_token: float
+    between: float
+
+
+class Theirs:
+    """vLLM's client on the box, in a process that stays."""
+
+    def __init__(
+        self, process: subprocess.Popen[str], log: IO[str], model: str, snapshot: str, key: str
+    ) -> None:
+        self._process, self._log, self._key = process, log, key
+        address = "https://127.0.0.1" if key else f"http://127.0.0.1:{PORT}"
+        self._arguments = [
+            *("--backend", "openai", "--endpoint", "/v1/completions", "--base-url", address),
+            *("--model", model, "--tokenizer", snapshot, "--dataset-name", "random"),
+            *("--ignore-eos", "--temperature", "0", "--disable-tqdm"),
+            *(("--insecure",) if key else ()),
+        ]
+        self._answer()
+
+    def measure(self, size: int, load: Load) -> Found:
+        """Ask `size` at once."""
+        asked = {
+            "key": self._key,
+            "arguments": [
+                *self._arguments,
+                *("--random-input-len", str(load.prompt)),
+                *("--random-output-len", str(load.completion)),
+                *("--max-concurrency", str(size), "--num-prompts", str(size * load.rounds)),
+                *("--num-warmups", str(size), "--seed", str(random.randrange(2**31))),
+            ],
+        }
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        found = self._answer()
+        if found["completed"] != size * load.rounds:
+            raise click.ClickException(f"vllm bench serve had {found['completed']} answers")
+        return Found(
+            found["total_output_tokens"],
+            found["output_throughput"],
+            found["median_ttft_ms"],
+            found["median_itl_ms"],
+        )
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._log.seek(0)
+            raise click.ClickException(f"vllm bench serve ended: {self._log.read()[-2000:]}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@contextmanager
+def theirs(host: LabHost, key: str) -> Iterator[Theirs]:
+    """vLLM's client on a host, until the block ends."""
+    snapshot = host.ssh("readlink -f /srv/models/*/current", check=True).stdout.split()[0]
+    command = f"{_OFFLINE} exec {ENGINE} -c '{_FROM_A_LINE}'"
+    program = (ROOT / "bench/vllm_rounds.py").read_text()
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(
+            ssh.command_line(host.address, [command]),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(program) + "\n")
+        process.stdin.flush()
+        try:
+            yield Theirs(process, said, host.choice.model.repository, snapshot, key)
+        finally:
+            process.stdin.close()
+
+
+def ours(where: list[str], size: int, load: Load) -> tuple[Found, list[str]]:
+    """What `fortyninety bench` finds, and what it says against that."""
+    ran = subprocess.run(
+        [
+            *(sys.executable, "-m", "fortyninety", "bench", *where, "--json"),
+            *("--batch", str(size), "--rounds", str(load.rounds)),
+            *("--prompt-tokens", str(load.prompt), "--completion-tokens", str(load.completion)),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    result = json.loads(ran.stdout)["result"] if ran.stdout else None
+    if result is None:
+        raise click.ClickException(f"fortyninety bench failed: {ran.stderr}{ran.stdout}")
+    (batch,) = result["batches"]
+    return (
+        Found(
+            batch["tokens"],
+            batch["tokens_per_second"],
+            1000 * batch["first_token"]["p50"],
+            1000 * batch["inter_token"]["p50"],
+        ),
+        batch["doubts"],
+    )
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("name", metavar="HOST")
+@click.option("--inventory", default="inventory/lab.py", show_default=True)
+@click.option("--batch", "sizes", multiple=True, type=int, default=(1, 2, 4), help="At once.")
+@click.option("--pairs", default=3, show_default=True, help="Pairs of each batch.")
+@click.option("--prompt-tokens", "prompt", default=64, show_default=True)
+@click.option("--completion-tokens", "completion", default=32, show_default=True)
+@click.option("--rounds", default=4, show_default=True, help="How often each of a batch asks.")
+@click.option("--key-file", help="Ask the host's gateway, with this key.")
+@click.option("--certificate", help="Whose certificates of the gateway to believe.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def main(name: str, inventory: str, sizes: tuple[int, ...], pairs: int, **given: Any) -> None:
+    """Put the same loads on a lab host's engine by both clients, and compare.
+
+    Around the gateway, and with --key-file through it. Nothing else should be at work on the
+    machine. The counts are of the engine's own `usage`, added up from the bytes of its answers.
+
+    \b
+    Examples:
+      python -m bench.vllm_beside lab1
+      python -m bench.vllm_beside lab1 --key-file key --certificate lab.authority/authority.pem
+    """
+    host = next(each for each in hosts.hosts() if each.name == name)
+    load = Load(given["prompt"], given["completion"], given["rounds"])
+    key, where = "", [inventory, "--limit", name]
+    if given["key_file"]:
+        key = Path(given["key_file"]).read_text().strip()
+        where = [f"https://{host.address}", "--key-file", given["key_file"]]
+        where += ["--certificate", given["certificate"]]
+    measured = []
+    with theirs(host, key) as other:
+        for number in range(pairs):
+            for size in sizes:
+                found: dict[str, Found] = {}
+                doubts: list[str] = []
+                for client in ("ours", "theirs") if number % 2 else ("theirs", "ours"):
+                    if client == "ours":
+                        found[client], doubts = ours(where, size, load)
+                    else:
+                        found[client] = other.measure(size, load)
+                measured.append((size, found, doubts))
+                if not given["as_json"]:
+                    click.echo(_line(size, found, doubts))
+    hand = None if key else _counted(host, max(sizes), load)
+    result = {
+        "pairs": [
+            {"batch": size, "doubts": doubts} | {who: asdict(each) for who, each in found.items()}
+            for size, found, doubts in measured
+        ],
+        "median_of_ours_over_theirs": {size: _median(measured, size) for size in sizes},
+        "counted_by_hand": hand,
+    }
+    if given["as_json"]:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        click.echo(f"ours over theirs, median: {result['median_of_ours_over_theirs']}")
+        click.echo(f"counted by hand: {hand}")
+    wanted = {size: size * load.rounds * load.completion for size in sizes}
+    right = all(
+        each.tokens == wanted[size] for size, found, _ in measured for each in found.values()
+    )
+    sys.exit(0 if right and (hand is None or hand["bench"] == hand["usage"]) else 1)
+
+
+def _median(measured: list[tuple[int, dict[str, Found], list[str]]], size: int) -> float:
+    return round(statistics.median(_ratio(found) for at, found, _ in measured if at == size), 3)
+
+
+def _ratio(found: dict[str, Found]) -> float:
+    return found["ours"].tokens_per_second / found["theirs"].tokens_per_second
+
+
+def _line(size: int, found: dict[str, Found], doubts: list[str]) -> str:
+    columns = [
+        f"{who} {each.tokens} tokens {each.tokens_per_second:.1f}/s "
+        f"first {each.first_token:.0f} ms between {each.between:.1f} ms"
+        for who, each in sorted(found.items())
+    ]
+    return f"{size}: {'; '.join(columns)}; {_ratio(found):.3f}" + "".join(
+        f"\n  ! {doubt}" for doubt in doubts
+    )
+
+
+def _counted(host: LabHost, size: int, load: Load) -> dict[str, int]:
+    """The tokens of a run of ours, by itself and by hand."""
+    with counted(host, PORT) as between:
+        found, _ = ours([between.address], size, load)
+    # Those of the warm-up ask for fewer.
+    made = [made for asked, _, made in between.requests if asked == load.completion]
+    return {"bench": found.tokens, "usage": sum(made), "requests": len(made)}
+
+
+if __name__ == "__main__":
+    main()

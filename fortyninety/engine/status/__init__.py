@@ -1,0 +1,1 @@
+"""Say how a box is in one line: what `fortyninety status` shows."""

@@ -1,0 +1,1 @@
+"""Give a Prometheus what it watches a fleet by: targets, rules and dashboards."""

@@ -1,0 +1,96 @@
+"""Have a host say how it is, or nothing any more."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+
+from pyinfra import host
+
+from fortyninety.deadlines import UNIT
+from fortyninety.operations.brought import noting_names
+from fortyninety.operations.converge import Command, converging, within
+from fortyninety.operations.files import file_commands
+from fortyninety.operations.reasons import differs
+from fortyninety.plan.paths import (
+    EXPORTER_SERVICE,
+    EXPORTER_UNIT,
+    SIGNALS_ACCOUNT,
+    SIGNALS_FOLDER,
+    SIGNALS_KNOWN,
+    SIGNALS_SERVICE,
+    SIGNALS_TIMER,
+    SIGNALS_TIMER_UNIT,
+    SIGNALS_UNIT,
+)
+from fortyninety.survey.reading import HostReading
+
+# What is started at boot.
+UNITS = (EXPORTER_SERVICE, SIGNALS_TIMER)
+FILES = (SIGNALS_UNIT, SIGNALS_TIMER_UNIT, EXPORTER_UNIT, SIGNALS_KNOWN)
+
+
+@converging
+def running(reading: HostReading, units: Mapping[str, str]) -> Iterator[Command]:
+    """The units (path and text) as they are planned, and a first reading that succeeded.
+
+    The account is made with them: nothing else tells that it is missing than a reading that fails.
+    """
+    files = [
+        command for path, text in units.items() for command in file_commands(reading, path, text)
+    ]
+    wrong = list(_unit_differences(reading))
+    if not files and not wrong:
+        host.noop(f"{' and '.join(UNITS)} are enabled and active")
+        return
+    differs(*wrong)
+    yield from files
+    made = (
+        f"{noting_names('account', SIGNALS_ACCOUNT)} && useradd --system --user-group "
+        f"--no-create-home --shell /usr/sbin/nologin {SIGNALS_ACCOUNT}"
+    )
+    yield f"getent passwd {SIGNALS_ACCOUNT} >/dev/null || {{ {made}; }}"
+    names, started = shlex.join(UNITS), shlex.join((SIGNALS_SERVICE, *UNITS))
+    journal = " ".join(f"--unit={each}" for each in (SIGNALS_SERVICE, EXPORTER_SERVICE))
+    yield within(
+        UNIT,
+        # One command: a cut after the reload alone would leave an earlier exporter running.
+        f"systemctl unmask --quiet {started} && systemctl daemon-reload && "
+        f"systemctl enable --quiet {names} && "
+        f"{{ systemctl reset-failed {started} 2>/dev/null; systemctl restart {started}; }} || "
+        f"{{ journalctl {journal} --lines=10 --output=cat >&2; exit 1; }}",
+    )
+
+
+def _unit_differences(reading: HostReading) -> Iterator[str]:
+    for name in UNITS:
+        for key, expected in (("UnitFileState", "enabled"), ("ActiveState", "active")):
+            if (found := reading.unit(name, key)) != expected:
+                yield f"{name} is {found or 'missing'}; expected {expected}"
+    if reading.unit(SIGNALS_SERVICE, "ActiveState") == "failed":
+        yield f"{SIGNALS_SERVICE} failed"
+    for name in (*UNITS, SIGNALS_SERVICE):
+        if reading.unit(name, "NeedDaemonReload") == "yes":
+            yield f"{name} changed on disk since systemd read it"
+
+
+@converging
+def silent(reading: HostReading) -> Iterator[Command]:
+    """Nothing of it. The package and the account stay, and the package's own unit masked."""
+    there = [path for path in FILES if path in reading.files]
+    active = [
+        each
+        for each in UNITS
+        if reading.unit(each, "ActiveState") not in ("", "inactive", "failed")
+    ]
+    if not there and not active:
+        host.noop("there are no signals")
+        return
+    differs("signals are here; expected none")
+    names = shlex.join((*UNITS, SIGNALS_SERVICE))
+    yield within(
+        UNIT,
+        f"{{ systemctl disable --now --quiet {names} 2>/dev/null || true; }} && "
+        f"rm -f -- {shlex.join(FILES)} && rm -rf -- {SIGNALS_FOLDER} && systemctl daemon-reload && "
+        f"{{ systemctl reset-failed {names} 2>/dev/null || true; }}",
+    )

@@ -1,0 +1,130 @@
+"""Plan what a box says of itself to a monitor: the units, and what the controller knows of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from fortyninety.cards.power import card_key
+from fortyninety.cell.membership import Membership
+from fortyninety.engine.command_line import LOOPBACK_ADDRESS
+from fortyninety.packages.package import Package
+from fortyninety.plan.paths import (
+    EXPORTER_SERVICE,
+    SERVICE,
+    SIGNALS_ACCOUNT,
+    SIGNALS_FOLDER,
+    SIGNALS_KNOWN,
+    SIGNALS_SERVICE,
+    SIGNALS_TIMER,
+    Paths,
+)
+from fortyninety.releases.release import Release
+from fortyninety.settings.model import Settings
+from fortyninety.survey.reading import HostReading
+from fortyninety.templates import render
+
+NODE_EXPORTER = Package("prometheus-node-exporter")
+# The same names from 1.3 (Ubuntu 22.04) to 1.9 (Debian 13).
+COLLECTORS = (
+    *("cpu", "diskstats", "filesystem", "hwmon", "loadavg", "meminfo", "netdev", "pressure"),
+    *("stat", "textfile", "time", "timex", "uname", "vmstat"),
+)
+# What is no disk.
+FS_TYPES_LEFT_OUT = (
+    "^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|efivarfs|fuse.*|fusectl|"
+    "hugetlbfs|mqueue|nsfs|overlay|proc|pstore|ramfs|rpc_pipefs|securityfs|squashfs|sysfs|tmpfs|"
+    "tracefs)$"
+)
+
+
+@dataclass(frozen=True)
+class SignalsPlan:
+    """What is put onto a host: `known` is the text of a file, the others of units."""
+
+    known: str
+    service: str
+    timer: str
+    exporter: str
+
+    @property
+    def packages(self) -> tuple[Package, ...]:
+        """What it is made of."""
+        return (NODE_EXPORTER,)
+
+
+def plan_signals(
+    settings: Settings,
+    release: Release,
+    paths: Paths,
+    reading: HostReading,
+    cell: Membership | None,
+    *,
+    gateway_port: int | None,
+) -> SignalsPlan | None:
+    """What a host is to say; None where the settings ask for nothing."""
+    if not settings.signals:
+        return None
+    return SignalsPlan(
+        known=_known(settings, release, paths, reading, cell, gateway_port=gateway_port),
+        service=render(
+            "fortyninety-signals.service.j2",
+            service=SIGNALS_SERVICE,
+            account=SIGNALS_ACCOUNT,
+            program=paths.signals,
+            known=SIGNALS_KNOWN,
+            folder=SIGNALS_FOLDER,
+        ),
+        timer=render(
+            "fortyninety-signals.timer.j2",
+            timer=SIGNALS_TIMER,
+            service=SIGNALS_SERVICE,
+            interval=settings.signals_interval,
+        ),
+        exporter=render(
+            "fortyninety-node-exporter.service.j2",
+            service=EXPORTER_SERVICE,
+            collectors=COLLECTORS,
+            folder=SIGNALS_FOLDER,
+            fs_types_left_out=FS_TYPES_LEFT_OUT,
+            address=f"{LOOPBACK_ADDRESS}:{settings.signals_exporter_port}",
+        ),
+    )
+
+
+def _known(
+    settings: Settings,
+    release: Release,
+    paths: Paths,
+    reading: HostReading,
+    cell: Membership | None,
+    *,
+    gateway_port: int | None,
+) -> str:
+    if not settings.has_engine:
+        return _text({"cards": 0})
+    limit = settings.power_limit
+    caps = {"": limit} if isinstance(limit, int) else limit
+    return _text(
+        {
+            "unit": SERVICE,
+            "port": settings.port if cell is None or cell.is_head else None,
+            "status_port": None if gateway_port is None else settings.gateway_status_port,
+            "gateway_port": gateway_port,
+            "cards": settings.gpu_count or len(reading.cards.devices),
+            "power_limits": {card_key(key): cap for key, cap in caps.items()},
+            "engine": {
+                "release": release.release,
+                "model": settings.model_name,
+                "repository": settings.model_repository,
+                "environment_link": paths.current_engine,
+                "snapshot_link": paths.current_snapshot,
+            },
+            "advisories": [[each.id, each.fixed_in or ""] for each in release.advisories],
+        }
+    )
+
+
+def _text(known: dict[str, Any]) -> str:
+    return json.dumps(known, indent=1, sort_keys=True) + "\n"

@@ -1,0 +1,1 @@
+"""What a box says of itself."""
