@@ -16,7 +16,9 @@ REACH = "reach"
 # In the order of a deploy's stages.
 AREAS = (
     *(REACH, "driver", "driver_kept", "cuda", "python", "engine", "snapshot", "power", "service"),
-    *("serving", "cell", "network", "secrets", "system"),
+    *("sandbox", "serving", "tenants", "cell", "gateway", "fronted", "front", "firewall"),
+    *("address", "signals"),
+    *("network", "secrets", "system"),
 )
 WIDTH = 80
 # Characters of a message that are printed; --json has all of it.

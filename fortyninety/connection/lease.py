@@ -7,11 +7,10 @@ from functools import partial
 from weakref import WeakKeyDictionary
 
 from gevent.event import AsyncResult
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from fortyninety.connection.bounded import HostChannel, bounded
+from fortyninety.connection.shell import conversation
 from fortyninety.lease import Channel, Claim, Lease, Refused, new_claim, take_all
 from fortyninety.once import made_once
 from fortyninety.survey.latest import remembered_reading
@@ -26,7 +25,7 @@ class RunLeases:
         self._refused: dict[str, str] = {}
         hosts = list(hosts)
         try:
-            self._leases = take_all({host.name: _opener(host) for host in hosts}, claim)
+            self._leases = take_all({host.name: opener(host) for host in hosts}, claim)
         except Refused as refused:
             self._refused = refused.reasons
             return
@@ -34,6 +33,11 @@ class RunLeases:
         if changed := [host.name for host in hosts if self._changed_since_read(host)]:
             self.give_back()
             self._refused = dict.fromkeys(changed, "somebody else changed it since it was read")
+
+    @property
+    def run(self) -> str:
+        """What tells the run from others, on the hosts too."""
+        return self._claim.run
 
     @property
     def refused(self) -> dict[str, str]:
@@ -50,7 +54,7 @@ class RunLeases:
     def take_again(self, host: Host) -> str | None:
         """Take the lease of a host that has rebooted; why not, or None."""
         try:
-            taken = take_all({host.name: _opener(host)}, self._claim)
+            taken = take_all({host.name: opener(host)}, self._claim)
         except Refused as refused:
             return refused.reasons.get(host.name, "its lease could not be taken")
         self._leases.update(taken)
@@ -95,6 +99,16 @@ def take(state: State, what: str = "deploy") -> RunLeases:
     return made_once(_runs, state, lambda: _take(state, what))
 
 
+def is_begun(state: State) -> bool:
+    """Whether a run has, or had, the leases of its hosts. Takes none."""
+    return state in _runs and not _runs[state].get().refused
+
+
+def run_of(host: Host) -> str:
+    """What tells the run of a host from others, as the holder of its lease says it there."""
+    return take(host.state).run
+
+
 def take_again(host: Host) -> str | None:
     """Take the lease of a host of the run that has rebooted; why not, or None."""
     leases: RunLeases = _runs[host.state].get()
@@ -105,11 +119,6 @@ def _take(state: State, what: str) -> RunLeases:
     return RunLeases(new_claim(what), state.inventory.get_active_hosts())
 
 
-def _opener(host: Host) -> Callable[[str], Channel]:
-    return partial(_open, host)
-
-
-def _open(host: Host, command: str) -> HostChannel:
-    own, _ = pop_global_arguments(host.state, host, {})
-    arguments = {key: value for key, value in own.items() if key in CONNECTOR_ARGUMENT_KEYS}
-    return bounded(host).open(command, **arguments)
+def opener(host: Host) -> Callable[[str], Channel]:
+    """What opens a channel to a host, for the program that holds a lease."""
+    return partial(conversation, host)

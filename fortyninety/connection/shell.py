@@ -7,9 +7,9 @@ from typing import Any
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.host import Host
 
-from fortyninety.connection.bounded import HostLost, bounded
+from fortyninety.connection.bounded import HostChannel, HostLost, bounded
 
-__all__ = ["HostLost", "attempt", "shell"]
+__all__ = ["HostLost", "attempt", "conversation", "shell"]
 
 
 def shell(host: Host, command: str, *, timeout: float | None = None, **arguments: Any) -> Any:
@@ -26,6 +26,15 @@ def attempt(
     host: Host, command: str, *, timeout: float | None = None, **arguments: Any
 ) -> tuple[bool, Any]:
     """As `shell`, and whether the command succeeded."""
+    return bounded(host).ask(command, timeout, **{**_own(host), **arguments})
+
+
+def conversation(host: Host, command: str) -> HostChannel:
+    """Begin a command that reads and writes lines, as `shell` would run it. Raises ChannelLost."""
+    return bounded(host).open(command, **_own(host))
+
+
+def _own(host: Host) -> dict[str, Any]:
+    """How the host's data say that commands are run."""
     own, _ = pop_global_arguments(host.state, host, {})
-    connector = {key: value for key, value in own.items() if key in CONNECTOR_ARGUMENT_KEYS}
-    return bounded(host).ask(command, timeout, **{**connector, **arguments})
+    return {key: value for key, value in own.items() if key in CONNECTOR_ARGUMENT_KEYS}

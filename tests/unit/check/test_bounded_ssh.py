@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.host.bounded_ssh import BoundedSshBackend, HostHangsError
+from tests.host.host_shell import RUN_COMMANDS, HostShell
 
 
 @pytest.fixture
-def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BoundedSshBackend:
-    """A host that is this machine: an `ssh` that runs its last word here."""
-    program = tmp_path / "ssh"
-    program.write_text('#!/bin/bash\nexec /bin/sh -c "${@: -1}"\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    return BoundedSshBackend("box")
+def backend() -> Iterator[BoundedSshBackend]:
+    """A host that is this machine, reached by a shell in the place of ssh."""
+    with closing(HostShell(["/bin/sh", "-c", RUN_COMMANDS])) as shell:
+        yield BoundedSshBackend("box", shell)
 
 
 def test_a_command_that_ends_says_how_and_what(backend: BoundedSshBackend) -> None:
@@ -35,8 +35,8 @@ def test_a_command_that_hangs_is_left_and_its_program_not_started_again(
         backend.run(f"sleep 0; touch {again}", seconds=1)
     assert not again.exists()
     assert backend.run("echo well").stdout == "well\n"
-    # Nothing of it is left on this side.
-    assert _ended(int(waits.read_text()))
+    # Nothing of it is left, where the second was enough for it to begin.
+    assert not waits.exists() or _ended(int(waits.read_text() or 0))
 
 
 def test_a_program_that_an_interpreter_ran_is_no_reason_to_do_without_it(
@@ -45,6 +45,24 @@ def test_a_program_that_an_interpreter_ran_is_no_reason_to_do_without_it(
     with pytest.raises(HostHangsError):
         backend.run("python3 -c 'import time; time.sleep(600)'", seconds=1)
     assert backend.run("python3 -c 'print(1)'").stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "echo 'Welcome back'",
+        "head -c 5000 /dev/zero",
+        "echo '[1]'",
+        'echo \'{"code": 0, "output": -1, "errors": 0}\'',
+        'echo \'{"code": 0, "output": 99999999999, "errors": 0}\'',
+        'echo \'{"code": "0", "output": 0, "errors": true}\'',
+    ],
+)
+def test_what_is_no_answer_is_shown_with_where_it_may_come_from(said: str) -> None:
+    with closing(HostShell(["/bin/sh", "-c", f"{said}; {RUN_COMMANDS}"])) as shell:
+        backend = BoundedSshBackend("box", shell)
+        with pytest.raises(RuntimeError, match=r"`echo well` has no answer: found .*bashrc"):
+            backend.run("echo well")
 
 
 def _ended(process: int) -> bool:

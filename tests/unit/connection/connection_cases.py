@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -88,6 +89,14 @@ def test_a_command_beyond_its_deadline_is_given_up_and_says_what_it_was(boxes: l
     assert time.monotonic() - began < 30
     # The host itself answers, and is asked on.
     assert shell(host, "echo here").stdout == "here"
+
+
+def test_a_command_does_not_wait_for_what_acknowledges_the_end_of_the_one_before(
+    boxes: list[Box],
+) -> None:
+    transport = bounded(boxes[0].host).transport
+    assert transport is not None
+    assert transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_what_a_command_makes_is_everybodys_to_read(boxes: list[Box], tmp_path: Path) -> None:

@@ -17,10 +17,30 @@ from collections.abc import Callable
 from typing import IO
 
 import paramiko
+from paramiko.common import cMSG_CHANNEL_SUCCESS
 
 REFUSES = sys.argv[1:2] == ["refuse"]
 LOGIN = paramiko.AUTH_FAILED if REFUSES else paramiko.AUTH_SUCCESSFUL
 SHELL = sys.argv[2] if len(sys.argv) > 2 else "sh"
+
+
+class Transport(paramiko.Transport):
+    """Says when a channel's command was answered: paramiko has its thread begun before that.
+
+    What ends sooner closes the channel first, and the client takes its command for refused.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(connection)
+        self.unanswered: dict[int, threading.Event] = {}
+
+    def _send_user_message(self, data: paramiko.Message) -> None:
+        super()._send_user_message(data)  # type: ignore[misc]
+        said = data.asbytes()
+        if said[:1] == cMSG_CHANNEL_SUCCESS:
+            answered = self.unanswered.pop(int.from_bytes(said[1:5], "big"), None)
+            if answered is not None:
+                answered.set()
 
 
 class Server(paramiko.ServerInterface):
@@ -43,11 +63,15 @@ class Server(paramiko.ServerInterface):
         return paramiko.OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        threading.Thread(target=run, args=(channel, command), daemon=True).start()
+        transport = channel.get_transport()
+        assert isinstance(transport, Transport)
+        answered = transport.unanswered[channel.remote_chanid] = threading.Event()
+        threading.Thread(target=run, args=(channel, command, answered), daemon=True).start()
         return True
 
 
-def run(channel: paramiko.Channel, command: bytes) -> None:
+def run(channel: paramiko.Channel, command: bytes, answered: threading.Event) -> None:
+    answered.wait()
     process = subprocess.Popen(
         [SHELL, "-c", command],
         stdin=subprocess.PIPE,
@@ -83,7 +107,7 @@ def run(channel: paramiko.Channel, command: bytes) -> None:
 
 def serve(connection: socket.socket, key: paramiko.PKey) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    transport = paramiko.Transport(connection)
+    transport = Transport(connection)
     transport.add_server_key(key)
     transport.start_server(server=Server())
     transport.join()

@@ -542,7 +542,7 @@ def leave_behind(host: Hosts, run: str) -> None:
 def leases_of_run(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch, reading: HostReading | None
 ) -> RunLeases:
-    monkeypatch.setattr(run_lease, "_opener", lambda host: hosts.open()[host.name])
+    monkeypatch.setattr(run_lease, "opener", lambda host: hosts.open()[host.name])
     monkeypatch.setattr(run_lease, "remembered_reading", lambda host: reading)
     return RunLeases(claim("alice@laptop"), [RunHost("host-0")])  # type: ignore[list-item]
 
