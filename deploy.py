@@ -5,24 +5,41 @@ from fortyninety.tasks import (
     cuda,
     driver,
     engine,
+    firewall,
     gate,
+    gateway,
+    monitor,
     power,
     preflight,
     python,
     service,
+    signals,
     snapshot,
+    virtual_address,
 )
 
 plan = preflight.plan_or_refuse()  # every reason at once, before the first change
-driver.install(plan)
-cuda.install(plan)
-python.install(plan)
-engine.install(plan)
-snapshot.publish(plan)
-power.cap(plan)
-service.account(plan)
-cell.join(plan)  # where it serves together with others, before its engine starts
-service.start(plan)
-cell.leave(plan)  # where it serves by itself again
-gate.wait(plan)
-snapshot.prune(plan)
+if plan.has_engine:  # else it is a front or a monitor alone, and has no cards
+    driver.install(plan)
+    cuda.install(plan)
+    python.install(plan)
+    engine.install(plan)
+firewall.close(plan)  # where the settings ask for it, before peers and clients are let in
+if plan.has_engine:
+    snapshot.publish(plan)
+    power.cap(plan)
+    service.account(plan)
+virtual_address.give_up(plan)  # where it is shared with nobody any more
+gateway.close(plan)  # where nobody is to be let in any more
+if plan.has_engine:
+    cell.join(plan)  # where it serves together with others, before its engine starts
+    service.start(plan)
+    cell.leave(plan)  # where it serves by itself again
+    gate.wait(plan)
+gateway.open_to_keys(plan)
+gateway.open_front(plan)  # where it lets people in to all boxes, after theirs have let it in
+signals.say(plan)  # how it is, to a monitor, where the settings ask for it
+monitor.watch(plan)  # all boxes, where it has that role
+virtual_address.share(plan)  # with the other fronts, once this one answers
+if plan.has_engine:
+    snapshot.prune(plan)

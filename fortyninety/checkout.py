@@ -21,6 +21,9 @@ CHECKPOINTS = ROOT / "checkpoints"
 # The lock of the tools that every host gets.
 HOST_TOOLS_LOCK = ROOT / "host-tools" / "requirements.txt"
 
+# What a Prometheus and a Grafana are given: rules and dashboards.
+MONITORING = ROOT / "monitoring"
+
 # The deploy of every stage.
 DEPLOY_FILE = ROOT / "deploy.py"
 

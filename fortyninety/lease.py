@@ -27,6 +27,9 @@ from fortyninety.checkout import PACKAGE
 # Where it lies: root's alone, and gone after a reboot, as its holder is.
 FOLDER = "/run/fortyninety"
 
+# That of a rollout, which has it beside its deploys' from its first box to its last.
+ROLLOUT_FOLDER = "/run/fortyninety-rollout"
+
 # Seconds between two signs of life; for which the host waits for one; and for which, since the last
 # one that the host answered, a controller may think that it has the lease still. The last is
 # shorter than what the host waits, so that never two may change it.
@@ -82,16 +85,20 @@ def read_holder(line: str) -> Holder | None:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a controller wants leases for. The lower of two `run`s goes before the other."""
+    """What a controller wants leases for. The lower of two `run`s goes before the other.
+
+    Leases of two folders have nothing to do with each other.
+    """
 
     what: str
     who: str
     run: str
+    folder: str = FOLDER
 
     def command(self, folder: str | None = None) -> str:
         """The program that holds a host's lease, with what it is to say."""
         values = {
-            "folder": folder or FOLDER,
+            "folder": folder or self.folder,
             "run": self.run,
             "who": self.who,
             "what": self.what,
@@ -103,6 +110,12 @@ class Claim:
 def new_claim(what: str) -> Claim:
     """A claim of whoever runs this, for something to be done: "deploy", "rollback"."""
     return Claim(what, whoever_runs_this(), secrets.token_hex(8))
+
+
+def rollout_claim(rollout: str) -> Claim:
+    """A claim of a rollout, which goes on from box to box and lets its deploys have theirs."""
+    run = rollout + secrets.token_hex(8)
+    return Claim("rollout", whoever_runs_this(), run[:16], ROLLOUT_FOLDER)
 
 
 def whoever_runs_this() -> str:

@@ -13,6 +13,14 @@ ssh_strict_host_key_checking = "yes"
 # Who logs in: root, or another user together with `_sudo = True`. None leaves it to ~/.ssh/config.
 ssh_user = "root"
 
+# --- What a host is for ---------------------------------------------------------------------------
+
+# "engine": the host has cards and serves. "gateway": it is a front, which lets people with keys in
+# to all boxes of the inventory that serve the same model name (docs/front.md). A host without
+# "engine" gets no driver, no engine and no model, and needs no card. "monitor": it watches all
+# boxes of the inventory that show their signals, by Prometheus and Alertmanager (docs/monitor.md).
+roles = ["engine"]
+
 # --- The engine ---------------------------------------------------------------------------------
 
 # Which pinned vLLM release serves: a folder of engines/. 0.8.5.post1 is the release line whose
@@ -152,9 +160,29 @@ port = 8000
 # How long the first completion may take after the service starts. 70B from NVMe takes minutes.
 ready_timeout = 1800
 
+# What becomes of a box whose new unit does not start or gives no completion: "restore" puts back
+# the unit that served before and sees it answer, so that a flag which parses and does not serve
+# takes nobody's model away; the deploy fails all the same. "leave" leaves the new one, to be looked
+# at. A cell's members are always left: they go back together (`fortyninety rollback`) or not.
+on_failed_gate = "restore"
+
 # Ports besides those of SSH and the engine, such as [9100] for a node exporter. `fortyninety check`
-# fails on any other. This opens no port.
+# fails on any other. With firewall = True everybody reaches these; else this opens no port.
 other_listening_ports = []
+
+# --- The firewall ---------------------------------------------------------------------------------
+
+# Let in nothing but SSH, the gateway, other members of the cell, peers and other_listening_ports.
+# False leaves the host's network as it is: whoever loses SSH to a box elsewhere drives there, so
+# that this is asked for and never assumed (docs/firewall.md).
+firewall = False
+
+# The networks that SSH is let in from, IPv4 and IPv6, such as ["192.0.2.0/24", "2001:db8::/32"]; an
+# empty list is everybody. One that leaves out where the deploy comes from is refused.
+allowed_networks = []
+
+# The same for gateway_port; an empty list is everybody, who needs a key there anyway.
+gateway_allowed_networks = []
 
 # --- Boxes that serve one model together ----------------------------------------------------------
 
@@ -168,6 +196,97 @@ cell_address = None
 
 # The head's port for the other members; the engine's own rendezvous uses the next port.
 cell_port = 29500
+
+# --- Gateway --------------------------------------------------------------------------------------
+
+# Let people in who have a key: HAProxy on the box, over TLS, before the engine, which stays on
+# loopback (docs/gateway.md). Keys are given by `fortyninety key`.
+gateway = False
+
+# The port that it answers on, on every address of the box.
+gateway_port = 443
+
+# Further names and addresses that clients reach the box by, such as ["llm.example.org"]: of the
+# certificate, besides the inventory's name and ssh_hostname.
+gateway_names = []
+
+# A certificate of your own: a PEM file on this machine with the certificate, its chain and its key.
+# None: the fleet's own authority, which a deploy makes beside the inventory, signs one.
+gateway_certificate = None
+
+# Where the gateway itself says how it is, on loopback: /ready, and /metrics for Prometheus.
+gateway_status_port = 8404
+
+# The port at which a box hears the fleet's fronts, by their certificates, where there are fronts.
+gateway_fronts_port = 8443
+
+# Where a front says how it is, on loopback: /ready is whether it knows a box that is ready.
+front_status_port = 8405
+
+# The largest body of a request, in KiB: 256 hold 64k tokens of English. All of it is read before
+# the engine hears of it; a connection under way takes two of such buffers in the gateway's memory.
+gateway_max_body_kib = 256
+
+# How long a request is held while the engine restarts, before it is refused.
+gateway_hold = 600
+
+# How long the engine may take until the first token, and between tokens.
+gateway_answer_timeout = 600
+
+# How many connections there may be, held and served, and how many of them from one address.
+gateway_connections = 2000
+gateway_connections_per_client = 200
+
+# How long a deploy that restarts the engine waits for what is under way: the box gets nothing new
+# meanwhile (docs/drain.md). What takes longer is cut off 30 s later.
+drain_timeout = 60
+
+# How often a real completion tells whether the engine answers; each costs it some work.
+gateway_probe_interval = 60
+
+# An address that the fronts which name it share, with its network's prefix, such as
+# "192.0.2.10/24": one of them has it, and another takes it within seconds where that one dies
+# (docs/virtual-address.md). An address of nobody, in a network that all of them are in.
+virtual_address = None
+
+# Keep tenants from learning each other's prompts by how fast known beginnings of prompts are read:
+# where a gateway names tenants, the engine shares its prefix cache within a tenant alone, and
+# counts tokens per tenant (docs/tenants.md). With False all share it, and nothing is counted.
+tenant_isolation = True
+
+# --- Signals --------------------------------------------------------------------------------------
+
+# Have the box say how it is, for Prometheus: the distribution's node exporter on loopback, and a
+# program of this project that reads cards, engine and gateway (docs/signals.md).
+signals = False
+
+# How often it reads: at 30 s it costs a slow box 0.6 % of a core, at 60 s 0.3 % (docs/signals.md).
+signals_interval = 60
+
+# The exporter's port on loopback. Not 9100, where somebody's own may be, which stays as it is.
+signals_exporter_port = 9490
+
+# The port at which the box's gateway shows the fleet's monitor what is on loopback, over TLS and by
+# a certificate of the fleet's authority for it alone, such as 9491; None is no such port.
+signals_port = None
+
+# The networks that the monitor asks from, with firewall = True; an empty list is everybody, who
+# needs its certificate anyway.
+signals_allowed_networks = []
+
+# --- The monitor ----------------------------------------------------------------------------------
+
+# Where Prometheus and Alertmanager listen on a host of the role "monitor", on loopback alone. Not
+# 9090 and 9093, where somebody's own may be, which stay as they are.
+monitor_port = 9480
+monitor_alerts_port = 9481
+
+# How much Prometheus keeps, in GiB; the oldest goes first.
+monitor_retention_gib = 10
+
+# A file of this machine with the URL that alerts are posted to, which nobody else may read: such a
+# URL is often a secret. None: they are seen on the monitor alone (docs/monitor.md).
+alert_webhook_url_file = None
 
 # --- The cards ----------------------------------------------------------------------------------
 

@@ -15,6 +15,9 @@ two_cards = [
 # (docs/cell.md), are each ("name", {"ssh_hostname": ..., "cell": "a", "engine": "0.32.0",
 # "gpu_memory_utilization": 0.93}).
 
+# One address for all of them: a host without cards as their front (docs/front.md), such as
+# ("front-1", {"ssh_hostname": "192.0.2.10", "roles": ["gateway"], "gateway_names": ["llm.lan"]}).
+
 # Four cards: two would do, and "all" of them give longer contexts and more of them at once.
 four_cards = [
     ("gpu-box-3", {"ssh_hostname": "192.0.2.13", "gpu_count": 4, "max_num_seqs": 8}),

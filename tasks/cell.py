@@ -3,7 +3,7 @@
 from pyinfra.api.deploy import deploy
 
 from fortyninety.cell.firewall import firewall_unit, rules, rules_digest
-from fortyninety.operations import cell, files
+from fortyninety.operations import cell, files, tables
 from fortyninety.operations.apt import packages as apt
 from fortyninety.plan.paths import (
     CELL_FIREWALL_RULES,
@@ -53,7 +53,8 @@ def leave(plan: Plan) -> None:
     """Nothing of a cell that the host is no longer in, once its engine serves without."""
     if plan.cell is not None:
         return
-    cell.left(
+    tables.removed(
+        tables.OF_A_CELL,
         CELL_FIREWALL_SERVICE,
         (CELL_FIREWALL_UNIT, CELL_FIREWALL_RULES),
         name="Remove what a cell left",

@@ -5,6 +5,7 @@ from pyinfra.api.deploy import deploy
 from fortyninety.operations import dkms, driver, files, reboot
 from fortyninety.operations.apt import packages as apt
 from fortyninety.operations.apt import repository_key
+from fortyninety.plan.gateway import how_drained
 from fortyninety.plan.paths import (
     ARCHIVE_SOURCES,
     DRIVER_PREFERENCES,
@@ -97,6 +98,7 @@ def change(plan: Plan) -> None:
         plan.driver.packages,
         without=plan.driver.obsolete,
         service=SERVICE,
+        draining=how_drained(plan.gateway),
         lock_timeout=plan.settings.apt_lock_timeout,
         name="Make way where there is another driver",
     )
@@ -125,6 +127,7 @@ def change(plan: Plan) -> None:
     reboot.into_driver(
         plan.driver.packages[0].name,
         service=SERVICE,
+        draining=how_drained(plan.gateway),
         allowed=plan.settings.allow_reboot,
         timeout=plan.settings.reboot_timeout,
         name="Reboot if the installed driver is not in memory",

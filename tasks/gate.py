@@ -7,7 +7,7 @@ from fortyninety.plan.paths import SERVICE, SERVICE_UNIT
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import COMPLETE, program
 from fortyninety.plan.unit import configuration
-from fortyninety.tasks import programs
+from fortyninety.tasks import programs, service
 
 
 @deploy("Gate")
@@ -25,6 +25,8 @@ def wait(plan: Plan) -> None:
         log_lines=plan.release.log_lines,
         predicted_kv_tokens=plan.kv_tokens,
         max_model_len=plan.settings.max_model_len,
+        configuration=configuration(plan),
+        restoring=service.restoring(plan),
         name="Wait for a completion",
     )
     gate.remembered(
@@ -33,6 +35,7 @@ def wait(plan: Plan) -> None:
         configuration=configuration(plan),
         name="Remember what served, for a rollback",
     )
+    environments.altered_removed(plan.paths.served, name="Remove kept units that somebody altered")
     environments.pruned(
         plan.paths.engine,
         kept=plan.settings.engines_kept,

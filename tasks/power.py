@@ -21,6 +21,7 @@ def cap(plan: Plan) -> None:
             cap_arguments=cap_arguments(limit),
             persistence_service=PERSISTENCE_SERVICE,
             nvidia_smi="/usr/bin/nvidia-smi",
+            nvidia_modprobe="/usr/bin/nvidia-modprobe",
         ),
         name="Write the unit that caps the cards",
     )

@@ -8,20 +8,28 @@ import click
 
 from fortyninety.checkout import ROOT, own_version
 from fortyninety.cli.ask import ask
+from fortyninety.cli.bench import bench
 from fortyninety.cli.check import check
 from fortyninety.cli.deploy import deploy
 from fortyninety.cli.doctor import doctor
+from fortyninety.cli.drain import drain, undrain
 from fortyninety.cli.drift import drift
 from fortyninety.cli.ending import EndingGroup
 from fortyninety.cli.engine import engine
 from fortyninety.cli.fit import fit
+from fortyninety.cli.history import history
 from fortyninety.cli.init import init
+from fortyninety.cli.key import key
+from fortyninety.cli.logs import logs
 from fortyninety.cli.models import models
+from fortyninety.cli.monitoring import monitoring
 from fortyninety.cli.report import report
 from fortyninety.cli.reset import reset
 from fortyninety.cli.rollback import rollback
+from fortyninety.cli.rollout import rollout
 from fortyninety.cli.settings import settings
 from fortyninety.cli.snapshot import snapshot
+from fortyninety.cli.status import status
 from fortyninety.cli.unlock import unlock
 
 
@@ -63,17 +71,26 @@ def main() -> None:
 
 
 main.add_command(ask)
+main.add_command(bench)
 main.add_command(check)
 main.add_command(deploy)
 main.add_command(doctor)
+main.add_command(drain)
 main.add_command(drift)
 main.add_command(engine)
 main.add_command(fit)
+main.add_command(history)
 main.add_command(init)
+main.add_command(key)
+main.add_command(logs)
 main.add_command(models)
+main.add_command(monitoring)
 main.add_command(reset)
 main.add_command(report)
 main.add_command(rollback)
+main.add_command(rollout)
 main.add_command(settings)
 main.add_command(snapshot)
+main.add_command(status)
+main.add_command(undrain)
 main.add_command(unlock)

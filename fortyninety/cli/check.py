@@ -26,7 +26,7 @@ from fortyninety.text.printable import printable
 
 SUITE = ROOT / "tests" / "host"
 # Modules that the suite needs.
-NEEDED = ("pytest", "testinfra", "xdist")
+NEEDED = ("pytest", "testinfra")
 # What a user's environment may have for tests of their own: options that leave some out, and an
 # interpreter that leaves out assertions.
 NOT_FOR_THE_SUITE = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONOPTIMIZE")
@@ -57,7 +57,7 @@ def check(  # noqa: PLR0917 (click gives them by name)
     junit: str | None,
     jobs: int,
 ) -> None:
-    """Check that hosts are right by their own means, changing nothing.
+    """Check hosts by their own means, changing nothing.
 
     Each failure says what was found, what was expected and what to do. Ends with 0 where everything
     is right, 1 where something is wrong, 2 where a host or the inventory could not be checked.
@@ -76,7 +76,7 @@ def check(  # noqa: PLR0917 (click gives them by name)
         *(f"--limit={each}" for each in limit),
         *(["-m", " and ".join(f"not {each}" for each in left_out)] if left_out else []),
         *([f"--junitxml={Path(junit).absolute()}"] if junit else []),
-        *("-n", "auto", "--maxprocesses", str(jobs)),
+        f"--at-once={jobs}",
     ]
     results = list(shown(run_suite(arguments)))
     code = exit_code(results)
@@ -122,14 +122,14 @@ def run_suite(arguments: list[str]) -> Iterator[Result]:
             [
                 # Not what lies in the working folder, be it a module or another suite's settings.
                 *(sys.executable, "-P", "-m", "pytest", str(SUITE), f"--rootdir={SUITE}"),
-                *("-c", os.devnull, "-q", "-p", "no:cacheprovider"),
+                *("-c", os.devnull, "-q", "-p", "no:cacheprovider", "--capture=sys"),
                 *(f"--results=/dev/fd/{writing}", *arguments),
             ],
             pass_fds=(writing,),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={key: each for key, each in os.environ.items() if key not in NOT_FOR_THE_SUITE},
+            env=_environment(),
         )
         os.close(writing)
         try:
@@ -141,6 +141,12 @@ def run_suite(arguments: list[str]) -> Iterator[Result]:
         if code not in TO_ITS_END:
             output.seek(0)
             raise NoAnswer(_reason(output.read()))
+
+
+def _environment() -> dict[str, str]:
+    """This process's own, without what is for other tests, other suites' plugins included."""
+    kept = {key: each for key, each in os.environ.items() if key not in NOT_FOR_THE_SUITE}
+    return {**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 def _reason(output: str) -> str:

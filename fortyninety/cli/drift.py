@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @LIMIT
 @AS_JSON
 def drift(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
-    """Show what a deploy would change now, and why, changing nothing.
+    """Show what a deploy would change and why, changing nothing.
 
     The engine is asked for one completion, as in a deploy. Consequences of a change (a restart, a
     reboot) are not shown.

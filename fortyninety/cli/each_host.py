@@ -48,6 +48,15 @@ def connected_hosts(
         connected.disconnect()
 
 
+def with_engine(connected: ConnectedHosts) -> None:
+    """Leave those of the hosts that have an engine. Raises NoAnswer where none of them has."""
+    theirs = {host: each for host, each in connected.settings.items() if each.has_engine}
+    if connected.settings and not theirs and not connected.problems:
+        names = ", ".join(host.name for host in connected.settings)
+        raise NoAnswer(f"{names}: roles is without 'engine'; expected a host with an engine")
+    connected.settings = theirs
+
+
 def on_each_host(
     connected: ConnectedHosts, do: Callable[[Host, Settings], Done]
 ) -> dict[str, Done]:

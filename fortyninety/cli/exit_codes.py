@@ -10,6 +10,8 @@ NO = 1
 NO_ANSWER = 2
 # A deploy would change something.
 WOULD_CHANGE = 3
+# Hosts that served do not, after a rollout.
+NOT_SERVING = 4
 # A defect of this project: EX_SOFTWARE of sysexits.h. Not 1, which is an answer.
 DEFECT = 70
 # As a shell reports SIGINT (2) and SIGPIPE (13): 128 and the signal.

@@ -112,7 +112,7 @@ RELEASES_WITH_CARD = f"Releases with a card: {', '.join(known_releases())}."
 @click.option("--enforce-eager", is_flag=True, help="Without torch.compile and CUDA graphs.")
 @AS_JSON
 def fit(inventory: str | None, limit: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Show whether a model fits the cards, and what would fit instead.
+    """Show whether a model fits the cards, or what would instead.
 
     Also how much memory is left for the KV cache. Only config.json and the beginnings of shards are
     fetched. Sizes in JSON are bytes.

@@ -60,7 +60,7 @@ class Row:
 def models(
     cards: str | None, profile: ProfileName | None, engine: str | None, as_json: bool
 ) -> None:
-    """List the models that have a name, and mark what fits the cards.
+    """List the models that have a name, and mark which fit.
 
     The setting `model` takes the names. With --cards: how many tokens of KV cache are left, how
     many sequences of the profile's full length that is, and the most tokens per second that one

@@ -76,7 +76,7 @@ def _checked(inventory: str, limit: Sequence[str]) -> list[Result]:
     arguments = [
         *("--inventory", str(Path(inventory).absolute())),
         *(f"--limit={each}" for each in limit),
-        *("-m", "not slow and not load", "-n", "auto", "--maxprocesses", "8"),
+        *("-m", "not slow and not load", "--at-once=8"),
     ]
     return list(run_suite(arguments))
 

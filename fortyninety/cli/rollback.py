@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fortyninety.cell.membership import named_cell
-from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines
+from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines, with_engine
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER
 from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT
+from fortyninety.cli.rollout import read_rollout_id
 from fortyninety.cli.waiting import waiting
 from fortyninety.deadlines import DIAGNOSIS, UNIT
 from fortyninety.facts.answers import number_of, read_object, text_of, texts_of
-from fortyninety.lease import new_claim
+from fortyninety.lease import new_claim, whoever_runs_this
 from fortyninety.plan.paths import SERVICE_UNIT
 from fortyninety.plan.programs import ROLL_BACK, program
 from fortyninety.survey.records import Unreadable, quoted
@@ -39,8 +40,13 @@ if TYPE_CHECKING:
 @INVENTORY
 @LIMIT
 @click.option("--engine", metavar="RELEASE", help="Go back to the latest unit of this release.")
+@click.option(
+    "--rollout", metavar="ID", callback=read_rollout_id, help="Undo a rollout, a batch at a time."
+)
 @AS_JSON
-def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json: bool) -> None:
+def rollback(
+    inventory: str, limit: tuple[str, ...], engine: str | None, rollout: str | None, as_json: bool
+) -> None:
     """Put back what served before the last change.
 
     Each host returns to the latest unit that passed a deploy's gate and is not the one on disk: its
@@ -48,21 +54,32 @@ def rollback(inventory: str, limit: tuple[str, ...], engine: str | None, as_json
     undoes the first. No network is used. The members of a cell go back together: a limit that names
     only some of them is refused. Where somebody else changes one of the hosts, none is rolled back.
 
+    With --rollout the boxes of that rollout go back as they came: drained, by its canary and its
+    batches, each watched; those that it did not change stay as they are.
+
     Ends with 0 where every host answers, 1 where one did not go back or does not answer, 2 where
-    a host could not be reached.
+    a host could not be reached, and with --rollout 4 where a box that served does not.
 
     \b
     Examples:
       fortyninety rollback inventory/prod.py --limit gpu-box-1
       fortyninety rollback inventory/prod.py --engine 0.8.5.post1
+      fortyninety rollback inventory/prod.py --rollout 3f2a9c01
       fortyninety rollback inventory/prod.py --json
     """
+    if rollout is not None:
+        if limit or engine is not None:
+            raise click.UsageError("--rollout goes without --limit and --engine")
+        from fortyninety.cli.rolled_back import roll_back_rollout  # noqa: PLC0415
+
+        sys.exit(roll_back_rollout(inventory, rollout, as_json=as_json))
     from fortyninety.connection.lease import RunLeases  # noqa: PLC0415
 
     if engine == "":
         # As of a variable that is not set: without it, another unit would be put back.
         raise click.UsageError("--engine is empty; expected a release")
     with connected_hosts(inventory, limit) as connected:
+        with_engine(connected)
         if partial := _partial_cells(connected):
             raise NoAnswer(partial)
         names = ", ".join(host.name for host in connected.settings)
@@ -101,6 +118,32 @@ def _partial_cells(connected: ConnectedHosts) -> str | None:
 
 
 def _roll_back(
+    host: Host, settings: Settings, engine: str | None, leases: RunLeases
+) -> dict[str, Any]:
+    """Roll a host back, and have its journal say so where it was changed."""
+    result = _rolled_back(host, settings, engine, leases)
+    if result["changed"]:
+        from fortyninety.facts.history import Change, Served  # noqa: PLC0415
+        from fortyninety.fleet.history import note, project  # noqa: PLC0415
+
+        before = result.get("from", {})
+        change = Change(
+            what="rollback",
+            who=whoever_runs_this(),
+            project=project(),
+            result="failed" if "error" in result else "done",
+            why=result.get("error", ""),
+            stages=("Service",),
+            count=1,
+            before=Served(
+                before.get("engine", "").rpartition("/")[2], before.get("configuration", "")
+            ),
+        )
+        note(host, change)
+    return result
+
+
+def _rolled_back(
     host: Host, settings: Settings, engine: str | None, leases: RunLeases
 ) -> dict[str, Any]:
     from fortyninety.connection.shell import HostLost, shell  # noqa: PLC0415

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fortyninety import deadlines
-from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines
+from fortyninety.cli.each_host import connected_hosts, on_each_host, print_lines, with_engine
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER
 from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT
@@ -86,6 +86,7 @@ def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
       fortyninety snapshot verify inventory/prod.py --json | jq '.result.hosts[].wrong'
     """
     with connected_hosts(inventory, limit) as connected:
+        with_engine(connected)
         if sys.stderr.isatty():
             click.echo(f"hashing on {len(connected.settings)} hosts ...", err=True)
         expected = {host: _expected_manifest(each) for host, each in connected.settings.items()}

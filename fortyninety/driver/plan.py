@@ -75,6 +75,19 @@ class DriverPlan:
         return REPOSITORY_TOOLS if self.repository else ()
 
 
+# Of a host without an engine, whose cards, if it has any, are nobody's business.
+NO_DRIVER = DriverPlan(
+    source="present",
+    repository=None,
+    headers=(),
+    packages=(),
+    obsolete=(),
+    pins=None,
+    cuda_packages=(),
+    cuda_directory=None,
+)
+
+
 def plan_driver(settings: Settings, reading: HostReading) -> DriverPlan:
     """What the driver's and the toolkit's stage bring about on a host."""
     distribution = (reading.os.distribution, reading.os.version)

@@ -9,7 +9,9 @@ import http.client
 import io
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 from fortyninety.text.printable import printable
@@ -54,14 +56,25 @@ class Unanswered(Exception):
 
 
 def request(
-    stream: Stream, port: int, path: str, bounds: Bounds, body: object = None
+    stream: Stream,
+    port: int,
+    path: str,
+    bounds: Bounds,
+    body: object = None,
+    *,
+    host: str = "127.0.0.1",
+    headers: Mapping[str, str] = MappingProxyType({}),
+    keep: bool = False,
 ) -> http.client.HTTPResponse:
     """Send a GET, or a POST of `body` as JSON; return the response once its head is there.
 
-    Its body is read within the same bounds. Raises Unanswered, also for a status that is not 200;
-    reading raises what `unanswered` explains.
+    `host` and `port` are who is asked for, `headers` are further ones; with `keep` the connection
+    may serve another request, once the response is read to its end. The body of the response is
+    read within the same bounds. Raises Unanswered, also for a status that is not 200; reading
+    raises what `unanswered` explains.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port)
+    after = "keep-alive" if keep else "close"
+    connection = http.client.HTTPConnection(host, port)
     # It has the one method that is used of it, and `sendall`.
     connection.sock = cast(Any, _Wire(stream, bounds))
     try:
@@ -69,7 +82,7 @@ def request(
             "GET" if body is None else "POST",
             path,
             None if body is None else json.dumps(body).encode(),
-            {"Content-Type": "application/json", "Connection": "close"},
+            {"Content-Type": "application/json", "Connection": after, **headers},
         )
         response = connection.getresponse()
         if response.status != 200:
@@ -165,13 +178,17 @@ class _Wire:
 
     def __init__(self, stream: Stream, bounds: Bounds) -> None:
         self._stream, self._bounds = stream, bounds
+        self._asked = b""
 
     def sendall(self, data: bytes) -> None:
-        self._stream.settimeout(self._bounds.silence)
-        self._stream.sendall(data)
+        self._asked += data
 
     def makefile(self, mode: str) -> io.BufferedReader:
         del mode
+        # Head and body at once: where the head goes first, the body waits until the other end says
+        # that it has it, and it may take its time (Nagle, delayed acknowledgements: 40 ms).
+        self._stream.settimeout(self._bounds.silence)
+        self._stream.sendall(self._asked)
         return io.BufferedReader(_Reading(self._stream, self._bounds))
 
     def close(self) -> None:

@@ -7,6 +7,16 @@ from fortyninety.cell.membership import Membership
 from fortyninety.releases.release import MultiNode, Release
 from fortyninety.settings.model import Settings
 
+LOOPBACK_ADDRESS = "127.0.0.1"
+# Where the processes of one box's engine meet. Left to themselves, NCCL and Gloo take the first
+# interface that others reach too, and whoever reaches their ports is believed; besides, the unit
+# has no packets but those of loopback. A cell's members say where they meet instead.
+ON_LOOPBACK = {
+    "VLLM_HOST_IP": LOOPBACK_ADDRESS,
+    "GLOO_SOCKET_IFNAME": "lo",
+    "NCCL_SOCKET_IFNAME": "lo",
+}
+
 
 class FlagAbsent(ValueError):
     """A setting asks for something that the engine release has no flag for."""
@@ -27,8 +37,8 @@ def serve_arguments(
     """The arguments after the engine's entry command, in a fixed order.
 
     `model_path` is the local snapshot: the engine never fetches. A switch that is off in the
-    settings is left out, and so is a value that is None. Raises FlagAbsent where the release has no
-    flag for a needed setting.
+    settings is left out where that is off for the release too, and so is a value that is None.
+    Raises FlagAbsent where the release has no flag for a needed setting.
     """
     values: dict[str, str | bool | None] = {
         "served_model_name": settings.model_name,
@@ -46,6 +56,8 @@ def serve_arguments(
     }
     arguments = [release.model_argument, model_path]
     for key, value in values.items():
+        if value is False and key in release.switched_off:
+            arguments.append(release.switched_off[key])
         if value is False or value is None:
             continue
         flag = release.flags.get(key)
@@ -111,7 +123,7 @@ def engine_environment(
     settings: Settings, release: Release, *, tensor_parallel_size: int
 ) -> dict[str, str]:
     """The engine's environment variables: the release's own, and what it takes only there."""
-    variables = dict(release.environment)
+    variables = {**ON_LOOPBACK, **release.environment}
     backend = attention_backend(settings, release)
     if backend is not None and release.attention_backend.environment is not None:
         variables[release.attention_backend.environment] = backend

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import http.client
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from fortyninety.engine.bounded_http import (
@@ -56,9 +57,16 @@ class Answer:
         return (self.tokens - 1) / took if self.tokens > 1 and took > 0 else None
 
 
-def served_models(stream: Stream, port: int, bounds: Bounds = BOUNDS_OF_LIST) -> list[str]:
+def served_models(
+    stream: Stream,
+    port: int,
+    bounds: Bounds = BOUNDS_OF_LIST,
+    *,
+    host: str = "127.0.0.1",
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
     """The names of the models that the engine at the other end serves. Raises Unanswered."""
-    response = request(stream, port, "/v1/models", bounds)
+    response = request(stream, port, "/v1/models", bounds, host=host, headers=headers)
     try:
         content = response.read()
     except BROKEN as error:
@@ -97,10 +105,10 @@ def chat(
     first = last = time.monotonic()
     usage: dict[str, int] = {}
     finish = None
-    for event in _events(response, bounds):
+    for event in events(response, bounds):
         if (message := error_text(event)) is not None:
             raise Unanswered(f"saying an error: {message}")
-        usage = _usage(event) or usage
+        usage = usage_of(event) or usage
         choice = _choice(event)
         finish = _text(choice, "finish_reason") or finish
         part, thought = _text(choice, "content"), any(_text(choice, each) for each in THOUGHTS)
@@ -123,7 +131,7 @@ def chat(
     )
 
 
-def _events(response: http.client.HTTPResponse, bounds: Bounds) -> Iterator[dict[str, Any]]:
+def events(response: http.client.HTTPResponse, bounds: Bounds) -> Iterator[dict[str, Any]]:
     """The events of a stream up to its end, which it has to say. Raises Unanswered."""
     kind = response.headers.get_content_type()
     if kind != "text/event-stream":
@@ -163,7 +171,7 @@ def _text(choice: dict[str, Any], key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _usage(event: dict[str, Any]) -> dict[str, int]:
+def usage_of(event: dict[str, Any]) -> dict[str, int]:
     """The numbers of tokens of an event that has them."""
     usage = event.get("usage")
     found = usage.items() if isinstance(usage, dict) else ()

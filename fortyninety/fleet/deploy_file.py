@@ -18,20 +18,22 @@ from fortyninety.fleet.faults import inventory_fault
 from fortyninety.fleet.inventory import InventoryUnusable
 
 OWN = "deploy.py"
+# What a deploy does beforehand.
+PREPARE = "prepare.py"
 
 
-def deploy_file() -> str:
-    """OWN where the working folder has one, which pyinfra would take there; else the project's."""
-    own = Path(OWN)
-    return OWN if own.is_file() and own.resolve() != DEPLOY_FILE else str(DEPLOY_FILE)
+def deploy_file(name: str = OWN) -> str:
+    """That of the working folder, which pyinfra would take there; else the project's."""
+    own, projects = Path(name), DEPLOY_FILE.with_name(name)
+    return name if own.is_file() and own.resolve() != projects else str(projects)
 
 
-def load_deploy(state: State) -> None:
-    """Have every host of a run read the deploy file.
+def load_deploy(state: State, name: str = OWN) -> None:
+    """Have every host of a run read the deploy file, or that of another `name`.
 
     Raises InventoryUnusable where one's own cannot be run, and what pyinfra raises of hosts.
     """
-    file = deploy_file()
+    file = deploy_file(name)
     # What files of one's own are relative to.
     state.cwd = str(Path.cwd())
     state.set_stage(StateStage.Prepare)
@@ -40,6 +42,6 @@ def load_deploy(state: State) -> None:
         with redirect_stdout(sys.stderr):
             load_deploy_file(state, file)
     except UnexpectedExternalError as error:
-        if file != OWN:
+        if file != name:
             raise error.exception from error
         raise InventoryUnusable(inventory_fault(file, error)) from error

@@ -31,16 +31,17 @@ from pyinfra_cli.exceptions import CliError
 from pyinfra_cli.log import setup_logging
 from pyinfra_cli.prints import print_meta, print_results
 
-from fortyninety.fleet.deploy_file import load_deploy
+from fortyninety.fleet.deploy_file import OWN, load_deploy
+from fortyninety.fleet.ended import ended
 from fortyninety.fleet.inventory import ChosenHosts, ConnectedHosts, connect
 from fortyninety.fleet.planning import plan_hosts
 from fortyninety.fleet.run import keep_plans
-from fortyninety.operations.reasons import failure_of
 from fortyninety.plan.plan import Plan
 from fortyninety.problem import Problem
 from fortyninety.text.printable import printable
 
-LONGEST_REASON = 300
+# It has both causes where an engine failed and the one before did too.
+LONGEST_REASON = 1000
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,16 @@ class Deployment:
 
 
 @contextmanager
-def prepared(chosen: ChosenHosts, *, detect_changes: bool) -> Iterator[Deployment]:
-    """Connect to the hosts, plan them and load the deploy; disconnect at the end.
+def prepared(
+    chosen: ChosenHosts, *, detect_changes: bool, file: str = OWN, talks: bool = True
+) -> Iterator[Deployment]:
+    """Connect to the hosts, plan them and load the deploy of `file`; disconnect at the end.
 
+    Without `talks` pyinfra says nothing of a run on its way.
     Without `detect_changes` an operation is first looked at when it is carried out. Raises
     InventoryUnusable where one's own deploy file cannot be run.
     """
-    _as_its_command_line()
+    _as_its_command_line(talks=talks)
     connected = connect(chosen, explain=False)
     state = connected.state
     state.check_for_changes = detect_changes
@@ -108,25 +112,25 @@ def prepared(chosen: ChosenHosts, *, detect_changes: bool) -> Iterator[Deploymen
                 yield Deployment(connected, problems=planned.problems, unanswered=unanswered)
                 return
             keep_plans(state, planned.plans)
-            lost = _load(state)
+            lost = _load(state, file)
             yield Deployment(connected, planned.plans, lost, unanswered=bool(lost))
         finally:
             connected.disconnect()
 
 
-def _as_its_command_line() -> None:
+def _as_its_command_line(*, talks: bool) -> None:
     """Make pyinfra order operations by their lines, and talk, as under its own command line."""
     pyinfra.is_cli = True
     set_formatter(click.style)
     set_echo(click.echo)
-    if not logger.handlers:
+    if talks and not logger.handlers:
         setup_logging(logging.INFO)
 
 
-def _load(state: State) -> tuple[Problem, ...]:
+def _load(state: State, file: str) -> tuple[Problem, ...]:
     """Have every host read the deploy file; a problem for each host that was lost meanwhile."""
     try:
-        load_deploy(state)
+        load_deploy(state, file)
     except (PyinfraError, CliError) as error:
         if not state.failed_hosts:
             raise
@@ -150,24 +154,14 @@ def _lost(state: State, why: str) -> tuple[Problem, ...]:
 
 def _end_of(state: State, host: Host, plan: Plan) -> HostEnd:
     """How the deploy ended on a host, by the operations that were carried out there."""
-    done = [
-        (each, state.ops[host][each].operation_meta)
-        for each in host.op_hash_order
-        if state.ops[host][each].operation_meta.is_complete()
-    ]
-    changes = sum(meta.did_change() for _, meta in done)
-    if host not in state.failed_hosts:
-        return HostEnd(host, plan, changes, None)
-    subject, lines = "the deploy", ["the connection was lost"]
-    for each, meta in done:
-        if not meta.did_succeed():
-            subject, lines = sorted(state.get_op_meta(each).names)[0], meta.stderr_lines
-    said = failure_of(host) or next((line for line in reversed(lines) if line.strip()), "see above")
+    end = ended(state, host)
+    if end.failed is None:
+        return HostEnd(host, plan, len(end.changed), None)
     failure = Problem(
         host=host.name,
-        subject=subject,
-        found=f"not done ({printable(' '.join(said.split()), LONGEST_REASON)})",
+        subject=end.failed,
+        found=f"not done ({printable(end.said, LONGEST_REASON)})",
         expected="done",
         remedy="Correct what it names and run the same command: what is done is not done again",
     )
-    return HostEnd(host, plan, changes, failure)
+    return HostEnd(host, plan, len(end.changed), failure)

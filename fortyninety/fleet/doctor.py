@@ -34,9 +34,9 @@ from fortyninety.fleet.quiet import errors_alone
 from fortyninety.fleet.reached_addresses import address_verdict, asked_addresses, not_asked
 from fortyninety.model.file_list import FileListUnknown, known_file_list
 from fortyninety.model.questions import room_problems, token_problems
-from fortyninety.plan.plan import survey_request
 from fortyninety.plan.preflight import host_problems, lease_problems, settings_problems
 from fortyninety.plan.programs import program
+from fortyninety.plan.survey_request import survey_request
 from fortyninety.problem import Problem
 from fortyninety.releases.release import load_release
 from fortyninety.settings.model import Settings
@@ -175,7 +175,8 @@ def _of_settings(
     settings = parse_settings(host.name, data[host.name])
     if isinstance(settings, Settings):
         found += settings_problems(host.name, settings)
-        found += token_problems(host.name, settings)
+        if settings.has_engine:
+            found += token_problems(host.name, settings)
     return cells.get(host.name), tuple(found)
 
 
@@ -236,6 +237,9 @@ def _as_root(
         yield Check("apt", "wrong", problems=tuple(problems))
         return
     yield _apt(host, reading, problems)
+    if not settings.has_engine:
+        yield from _without_engine(reading, problems)
+        return
     if has_python:
         yield from _addresses(host, settings)
     # Where its files are not known here, the step says what is free.
@@ -251,6 +255,15 @@ def _as_root(
         f"{reading.os.name}; nothing else in the way (does the model fit: fortyninety fit)",
         tuple(others),
     )
+
+
+def _without_engine(reading: HostReading, problems: Iterable[Problem]) -> Iterator[Check]:
+    """The last steps on a host that needs neither a model nor a card."""
+    for step in ("index", "hub", "disk", "cards"):
+        yield Check(step, "ok", "not needed: roles is without 'engine'")
+    own = tuple(each for each in problems if _step_of(each) != "apt")
+    said = f"{reading.os.name}; nothing else in the way"
+    yield Check("rest", "wrong" if own else "ok", said, own)
 
 
 def _apt(host: Host, reading: HostReading, problems: Iterable[Problem]) -> Check:

@@ -63,7 +63,7 @@ def first_serving(hosts: ConnectedHosts) -> Serving:
     problems, unreachable = list(hosts.problems), bool(hosts.problems)
     heads = _heads(hosts)
     for host in hosts.state.inventory:
-        if host not in hosts.settings:
+        if host not in hosts.settings or not hosts.settings[host].has_engine:
             continue
         serving = Serving(host, hosts.settings[host])
         cell = serving.settings.cell
@@ -81,6 +81,8 @@ def first_serving(hosts: ConnectedHosts) -> Serving:
                 return serving
             other = f"serving {', '.join(names[:5]) or 'no model'}"
             problems.append(engine_problem(serving, other, serving.settings.model_name))
+    if not problems:
+        problems.append(_no_engine(hosts))
     raise NoneServes(tuple(problems), unreachable)
 
 
@@ -105,6 +107,15 @@ def _heads(hosts: ConnectedHosts) -> dict[str, str]:
         if cell is not None:
             heads.setdefault(cell, host.name)
     return heads
+
+
+def _no_engine(hosts: ConnectedHosts) -> Problem:
+    return Problem(
+        host=", ".join(host.name for host in hosts.settings),
+        subject="roles",
+        found="without 'engine'",
+        expected="a host whose engine answers",
+    )
 
 
 def _no_head(host: str, cell: str, head: str) -> Problem:

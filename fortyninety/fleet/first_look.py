@@ -15,7 +15,7 @@ from fortyninety.connection.diagnosis import Diagnosis
 from fortyninety.fleet.inventory import connect_hosts, way_of
 from fortyninety.fleet.planning import on_each
 from fortyninety.fleet.quiet import errors_alone
-from fortyninety.plan.plan import survey_request
+from fortyninety.plan.survey_request import survey_request
 from fortyninety.releases.release import load_release
 from fortyninety.settings.model import Settings
 from fortyninety.survey.latest import take_reading

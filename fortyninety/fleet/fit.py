@@ -18,6 +18,7 @@ from fortyninety.fit.shape import make_shape, one_stage_a_box
 from fortyninety.fleet.inventory import ConnectedHosts, InventoryUnusable, connect_hosts
 from fortyninety.fleet.planning import parse_hosts, read_hosts, wanted_hosts
 from fortyninety.fleet.quiet import errors_alone
+from fortyninety.fleet.root import leave_without_root
 from fortyninety.model.questions import token_of
 from fortyninety.model.sizes import checkpoint_sizes, known_checkpoints
 from fortyninety.plan.fit import HostFit, host_box, settings_flags
@@ -47,8 +48,9 @@ class FleetFit:
 def fleet_fit(inventory: str, limit: Iterable[str], options: Mapping[str, Any]) -> FleetFit:
     """The answer for each host, with its own settings and what `options` give in their place.
 
-    A host that does not answer is computed from its settings, and one that nothing can be computed
-    for hides none of the others. Raises FitError where there is no host to ask about.
+    One without an engine has none. A host that does not answer is computed from its settings, and
+    one that nothing can be computed for hides none of the others. Raises FitError where there is no
+    host to ask about.
     """
     try:
         with errors_alone():
@@ -57,9 +59,11 @@ def fleet_fit(inventory: str, limit: Iterable[str], options: Mapping[str, Any]) 
         raise FitError(str(error)) from error
     try:
         # Of the hosts that were not reached as well.
-        settings, problems = parse_hosts(wanted_hosts(hosts.state))
+        parsed, problems = parse_hosts(wanted_hosts(hosts.state))
+        settings = {host: each for host, each in parsed.items() if each.has_engine}
+        unread = {host: HostReading() for host in settings} | _without_root(hosts)
         reached = {host: each for host, each in settings.items() if host in hosts.settings}
-        readings = dict.fromkeys(settings, HostReading()) | read_hosts(hosts.state, reached)
+        readings = unread | read_hosts(hosts.state, reached)
         answers = []
         for host in settings:
             try:
@@ -72,6 +76,16 @@ def fleet_fit(inventory: str, limit: Iterable[str], options: Mapping[str, Any]) 
         return FleetFit(tuple(answers), tuple(problems))
     finally:
         hosts.disconnect()
+
+
+def _without_root(hosts: ConnectedHosts) -> dict[Host, HostReading]:
+    """Why those of the hosts were not read at which a reading would wait for a password."""
+    connected = dict(hosts.settings)
+    why = {
+        problem.host: HostReading(unreadable=f"{problem.subject}: {problem.found}")
+        for problem in leave_without_root(hosts)
+    }
+    return {host: why[host.name] for host in connected if host.name in why}
 
 
 def _answer(

@@ -21,11 +21,13 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory
 
+from fortyninety.connection import quicker
 from fortyninety.connection.bounded import bounded
 from fortyninety.connection.diagnosis import Diagnosis, diagnose
 from fortyninety.connection.host_keys import SETTING, STRICT
 from fortyninety.connection.way import Way
 from fortyninety.fleet.faults import inventory_fault
+from fortyninety.fleet.inventory_path import keep_path
 from fortyninety.fleet.limit import MatchesNothing, limited, without
 from fortyninety.problem import Problem
 from fortyninety.settings.group_data import group_data_paths
@@ -82,6 +84,7 @@ def read_inventory(path: str, data: Mapping[str, Any] | None = None) -> tuple[St
     here = str(Path.cwd())
     if here not in sys.path:  # As pyinfra itself does: an inventory may import what lies beside.
         sys.path.append(here)
+    quicker.install()
     state = State()
     try:
         # An inventory file is run in the context of a run, and settings come from group_data/. What
@@ -93,6 +96,7 @@ def read_inventory(path: str, data: Mapping[str, Any] | None = None) -> tuple[St
     except (Exception, SystemExit) as error:
         # It is a program, and may raise anything.
         raise InventoryUnusable(inventory_fault(path, error)) from error
+    keep_path(state, path)
     if not list(inventory):
         raise InventoryUnusable(f"{path} has no host")
     return state, inventory

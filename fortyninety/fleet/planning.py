@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -21,10 +21,17 @@ from fortyninety.deadlines import COMMAND
 from fortyninety.engine.processor import processor_problems
 from fortyninety.engine.quantization import quantization_problems
 from fortyninety.facts.archives import RETRIES, TIMEOUT, UnreachableArchives
+from fortyninety.firewall.questions import others_in_words
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
 from fortyninety.fleet.cells import cells_of
 from fortyninety.fleet.checkpoints import checkpoint_of, files_of, known_files
+from fortyninety.fleet.fronts import fronts_of
+from fortyninety.fleet.gateway import LetIn, secrets_of
+from fortyninety.fleet.monitors import watches_of
+from fortyninety.fleet.peers import peers_of
+from fortyninety.fleet.virtual_addresses import neighbourhood, places_of, shared_of
+from fortyninety.gateway.shared_address import Place as SharedPlace
 from fortyninety.model.file_list import list_digest
 from fortyninety.model.questions import (
     list_problems,
@@ -34,8 +41,11 @@ from fortyninety.model.questions import (
 )
 from fortyninety.model.sizes import known_checkpoints
 from fortyninety.plan.fit import Peer, fit_problems, predicted_kv_tokens
-from fortyninety.plan.plan import Plan, make_plan, needed_archives, survey_request
+from fortyninety.plan.fronts import ALONE, Place
+from fortyninety.plan.plan import Plan, make_plan, needed_archives, sharing, watching
 from fortyninety.plan.preflight import host_problems, lease_problems, settings_problems
+from fortyninety.plan.survey_request import survey_request
+from fortyninety.plan.virtual_address import Shared
 from fortyninety.problem import Problem
 from fortyninety.releases.advisories import advisory_line
 from fortyninety.releases.release import load_release
@@ -64,23 +74,42 @@ def plan_hosts(state: State) -> Planned:
     active = set(state.inventory.get_active_hosts())
     for host in active:
         bounded(host)
-    lost = [host for host in wanted if host not in active]
-    problems = list(on_each(state, lost, _unreachable).values())
     settings, found = parse_hosts(wanted)
+    # Nobody connected to a host whose settings say nothing.
+    lost = [host for host in settings if host not in active]
+    problems = list(on_each(state, lost, _unreachable).values())
     data = {host.name: host_data(host) for host in state.inventory}
     problems += [with_commit(problem, data[problem.host]) for problem in found]
     cells, found = cells_of(data, {host.name for host in wanted})
     problems += found
-    readings = read_hosts(state, {host: settings[host] for host in settings if host in active})
-    problems += _host_problems(settings, readings, cells)
+    fronts, found = fronts_of(data, {host.name for host in wanted})
+    problems += found
+    places, found = places_of(data, {host.name for host in wanted})
+    problems += found
+    let_in, found = secrets_of(state, settings, cells, fronts)
+    problems += found
+    watches, found = watches_of(state, settings)
+    problems += found
+    reached = {host: settings[host] for host in settings if host in active}
+    readings = read_hosts(state, reached, fronts)
+    problems += _host_problems(settings, readings, cells, fronts)
+    shared, found = _shared(state, readings, places)
+    problems += found
     problems += _under_change(readings, problems)
     if problems:
         return Planned(problems=_in_order(problems, state))
-    plans = _make_plans(settings, readings, cells)
+    peers = peers_of(data, {host.name for host in readings})
+    plans = _make_plans(settings, readings, cells, fronts, let_in, peers=peers)
+    plans = {
+        host: watching(sharing(plan, shared.get(host)), watches.get(host))
+        for host, plan in plans.items()
+    }
     if problems := _archive_problems(state, plans, readings):
         return Planned(problems=_in_order(problems, state))
     for host, plan in plans.items():
-        if (line := advisory_line(plan.release)) is not None:
+        if plan.has_engine and (line := advisory_line(plan.release)) is not None:
+            logger.warning(f"{host.print_prefix}{line}")
+        if plan.firewall is not None and (line := others_in_words(readings[host])) is not None:
             logger.warning(f"{host.print_prefix}{line}")
     return Planned(plans)
 
@@ -99,19 +128,24 @@ def parse_hosts(hosts: Iterable[Host]) -> tuple[dict[Host, Settings], list[Probl
         if isinstance(parsed, list):
             problems += parsed
             continue
-        found = [*settings_problems(host.name, parsed), *token_problems(host.name, parsed)]
+        found = list(settings_problems(host.name, parsed))
+        if parsed.has_engine:
+            found += token_problems(host.name, parsed)
         problems += found
         if not found:
             settings[host] = parsed
     return settings, problems
 
 
-def read_hosts(state: State, settings: dict[Host, Settings]) -> dict[Host, HostReading]:
+def read_hosts(
+    state: State, settings: dict[Host, Settings], places: Mapping[str, Place] | None = None
+) -> dict[Host, HostReading]:
     """A reading of each of these hosts, taken side by side."""
 
     def read(host: Host) -> HostReading:
         release = load_release(settings[host].engine)
-        return take_reading(host, survey_request(settings[host], release))
+        place = (places or {}).get(host.name, ALONE)
+        return take_reading(host, survey_request(settings[host], release, place))
 
     return on_each(state, settings, read)
 
@@ -139,14 +173,18 @@ def _host_problems(
     settings: dict[Host, Settings],
     readings: dict[Host, HostReading],
     cells: dict[str, Membership],
+    places: Mapping[str, Place],
 ) -> list[Problem]:
     """What is wrong with the hosts as they were read, and with their checkpoints."""
     problems: list[Problem] = []
-    files = {host: files_of(each) for host, each in settings.items()}
+    files = {host: files_of(each) for host, each in settings.items() if each.has_engine}
     for host, found_files in files.items():
         problems += list_problems(host.name, found_files)
     for host, reading in readings.items():
-        problems += host_problems(host.name, settings[host], reading, cells.get(host.name))
+        cell, place = cells.get(host.name), places.get(host.name, ALONE)
+        problems += host_problems(host.name, settings[host], reading, cell, place)
+        if host not in files:
+            continue
         problems += room_problems(host.name, reading, files[host])
         problems += _checkpoint_problems(host, settings[host], reading)
         peers = _peers(host, settings, readings, cells)
@@ -158,20 +196,50 @@ def _make_plans(
     settings: dict[Host, Settings],
     readings: dict[Host, HostReading],
     cells: dict[str, Membership],
+    places: Mapping[str, Place],
+    let_in: LetIn,
+    *,
+    peers: Mapping[str, tuple[str, ...]],
 ) -> dict[Host, Plan]:
-    return {
-        host: replace(
-            make_plan(
-                settings[host],
-                load_release(settings[host].engine),
-                reading,
-                cells.get(host.name),
-            ),
-            kv_tokens=_kv_tokens(settings[host], reading, _peers(host, settings, readings, cells)),
-            snapshot_manifest=list_digest(known_files(files_of(settings[host]))),
+    plans = {}
+    for host, reading in readings.items():
+        own = settings[host]
+        release = load_release(own.engine)
+        plan = make_plan(
+            own,
+            release,
+            reading,
+            cells.get(host.name),
+            let_in.gateways.get(host),
+            front_secrets=let_in.fronts.get(host),
+            place=places.get(host.name, ALONE),
+            peers=peers.get(host.name, ()),
         )
-        for host, reading in readings.items()
-    }
+        if own.has_engine:
+            members = _peers(host, settings, readings, cells)
+            plan = replace(
+                plan,
+                kv_tokens=_kv_tokens(own, reading, members),
+                snapshot_manifest=list_digest(known_files(files_of(own))),
+            )
+        plans[host] = plan
+    return plans
+
+
+def _shared(
+    state: State, readings: dict[Host, HostReading], places: dict[str, SharedPlace]
+) -> tuple[dict[Host, Shared], list[Problem]]:
+    """How hosts share addresses, each asked what is around it, and what keeps them from that."""
+    asked = [host for host in readings if host.name in places and readings[host].readable]
+    said = on_each(state, asked, lambda host: neighbourhood(state, host, places[host.name]))
+    found: dict[Host, Shared] = {}
+    problems: list[Problem] = []
+    for host, lines in said.items():
+        shared, wrong = shared_of(host, places[host.name], readings[host], lines)
+        problems += wrong
+        if shared is not None:
+            found[host] = shared
+    return found, problems
 
 
 def _under_change(readings: dict[Host, HostReading], problems: list[Problem]) -> list[Problem]:
@@ -228,7 +296,7 @@ def _fit_problems(
         reading,
         checkpoint_of(settings),
         peers=peers,
-        others=known_checkpoints(),
+        others=known_checkpoints,
     )
     if settings.fit == "refuse":
         return found

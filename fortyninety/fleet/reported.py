@@ -22,6 +22,7 @@ from fortyninety.fleet.fit import fleet_fit
 from fortyninety.fleet.inventory import connect_hosts
 from fortyninety.fleet.planning import host_data, read_hosts
 from fortyninety.fleet.quiet import errors_alone
+from fortyninety.fleet.root import leave_without_root
 from fortyninety.model.reader import known_repositories
 from fortyninety.plan.fit import HostFit
 from fortyninety.plan.paths import SERVICE
@@ -47,6 +48,7 @@ PRIVATE_KEYS = (
     *("second_copy_directory", "wheel_directory", "package_index", "python_mirror"),
     *("nvidia_repository", "ssh_password", "ssh_key_password", "_sudo_password", "_sudo_user"),
     *("served_model_name", "service_user", "models_directory", "install_directory"),
+    "gateway_certificate",
 )
 
 
@@ -71,6 +73,7 @@ def _collect(inventory: str, limit: Iterable[str]) -> Reported:
     try:
         state = connected.state
         data = {host.name: host_data(host) for host in state.inventory}
+        leave_without_root(connected)
         readings = read_hosts(state, connected.settings)
         settings = dict(connected.settings)
         problems = tuple(connected.problems)

@@ -19,9 +19,13 @@ from pyinfra.api.state import BaseStateCallback, State, StateStage
 from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 
 from fortyninety.connection.lease import take
+from fortyninety.facts.history import Change, Served
+from fortyninety.fleet.ended import ended
+from fortyninety.fleet.history import note, project, served_by
 from fortyninety.fleet.inventory import ConnectedHosts
 from fortyninety.fleet.planning import on_each
 from fortyninety.fleet.prepared import cut_short, narrow, stage_and_name
+from fortyninety.lease import whoever_runs_this
 from fortyninety.operations.reasons import reasons_of
 from fortyninety.operations.reset import read_remains
 from fortyninety.plan.preflight import lease_problems
@@ -74,17 +78,36 @@ class Reset:
             state.add_callback_handler(_Steps(begun))  # type: ignore[no-untyped-call]
             state.set_stage(StateStage.Execute)
             leases = take(state, "reset")
+            before = {host: served_by(host) for host in hosts}
             try:
                 # pyinfra gives up where no host is left; each says why below.
                 with suppress(PyinfraError):
                     run_ops(state)
+                for host in hosts:
+                    failed = host in state.failed_hosts
+                    self.hosts[host].done = not failed
+                    if failed:
+                        self.hosts[host].error = said.of(host.name)
+                if not leases.refused:
+                    on_each(state, hosts, lambda host: self._note(state, host, before[host]))
             finally:
                 leases.give_back()
-        for host in hosts:
-            failed = host in state.failed_hosts
-            self.hosts[host].done = not failed
-            if failed:
-                self.hosts[host].error = said.of(host.name)
+
+    def _note(self, state: State, host: Host, before: Served) -> None:
+        end, error = ended(state, host), self.hosts[host].error
+        note(
+            host,
+            Change(
+                what="reset",
+                who=whoever_runs_this(),
+                project=project(),
+                result="done" if error is None else "failed",
+                why=error or "",
+                stages=("Reset",),
+                count=len(end.changed),
+                before=before,
+            ),
+        )
 
 
 def look(connected: ConnectedHosts, plans: dict[Host, ResetPlan], deploy: Deploy) -> Reset:

@@ -21,14 +21,15 @@ def without_root(connected: ConnectedHosts) -> list[Problem]:
     return [problem for each in waiting.values() if (problem := each.get()) is not None]
 
 
-def leave_without_root(connected: ConnectedHosts) -> None:
-    """Make a problem of each such host, which is then none of those that are asked."""
+def leave_without_root(connected: ConnectedHosts) -> list[Problem]:
+    """Make a problem of each such host, which is then none of those that are asked; return them."""
     found = without_root(connected)
     connected.problems += found
     named = {problem.host for problem in found}
     for host in list(connected.settings):
         if host.name in named:
             del connected.settings[host]
+    return found
 
 
 def _root_problem(host: Host) -> Problem | None:

@@ -10,6 +10,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
+from fortyninety.fleet.history import watch
 from fortyninety.fleet.planning import on_each, plan_hosts
 from fortyninety.fleet.refusal import Refused
 from fortyninety.once import made_once
@@ -36,12 +37,14 @@ def _plans_or_refuse(state: State) -> dict[Host, Plan]:
     planned = plan_hosts(state)
     if planned.problems:
         raise Refused(planned.problems)
+    watch(planned.plans)
     return planned.plans
 
 
 def keep_plans(state: State, plans: dict[Host, Plan]) -> None:
     """Make these what `current_plan` has for the run, which are not planned anew."""
     made_once(_runs, state, lambda: plans)
+    watch(plans)
 
 
 def plans_of(state: State) -> dict[Host, Plan]:

@@ -60,7 +60,7 @@ def _exchange(state: State, plan: Plan) -> Exchange:
     alike = {
         host: each
         for host, each in plans_of(state).items()
-        if _key(each) == key and host not in state.failed_hosts
+        if each.has_engine and _key(each) == key and host not in state.failed_hosts
     }
     # Whoever comes while the first one still reads hosts waits: it is not known before which others
     # lack the snapshot, and what those have of it would leave the hub once more.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 
 from fortyninety.fit.architecture import read_architecture
@@ -48,6 +49,7 @@ def checkpoint_sizes(
     return checkpoint.weights
 
 
+@cache
 def known_checkpoints() -> tuple[tuple[str, Weights], ...]:
     """The checkpoints that may stand in for one that does not fit, by name."""
     found = ((name, known_weights(name)) for name in known_repositories())

@@ -61,6 +61,7 @@ class Unit:
         self.engine = self._find(r"^ExecStart=(\S+)/bin/\S+")
         self.snapshot = self._find(r"^\s*(?:.*\s)?--model \\?\s*(\S+)")
         self.model = self._find(r"--served-model-name \\?\s*(\S+)")
+        self.port = self._find(r"^\s*(?:.*\s)?--port \\?\s*(\d{1,5})\b")
         self.needs = self._find(r"^Requires=(\S+)")
         # Of a cell: it answers nobody itself, and ends whenever another member does.
         self.headless = re.search(r"^\s*--headless\b", self.text, re.MULTILINE) is not None
@@ -195,7 +196,7 @@ def answers(options: argparse.Namespace, to: Unit) -> None:
     done = subprocess.run(
         [
             *("python3", f"{options.install_directory}/bin/complete"),
-            *("--port", str(options.port), "--model", to.model),
+            *("--port", to.port or str(options.port), "--model", to.model),
             *("--wait", str(options.wait), "--unit", Path(options.unit).name),
             *("--restarts", str(to.restarts), *(["--headless"] * to.headless)),
         ],

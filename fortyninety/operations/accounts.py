@@ -15,8 +15,13 @@ from fortyninety.survey.reading import HostReading
 
 @converging
 def service_user(reading: HostReading, user: str) -> Iterator[Command]:
-    """A system account without a home, a password or a shell. An existing one is left as it is."""
-    if reading.account.entry is not None:
+    """The engine's account. An existing one is left as it is."""
+    yield from system_account(reading.account.entry, user)
+
+
+def system_account(entry: str | None, user: str) -> Iterator[Command]:
+    """Make a system account without a home, a password or a shell, where passwd has no `entry`."""
+    if entry is not None:
         host.noop(f"account {user} exists")
         return
     differs(f"account {user} is missing")

@@ -1,14 +1,13 @@
-"""Load a cell's firewall now and at every boot, or remove it."""
+"""Load a cell's firewall now and at every boot."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from pyinfra import host
 
-from fortyninety.deadlines import UNIT
-from fortyninety.operations.converge import Command, converging, within
+from fortyninety.operations.converge import Command, converging
 from fortyninety.operations.reasons import differs
 from fortyninety.survey.reading import HostReading
 
@@ -35,22 +34,4 @@ def firewalled(reading: HostReading, unit_name: str, *, digest: str) -> Iterator
     yield (
         f"systemctl daemon-reload && systemctl enable --quiet {quoted} && "
         f"systemctl reload-or-restart {quoted}"
-    )
-
-
-@converging
-def left(reading: HostReading, unit_name: str, files: Sequence[str]) -> Iterator[Command]:
-    """No rules of a cell, on a host that is in none. `files` are the unit's and the rules'."""
-    there = [path for path in files if path in reading.files]
-    if not there and reading.network.cell_firewall is None:
-        host.noop("nothing of a cell is here")
-        return
-    differs("rules or files of a cell are here; expected none")
-    quoted = shlex.quote(unit_name)
-    yield within(
-        UNIT,
-        f"{{ systemctl disable --now --quiet {quoted} || true; }} && rm -f {shlex.join(files)} && "
-        "systemctl daemon-reload && "
-        "{ ! nft list table inet fortyninety_cell >/dev/null 2>&1 || "
-        "nft delete table inet fortyninety_cell; }",
     )

@@ -18,9 +18,11 @@ from fortyninety.operations.apt.packages import (
     transaction,
 )
 from fortyninety.operations.converge import Command, converging, within
+from fortyninety.operations.draining import drained_first, serves
 from fortyninety.operations.files import file_commands
 from fortyninety.operations.reasons import differs
 from fortyninety.packages.package import Package
+from fortyninety.plan.draining import Draining
 from fortyninety.survey.reading import HostReading
 from fortyninety.templates import render
 
@@ -65,12 +67,14 @@ def prepared(
     *,
     without: Sequence[str],
     service: str,
+    draining: Draining | None = None,
     lock_timeout: int = LOCK_TIMEOUT,
 ) -> Iterator[Command]:
     """Where another driver is there: its successor fetched, its holds released, `service` stopped.
 
     From the moment that its libraries are replaced until the reboot nothing can start on the cards.
-    So everything is fetched, and apt finds its way, while the service still answers.
+    So everything is fetched, and apt finds its way, while the service still answers; then it ends
+    what it has under way by `draining`.
     """
     if not pins.replaces(reading):
         host.noop("no other driver has to make way")
@@ -89,6 +93,8 @@ def prepared(
         lock_timeout,
     )
     if reading.unit(service, "ActiveState") in ("active", "activating", "reloading"):
+        if draining is not None and serves(reading, service):
+            yield drained_first(draining)
         yield within(UNIT, f"systemctl stop {shlex.quote(service)}")
 
 

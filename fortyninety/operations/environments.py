@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from pyinfra import host
+from pyinfra import host, logger
+from pyinfra import state as run
 
 from fortyninety.deadlines import ENVIRONMENT, REMOVAL, TOOLS
 from fortyninety.operations.brought import noting_new_caches
@@ -164,6 +165,25 @@ def engine(
     ]
     at = f"TMPDIR={shlex.quote(temporary)}"
     yield within(ENVIRONMENT, f"{at} python3 {shlex.quote(program)} {shlex.join(options)}")
+
+
+@converging
+def altered_removed(reading: HostReading, served: str) -> Iterator[Command]:
+    """No unit below `served`, the folder of those that served, that is not what it is named for.
+
+    No rollback goes to one; it is said, because somebody changed it.
+    """
+    altered = reading.service.altered
+    command = removal(served, altered, records.CONFIGURATION, ".service")
+    if command is None:
+        host.noop("every kept unit is as it served")
+        return
+    for each in altered:
+        said = f"{served}/{each}.service was altered since it served"
+        differs(f"{said}; expected it untouched, or gone")
+        if run.is_executing:
+            logger.warning(f"{host.print_prefix}{said} and is removed: no rollback goes to it")
+    yield command
 
 
 @converging

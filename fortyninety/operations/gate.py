@@ -11,10 +11,12 @@ from pyinfra import state as run
 
 from fortyninety.deadlines import COMPLETION, DIAGNOSIS
 from fortyninety.facts.completion import Completion
+from fortyninety.facts.failed_gate import FailedGate
 from fortyninety.facts.kv_cache import EngineLog, KvCache, read_kv_cache
-from fortyninety.operations.converge import Command, converging, within
+from fortyninety.operations.converge import Command, converging
 from fortyninety.operations.files import placing
 from fortyninety.operations.reasons import differs
+from fortyninety.operations.restoring import Restoring, guarded
 from fortyninety.survey.reading import HostReading
 
 
@@ -32,12 +34,15 @@ def answers(
     log_lines: dict[str, Any],
     predicted_kv_tokens: int | None,
     max_model_len: int,
+    configuration: str,
+    restoring: Restoring | None,
 ) -> Iterator[Command]:
     """A real completion over HTTP within `timeout` seconds. An engine that answers now is asked
     once and nothing is changed; one that is starting is waited for while its unit stays up, or is
     restarted no more than `restarts` times, and then its own count of the KV cache (`log_lines` of
-    its card) is said beside the prediction. The failing command's first line is the cause. A
-    `headless` member of a cell answers nobody: there the unit must say that its head does."""
+    its card) is said beside the prediction. The failing command's first line is the cause, and with
+    `restoring` its last one says both that and what serves again. A `headless` member of a cell
+    answers nobody: there the unit must say that its head does."""
     unit = service if headless else None
     result = host.get_fact(
         Completion, program=program, port=port, model=model, headless=unit, _timeout=COMPLETION
@@ -46,7 +51,10 @@ def answers(
         host.noop(f"{model} answered with {result.tokens} tokens")
         return
     differs(f"{model} does not answer on port {port}: {result.error}")
-    yield within(
+    if run.is_executing and restoring is not None:
+        _say_of_before(restoring.note, configuration)
+    yield guarded(
+        restoring,
         timeout + DIAGNOSIS,
         f"python3 {shlex.quote(program)} --port {port} --model {shlex.quote(model)} "
         f"--wait {timeout} --unit {shlex.quote(service)} --restarts {restarts}"
@@ -57,6 +65,16 @@ def answers(
         measured = read_kv_cache(host.get_fact(EngineLog, service=service), log_lines)
         logger.info(
             f"{host.print_prefix}{kv_cache_line(predicted_kv_tokens, measured, max_model_len)}"
+        )
+
+
+def _say_of_before(note: str, configuration: str) -> None:
+    """Say of a configuration that failed before that it did; it is tried again all the same."""
+    before = host.get_fact(FailedGate, note=note)
+    if before is not None and before.configuration == configuration:
+        logger.warning(
+            f"{host.print_prefix}this configuration failed here before, at {before.time}, and is "
+            f"tried again: {before.cause}"
         )
 
 

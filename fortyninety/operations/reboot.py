@@ -22,7 +22,9 @@ from fortyninety.deadlines import UNIT
 from fortyninety.driver.loaded import boot_obstacle, foreign_libraries, lost_cards, why_reboot
 from fortyninety.driver.pins import installed_driver
 from fortyninety.operations.converge import Command, converging, failing, say_failed, within
+from fortyninety.operations.draining import drained_first, serves
 from fortyninety.operations.reasons import differs
+from fortyninety.plan.draining import Draining
 from fortyninety.survey.latest import current_reading, forget_reading
 from fortyninety.survey.reading import HostReading
 
@@ -34,11 +36,18 @@ ANSWER_TIMEOUT = 5
 
 @converging
 def into_driver(
-    reading: HostReading, driver_package: str, *, service: str, allowed: bool, timeout: int
+    reading: HostReading,
+    driver_package: str,
+    *,
+    service: str,
+    allowed: bool,
+    timeout: int,
+    draining: Draining | None = None,
 ) -> Iterator[Command]:
     """Reboot until the driver in memory is the version of `driver_package`, and go on after it.
 
-    `service` is stopped before it, in its own time. `timeout` is in seconds, for the whole way down
+    `service` is stopped before it, in its own time, once it has ended what it has under way by
+    `draining`. `timeout` is in seconds, for the whole way down
     and up. The host fails alone when the kernel that boots next has no module for that version or
     may not load it, when it does not come back in time or without a card it had, when the driver
     does not answer afterwards, and when a reboot is needed and not `allowed`.
@@ -70,6 +79,8 @@ def into_driver(
         )
         return
     if reading.unit(service, "ActiveState") in ("active", "activating", "reloading"):
+        if draining is not None and serves(reading, service):
+            yield drained_first(draining)
         # In its own time, which is not counted as the reboot's.
         yield within(UNIT, f"systemctl stop {shlex.quote(service)}")
     yield FunctionCommand(reboot_and_reconnect, (reason,), {"timeout": timeout})

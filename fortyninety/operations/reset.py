@@ -270,6 +270,19 @@ def no_files(reading: HostReading, remains: Remains, plan: ResetPlan) -> Iterato
 
 
 @removing
+def no_mask(
+    reading: HostReading, remains: Remains, plan: ResetPlan, path: str, *, package: str
+) -> Iterator[Command]:
+    """No mask at `path` of a unit whose `package` a deploy brought and a reset took."""
+    there = reading.files.get(path)
+    if there is None or there.target != "/dev/null" or package not in remains.packages:
+        host.noop(f"{path} is no mask of a deploy")
+        return
+    differs(path)
+    yield f"rm -f {shlex.quote(path)} && systemctl daemon-reload"
+
+
+@removing
 def nouveau_free(
     reading: HostReading, remains: Remains, plan: ResetPlan, path: str
 ) -> Iterator[Command]:

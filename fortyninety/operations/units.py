@@ -8,39 +8,44 @@ from collections.abc import Iterator
 from pyinfra import host
 
 from fortyninety.deadlines import UNIT
-from fortyninety.operations.converge import Command, converging, within
+from fortyninety.operations.converge import Command, converging
 from fortyninety.operations.reasons import differs
+from fortyninety.operations.restoring import Restoring, guarded
 from fortyninety.survey.reading import HostReading
 
 
 @converging
 def unit(
-    reading: HostReading, unit_name: str, *, configuration: str | None = None
+    reading: HostReading,
+    unit_name: str,
+    *,
+    configuration: str | None = None,
+    restoring: Restoring | None = None,
 ) -> Iterator[Command]:
     """A unit that is enabled, active, and of the unit file on disk. It must be surveyed.
 
     `configuration` is what root must have noted of its last start: a run that died between a change
-    and its restart is put right by the next one.
+    and its restart is put right by the next one. `restoring` is for a start that fails.
     """
     current = configuration is None or reading.service.configuration == configuration
     if not current and reading.unit(unit_name, "ActiveState") == "active":
         found = reading.service.configuration or "that nobody noted"
         differs(f"{unit_name} runs configuration {found}; expected {configuration}")
-    commands = unit_commands(reading, unit_name, current=current)
+    commands = unit_commands(reading, unit_name, current=current, restoring=restoring)
     if not commands:
         host.noop(f"{unit_name} is enabled and active")
     yield from commands
 
 
-def unit_commands(reading: HostReading, unit_name: str, *, current: bool) -> list[Command]:
+def unit_commands(
+    reading: HostReading, unit_name: str, *, current: bool, restoring: Restoring | None = None
+) -> list[Command]:
     """What makes a unit enabled and active; empty where it is so.
 
     `current` is False where the unit must be run again although it is active, because its process
     or its effect is not the wanted one.
     """
-    reload_needed = reading.unit(unit_name, "NeedDaemonReload") != "no"
     enabled = reading.unit(unit_name, "UnitFileState") == "enabled"
-    running = reading.unit(unit_name, "ActiveState") == "active" and current and not reload_needed
     quoted = shlex.quote(unit_name)
     commands: list[Command] = []
     differs(*_unit_differences(reading, unit_name))
@@ -50,15 +55,21 @@ def unit_commands(reading: HostReading, unit_name: str, *, current: bool) -> lis
         )
     if not enabled:
         commands.append(f"systemctl daemon-reload && systemctl enable --quiet {quoted}")
-    if not running:
+    if would_start(reading, unit_name, current=current):
         restart = (
             f"systemctl daemon-reload && {{ systemctl reset-failed {quoted} 2>/dev/null; "
             # What the unit itself says of its failure, and not only where to look.
             f"systemctl restart {quoted} || "
             f"{{ journalctl --unit={quoted} --lines=10 --output=cat >&2; exit 1; }}; }}"
         )
-        commands.append(within(UNIT, restart))
+        commands.append(guarded(restoring, UNIT, restart))
     return commands
+
+
+def would_start(reading: HostReading, unit_name: str, *, current: bool) -> bool:
+    """Whether a unit is started, or run again."""
+    reload_needed = reading.unit(unit_name, "NeedDaemonReload") != "no"
+    return reading.unit(unit_name, "ActiveState") != "active" or not current or reload_needed
 
 
 def _unit_differences(reading: HostReading, unit_name: str) -> Iterator[str]:

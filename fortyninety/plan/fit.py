@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fortyninety.cards.known import card_named, card_of
@@ -53,7 +54,8 @@ def host_box(host: str, settings: Settings, reading: HostReading) -> tuple[Box, 
     why = "has no driver to ask"
     if not reading.readable:
         count = settings.gpu_count or _cards_wanted(settings)
-        why = f"was not reached; {count} card{'' if count == 1 else 's'} assumed"
+        failed = "reached" if reading.unreadable is None else f"read ({reading.unreadable})"
+        why = f"was not {failed}; {count} card{'' if count == 1 else 's'} assumed"
     known = card_named(settings.gpu_model)
     if known is None:
         raise ShapeError(f"{host} {why}, and the memory of {settings.gpu_model!r} is not known")
@@ -87,17 +89,15 @@ def planned_fit(
     weights: Weights,
     *,
     peers: tuple[Peer, ...] = (),
-    others: tuple[tuple[str, Weights], ...] = (),
-) -> HostFit:
+) -> Fit:
     """The answer for a host with GPUs, and the other members of its cell, as its settings stand.
 
     Raises FitError.
     """
-    box, remarks = host_box(host, settings, reading)
-    boxes = [box, *(host_box(peer.name, settings, peer.reading)[0] for peer in peers)]
+    members = (Peer(host, reading), *peers)
+    boxes = [host_box(each.name, settings, each.reading)[0] for each in members]
     size = None if settings.tensor_parallel_size == "all" else settings.tensor_parallel_size
-    answer = estimate(weights, make_shape(boxes, size), release.version, settings_flags(settings))
-    return HostFit(host, answer, alternatives(answer, others), remarks)
+    return estimate(weights, make_shape(boxes, size), release.version, settings_flags(settings))
 
 
 def fit_problems(
@@ -108,16 +108,20 @@ def fit_problems(
     weights: Weights | FitError,
     *,
     peers: tuple[Peer, ...] = (),
-    others: tuple[tuple[str, Weights], ...] = (),
+    others: Callable[[], Sequence[tuple[str, Weights]]] = tuple,
 ) -> list[Problem]:
-    """The problem that preflight has with the plan's memory, if any; none for the CPU build."""
+    """The problem that preflight has with the plan's memory, if any; none for the CPU build.
+
+    `others` are the checkpoints that may stand in for one that does not fit, and are asked for only
+    then.
+    """
     if release.device == "cpu":
         return []
     remedy = 'Set fit = "warn" to go on all the same'
     try:
         if isinstance(weights, FitError):
             raise weights
-        found = planned_fit(host, settings, release, reading, weights, peers=peers, others=others)
+        found = planned_fit(host, settings, release, reading, weights, peers=peers)
     except FitError as error:
         return [
             Problem(
@@ -128,15 +132,15 @@ def fit_problems(
                 remedy=remedy,
             )
         ]
-    if found.fit.fits:
+    if found.fits:
         return []
-    table = fit_text(found.fit, found.alternatives)
-    if found.fit.missing:
+    table = fit_text(found, alternatives(found, others()))
+    if found.missing:
         return [
             Problem(
                 host=host,
                 subject="engine",
-                found=f"{settings.engine!r}: {found.fit.missing[0]}",
+                found=f"{settings.engine!r}: {found.missing[0]}",
                 expected="an engine that serves this checkpoint on these cards",
                 remedy=f"Choose what would work from below, or set fit = {'warn'!r} to insist",
                 table=table,
@@ -146,7 +150,7 @@ def fit_problems(
         Problem(
             host=host,
             subject="memory",
-            found=f"too small: {found.fit.reasons[0]}",
+            found=f"too small: {found.reasons[0]}",
             expected="a plan that fits the cards",
             remedy=f"Choose what would fit from below, or set fit = {'warn'!r} to insist",
             table=table,
@@ -164,7 +168,7 @@ def predicted_kv_tokens(
 ) -> int:
     """How many tokens of KV cache the engine will say it has. Raises FitError."""
     if release.device == "cuda":
-        return planned_fit("", settings, release, reading, weights, peers=peers).fit.kv_tokens
+        return planned_fit("", settings, release, reading, weights, peers=peers).kv_tokens
     extra = release.extra_arguments
     if peers and release.multi_node is not None and release.multi_node.extra_arguments is not None:
         extra = release.multi_node.extra_arguments

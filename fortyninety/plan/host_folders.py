@@ -19,6 +19,8 @@ def folder_problems(host: str, settings: Settings, reading: HostReading) -> Iter
     A folder that is not there yet is made by the deploy; those above it that are count.
     """
     for place in reading.folders.places:
+        if not settings.has_engine and place.setting != "install_directory":
+            continue
         last = place.path == getattr(settings, place.setting)
         if (wrong := _wrong(place, last)) is None:
             continue

@@ -15,6 +15,26 @@ SERVICE = "vllm.service"
 POWER_SERVICE = "fortyninety-power-limit.service"
 PERSISTENCE_SERVICE = "nvidia-persistenced.service"
 CELL_FIREWALL_SERVICE = "fortyninety-cell-firewall.service"
+GATEWAY_SERVICE = "fortyninety-gateway.service"
+FRONT_SERVICE = "fortyninety-front.service"
+# The distribution's own, which its package starts.
+HAPROXY_SERVICE = "haproxy.service"
+GATEWAY_ACCOUNT = "fortyninety-gateway"
+FIREWALL_SERVICE = "fortyninety-firewall.service"
+SIGNALS_SERVICE = "fortyninety-signals.service"
+SIGNALS_TIMER = "fortyninety-signals.timer"
+SIGNALS_ACCOUNT = "fortyninety-signals"
+EXPORTER_SERVICE = "fortyninety-node-exporter.service"
+VIRTUAL_ADDRESS_SERVICE = "fortyninety-virtual-address.service"
+# The distribution's own, which is started where /etc/keepalived/keepalived.conf is.
+KEEPALIVED_SERVICE = "keepalived.service"
+PROMETHEUS_SERVICE = "fortyninety-prometheus.service"
+ALERTMANAGER_SERVICE = "fortyninety-alertmanager.service"
+# Of the distribution's packages, which make it.
+MONITOR_ACCOUNT = "prometheus"
+UNDRAIN_TIMER = "fortyninety-undrain.timer"
+UNDRAIN_SERVICE = "fortyninety-undrain.service"
+UNDRAIN_UNITS = (UNDRAIN_TIMER, UNDRAIN_SERVICE)
 
 # What `_everywhere` declared.
 _EVERYWHERE: list[str] = []
@@ -41,10 +61,85 @@ SERVICE_UNIT = _everywhere(f"/etc/systemd/system/{SERVICE}")
 POWER_UNIT = _everywhere(f"/etc/systemd/system/{POWER_SERVICE}")
 CELL_FIREWALL_UNIT = _everywhere(f"/etc/systemd/system/{CELL_FIREWALL_SERVICE}")
 CELL_FIREWALL_RULES = _everywhere("/etc/fortyninety/cell.nft")
+GATEWAY_UNIT = _everywhere(f"/etc/systemd/system/{GATEWAY_SERVICE}")
+GATEWAY_FOLDER = "/etc/fortyninety/gateway"
+GATEWAY_CONFIGURATION = _everywhere(f"{GATEWAY_FOLDER}/haproxy.cfg")
+GATEWAY_CERTIFICATE = _everywhere(f"{GATEWAY_FOLDER}/server.pem")
+GATEWAY_KEYS = _everywhere(f"{GATEWAY_FOLDER}/keys.map")
+# By which a box knows the fleet's fronts.
+GATEWAY_AUTHORITY = _everywhere(f"{GATEWAY_FOLDER}/authority.pem")
+FRONT_UNIT = _everywhere(f"/etc/systemd/system/{FRONT_SERVICE}")
+FRONT_FOLDER = "/etc/fortyninety/front"
+FRONT_CONFIGURATION = _everywhere(f"{FRONT_FOLDER}/haproxy.cfg")
+FRONT_CERTIFICATE = _everywhere(f"{FRONT_FOLDER}/server.pem")
+FRONT_KEYS = _everywhere(f"{FRONT_FOLDER}/keys.map")
+# By which a front knows its boxes, and what they know it by.
+FRONT_AUTHORITY = _everywhere(f"{FRONT_FOLDER}/authority.pem")
+FRONT_IDENTITY = _everywhere(f"{FRONT_FOLDER}/identity.pem")
+# Whether the box is drained, as the gateway reads it; what is true is in DRAINED.
+GATEWAY_DRAINED = f"{GATEWAY_FOLDER}/drained.map"
+# Written by the program that drains, and gone once the box serves again.
+UNDRAIN_TIMER_UNIT = _everywhere(f"/etc/systemd/system/{UNDRAIN_TIMER}")
+UNDRAIN_SERVICE_UNIT = _everywhere(f"/etc/systemd/system/{UNDRAIN_SERVICE}")
+# A link to /dev/null keeps the distribution's own unit from starting.
+HAPROXY_MASK = _everywhere(f"/etc/systemd/system/{HAPROXY_SERVICE}")
+FIREWALL_UNIT = _everywhere(f"/etc/systemd/system/{FIREWALL_SERVICE}")
+FIREWALL_RULES = _everywhere("/etc/fortyninety/firewall.nft")
+SIGNALS_UNIT = _everywhere(f"/etc/systemd/system/{SIGNALS_SERVICE}")
+SIGNALS_TIMER_UNIT = _everywhere(f"/etc/systemd/system/{SIGNALS_TIMER}")
+# What the program that reads a box cannot know by itself.
+SIGNALS_KNOWN = _everywhere("/etc/fortyninety/signals.json")
+# What it remembers and what it found, until the next boot.
+SIGNALS_FOLDER = "/run/fortyninety-signals"
+EXPORTER_UNIT = _everywhere(f"/etc/systemd/system/{EXPORTER_SERVICE}")
+# As HAPROXY_MASK: the distribution's own listens on every address.
+EXPORTER_MASK = _everywhere("/etc/systemd/system/prometheus-node-exporter.service")
+VIRTUAL_ADDRESS_UNIT = _everywhere(f"/etc/systemd/system/{VIRTUAL_ADDRESS_SERVICE}")
+VIRTUAL_ADDRESS_FOLDER = "/etc/fortyninety/virtual-address"
+VIRTUAL_ADDRESS_CONFIGURATION = _everywhere(f"{VIRTUAL_ADDRESS_FOLDER}/keepalived.conf")
+VIRTUAL_ADDRESS_RUN = "/run/fortyninety-virtual-address"
+# What the running one noted of its unit and of the configuration that it has in force.
+VIRTUAL_ADDRESS_STARTED = _everywhere(f"{VIRTUAL_ADDRESS_RUN}/started")
+VIRTUAL_ADDRESS_LOADED = _everywhere(f"{VIRTUAL_ADDRESS_RUN}/loaded")
+PROMETHEUS_UNIT = _everywhere(f"/etc/systemd/system/{PROMETHEUS_SERVICE}")
+ALERTMANAGER_UNIT = _everywhere(f"/etc/systemd/system/{ALERTMANAGER_SERVICE}")
+# As HAPROXY_MASK: the distribution's own listen on every address.
+PROMETHEUS_MASK = _everywhere("/etc/systemd/system/prometheus.service")
+ALERTMANAGER_MASK = _everywhere("/etc/systemd/system/prometheus-alertmanager.service")
+MONITOR_FOLDER = "/etc/fortyninety/monitor"
+PROMETHEUS_CONFIGURATION = _everywhere(f"{MONITOR_FOLDER}/prometheus.yml")
+ALERTMANAGER_CONFIGURATION = _everywhere(f"{MONITOR_FOLDER}/alertmanager.yml")
+MONITOR_TARGETS = _everywhere(f"{MONITOR_FOLDER}/targets.json")
+MONITOR_RULES = tuple(
+    _everywhere(f"{MONITOR_FOLDER}/rules/{name}.yaml")
+    for name in ("box", "cards", "engine", "names", "wanted")
+)
+# By which the boxes are known, what they know the monitor by, and where alerts are posted to.
+MONITOR_AUTHORITY = _everywhere(f"{MONITOR_FOLDER}/authority.pem")
+MONITOR_IDENTITY = _everywhere(f"{MONITOR_FOLDER}/monitor.pem")
+MONITOR_WEBHOOK = _everywhere(f"{MONITOR_FOLDER}/webhook-url")
+# Of each service what the running one noted of its unit, and of the files that it has in force.
+PROMETHEUS_STATE = "/var/lib/fortyninety-prometheus"
+PROMETHEUS_RUN = "/run/fortyninety-prometheus"
+PROMETHEUS_STARTED = _everywhere(f"{PROMETHEUS_RUN}/started")
+PROMETHEUS_LOADED = _everywhere(f"{PROMETHEUS_RUN}/loaded")
+ALERTMANAGER_STATE = "/var/lib/fortyninety-alertmanager"
+ALERTMANAGER_RUN = "/run/fortyninety-alertmanager"
+ALERTMANAGER_STARTED = _everywhere(f"{ALERTMANAGER_RUN}/started")
+ALERTMANAGER_LOADED = _everywhere(f"{ALERTMANAGER_RUN}/loaded")
+# What the salts of tenants are made with; made on the host, and nowhere else.
+TENANT_SECRET = _everywhere("/etc/fortyninety/tenant-secret")
 # Compared by the fingerprints that are in it, which the survey reads apart.
 NVIDIA_KEYRING = "/etc/apt/keyrings/fortyninety-nvidia.gpg"
 # What a deploy brought that was not there before (fortyninety/operations/brought.py).
 BROUGHT = "/var/lib/fortyninety/brought"
+# What a rollout notes of the box (fortyninety/rollout/record.py).
+ROLLOUT_RECORD = "/var/lib/fortyninety/rollout.json"
+# The unit that last failed its gate (fortyninety/on_host/restore).
+FAILED_GATE = "/var/lib/fortyninety/failed-gate.json"
+# Until when the box gets nothing new, why and by whom.
+DRAINED = _everywhere("/var/lib/fortyninety/drained.json")
+UNDRAIN_STAMP = _everywhere(f"/var/lib/systemd/timers/stamp-{UNDRAIN_TIMER}")
 # The service's caches, as its unit names them (CacheDirectory=).
 SERVICE_CACHE = "/var/cache/vllm"
 # Where root's pip and uv keep what they fetched.
@@ -114,7 +209,13 @@ class Paths:
     snapshot_program = compared(lambda own: f"{own.root}/bin/snapshot")
     complete = compared(lambda own: f"{own.root}/bin/complete")
     engine_failure = compared(lambda own: f"{own.root}/bin/engine-failure")
+    restore = compared(lambda own: f"{own.root}/bin/restore")
     cell_member = compared(lambda own: f"{own.root}/bin/cell-member")
+    gateway_control = compared(lambda own: f"{own.root}/bin/gateway-control")
+    signals = compared(lambda own: f"{own.root}/bin/signals")
+    front_ready = compared(lambda own: f"{own.root}/bin/front-ready")
+    drain = compared(lambda own: f"{own.root}/bin/drain")
+    tenants = compared(lambda own: f"{own.root}/bin/tenants")
     nvcc = compared(lambda own: f"{own.root}/bin/nvcc")
 
     @property

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fortyninety.cell.membership import Membership
 from fortyninety.driver.plan import (
-    REPOSITORY_TOOLS,
+    NO_DRIVER,
     DriverPlan,
     plan_driver,
 )
@@ -18,16 +19,21 @@ from fortyninety.engine.command_line import (
     engine_environment,
     serve_arguments,
 )
+from fortyninety.firewall.rules import Firewall, firewall_of
 from fortyninety.on_host.roll_back import MEMBER_RESTARTS
 from fortyninety.packages.package import Package
 from fortyninety.packages.pins import Pin, suite_pins
 from fortyninety.plan.archives import AptSource, apt_sources, driver_components
+from fortyninety.plan.fronts import ALONE, Place
+from fortyninety.plan.gateway import (
+    GatewayPlan,
+    Secrets,
+    gateway_ports,
+    plan_front,
+    plan_gateway,
+)
+from fortyninety.plan.monitor import MonitorPlan, Watch, plan_monitor
 from fortyninety.plan.paths import (
-    CELL_FIREWALL_SERVICE,
-    NVIDIA_KEYRING,
-    PERSISTENCE_SERVICE,
-    POWER_SERVICE,
-    SERVICE,
     Paths,
     plan_paths,
 )
@@ -39,15 +45,24 @@ from fortyninety.plan.python import (
     python_packages,
     python_source,
 )
+from fortyninety.plan.signals import SignalsPlan, plan_signals
+from fortyninety.plan.tenants import keeps_apart, tenant_arguments, tenant_environment
+from fortyninety.plan.virtual_address import (
+    Shared,
+    VirtualAddressPlan,
+    plan_virtual_address,
+)
 from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
 from fortyninety.survey.reading import HostReading
-from fortyninety.survey.request import DRIVER_NAMES, SurveyRequest
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that the tasks carry out on one host."""
+    """Everything that the tasks carry out on one host.
+
+    Without an engine there is nothing of a driver, of Python, of a model and of a command line.
+    """
 
     settings: Settings
     release: Release
@@ -66,6 +81,16 @@ class Plan:
     snapshot_manifest: str = ""
     cell: Membership | None = None
     cell_digest: str = ""
+    gateway: GatewayPlan | None = None
+    # Where the host lets people in to boxes, and the names of those.
+    front: GatewayPlan | None = None
+    boxes: tuple[str, ...] = ()
+    firewall: Firewall | None = None
+    signals: SignalsPlan | None = None
+    virtual_address: VirtualAddressPlan | None = None
+    monitor: MonitorPlan | None = None
+    # Whether the engine sets a salt for each tenant.
+    tenants_apart: bool = False
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -92,6 +117,19 @@ class Plan:
         )
 
     @property
+    def has_engine(self) -> bool:
+        """Whether an engine serves on the host."""
+        return self.settings.has_engine
+
+    @property
+    def restores(self) -> bool:
+        """Whether what served before is put back where the new engine fails its gate.
+
+        Not of a cell: its members go back together or not at all, and each has a gate of its own.
+        """
+        return self.settings.on_failed_gate == "restore" and self.cell is None
+
+    @property
     def headless(self) -> bool:
         """Whether the engine answers nobody, because the head of its cell does."""
         return self.cell is not None and not self.cell.is_head
@@ -105,6 +143,11 @@ class Plan:
     def cell_packages(self) -> tuple[Package, ...]:
         """What the firewall of a cell is loaded with."""
         return () if self.cell is None else (Package("nftables"),)
+
+    @property
+    def firewall_packages(self) -> tuple[Package, ...]:
+        """What the host's firewall is loaded with."""
+        return () if self.firewall is None else (Package("nftables"),)
 
     @property
     def python_suite(self) -> str | None:
@@ -139,6 +182,11 @@ def needed_archives(plan: Plan, reading: HostReading) -> tuple[str, ...]:
         *plan.driver.cuda_packages,
         *plan.python_packages,
         *plan.cell_packages,
+        *(package for each in (plan.gateway, plan.front) if each for package in each.packages),
+        *plan.firewall_packages,
+        *(() if plan.signals is None else plan.signals.packages),
+        *(() if plan.virtual_address is None else plan.virtual_address.packages),
+        *(() if plan.monitor is None else plan.monitor.packages),
     )
     if all(each.satisfied_by(reading.installed(each.name)) for each in packages):
         return ()
@@ -158,34 +206,6 @@ def tensor_parallel_size(settings: Settings, reading: HostReading) -> int:
     if settings.tensor_parallel_size == "all":
         return max(1, len(reading.cards.devices))
     return settings.tensor_parallel_size
-
-
-def survey_request(settings: Settings, release: Release) -> SurveyRequest:
-    """What the plan and its operations need to know of the host."""
-    paths = plan_paths(settings, release)
-    named = (
-        *REPOSITORY_TOOLS,
-        *python_packages(release, "distribution"),
-        *snapshot_packages(settings),
-        Package("nftables"),
-    )
-    return SurveyRequest(
-        files=paths.surveyed,
-        # Which names the driver and the toolkit have depends on the host's distribution.
-        packages=(*(package.name for package in named), *DRIVER_NAMES, "cuda-toolkit-*"),
-        units=(SERVICE, POWER_SERVICE, PERSISTENCE_SERVICE, CELL_FIREWALL_SERVICE),
-        port=settings.port,
-        service=SERVICE,
-        user=settings.service_user,
-        snapshot=paths.snapshot,
-        models_directory=settings.models_directory,
-        install_directory=settings.install_directory,
-        tools=paths.tools,
-        engine=paths.engine,
-        interpreter=paths.managed_interpreter,
-        second_copy=paths.second_copy or "",
-        keyring=NVIDIA_KEYRING,
-    )
 
 
 def cell_digest(settings: Settings, release: Release, cell: Membership) -> str:
@@ -208,10 +228,27 @@ def snapshot_packages(settings: Settings) -> tuple[Package, ...]:
 
 
 def make_plan(
-    settings: Settings, release: Release, reading: HostReading, cell: Membership | None = None
+    settings: Settings,
+    release: Release,
+    reading: HostReading,
+    cell: Membership | None = None,
+    secrets: Secrets | None = None,
+    *,
+    front_secrets: Secrets | None = None,
+    place: Place = ALONE,
+    peers: Sequence[str] = (),
 ) -> Plan:
-    """The plan of a host. Raises FlagAbsent where the engine lacks a flag the settings need."""
+    """The plan of a host. Raises FlagAbsent where the engine lacks a flag the settings need.
+
+    `secrets` are those of its gateway and `front_secrets` of its front, for which there is none
+    without them. `peers` are addresses of those to whom it hands its model on.
+    """
     paths = plan_paths(settings, release)
+    front = None
+    if front_secrets is not None:
+        front = plan_front(settings, paths, reading, front_secrets, place)
+    if not settings.has_engine:
+        return _plan_without_engine(settings, release, reading, front, place)
     cards = tensor_parallel_size(settings, reading)
     arguments = serve_arguments(
         settings,
@@ -229,6 +266,12 @@ def make_plan(
     if driver.cuda_directory is not None and release.device == "cuda":
         # Where what compiles kernels at run time looks for a toolkit that is beside others.
         environment["CUDA_HOME"] = driver.cuda_directory
+    fronted = place.fronted is not None
+    if apart := keeps_apart(settings, release, cell, fronted=fronted):
+        # Before what the settings add: the middleware nearest to the engine has the last word.
+        added = len(arguments) - len(settings.engine_arguments)
+        arguments[added:added] = tenant_arguments(release)
+        environment |= tenant_environment(release, paths)
     return Plan(
         settings=settings,
         release=release,
@@ -243,4 +286,64 @@ def make_plan(
         environment=tuple(sorted(environment.items())),
         cell=cell,
         cell_digest="" if cell is None else cell_digest(settings, release, cell),
+        gateway=None
+        if secrets is None
+        else plan_gateway(settings, release, paths, reading, secrets, place=place),
+        front=front,
+        boxes=tuple(box.name for box in place.boxes),
+        firewall=firewall_of(
+            settings, reading, cell, place.fronted.addresses if place.fronted else (), peers
+        ),
+        signals=plan_signals(
+            settings,
+            release,
+            paths,
+            reading,
+            cell,
+            gateway_port=gateway_ports(settings, place)[0] if secrets is not None else None,
+        ),
+        tenants_apart=apart,
+    )
+
+
+def sharing(plan: Plan, shared: Shared | None) -> Plan:
+    """The plan of a host that has an address together with other fronts, or the plan as it is."""
+    if shared is None:
+        return plan
+    firewall = plan.firewall and replace(plan.firewall, sharing=shared.place.peers)
+    address = plan_virtual_address(plan.settings, plan.paths, shared)
+    return replace(plan, virtual_address=address, firewall=firewall)
+
+
+def watching(plan: Plan, watch: Watch | None) -> Plan:
+    """The plan of a host that watches others, or the plan as it is."""
+    return plan if watch is None else replace(plan, monitor=plan_monitor(plan.settings, watch))
+
+
+def _plan_without_engine(
+    settings: Settings,
+    release: Release,
+    reading: HostReading,
+    front: GatewayPlan | None,
+    place: Place,
+) -> Plan:
+    """The plan of a host that has another role alone."""
+    return Plan(
+        settings=settings,
+        release=release,
+        paths=plan_paths(settings, release),
+        apt_sources=(),
+        driver=NO_DRIVER,
+        python_packages=(),
+        python_source="",
+        package_source=package_source(settings),
+        snapshot_packages=(),
+        signals=plan_signals(
+            settings, release, plan_paths(settings, release), reading, None, gateway_port=None
+        ),
+        arguments=(),
+        environment=(),
+        front=front,
+        boxes=tuple(box.name for box in place.boxes),
+        firewall=firewall_of(settings, reading, None),
     )

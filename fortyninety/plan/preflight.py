@@ -15,9 +15,14 @@ from fortyninety.driver.plan import (
     wanted_version,
 )
 from fortyninety.engine.command_line import FlagAbsent
+from fortyninety.firewall.questions import firewall_problems
+from fortyninety.plan.fronts import ALONE, Place
 from fortyninety.plan.host_account import account_problems
 from fortyninety.plan.host_cards import card_settings_problems, host_card_problems
 from fortyninety.plan.host_folders import folder_problems
+from fortyninety.plan.host_gateway import gateway_problems, gateway_settings_problems
+from fortyninety.plan.host_monitor import monitor_problems
+from fortyninety.plan.host_roles import engine_left_problems, role_problems
 from fortyninety.plan.paths import RUN_FILE_UNINSTALLER
 from fortyninety.plan.plan import make_plan, tensor_parallel_size
 from fortyninety.plan.python import PYTHON_SOURCES
@@ -34,6 +39,9 @@ NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "gluster
 def settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
     """What is wrong with the settings taken together, before the host is looked at."""
     release = load_release(settings.engine)
+    if not settings.has_engine:
+        yield from role_problems(host, settings)
+        return
     yield from _engine_problems(host, settings, release)
     if release.driver_floor is not None and settings.driver_branch < release.driver_floor:
         yield Problem(
@@ -51,6 +59,7 @@ def settings_problems(host: str, settings: Settings) -> Iterator[Problem]:
             expected=f"one of branch {settings.driver_branch}",
             remedy="Set driver_branch with it",
         )
+    yield from gateway_settings_problems(host, settings, release)
     yield from card_settings_problems(host, settings)
 
 
@@ -87,6 +96,7 @@ def _engine_problems(host: str, settings: Settings, release: Release) -> Iterato
             ),
         )
     own = {flag: key for key, flag in release.flags.items() if flag is not None}
+    own |= {flag: key for key, flag in release.switched_off.items()}
     for word in settings.engine_arguments:
         if (key := own.get(word.partition("=")[0])) is not None:
             yield Problem(
@@ -106,7 +116,11 @@ def _engine_problems(host: str, settings: Settings, release: Release) -> Iterato
 
 
 def host_problems(
-    host: str, settings: Settings, reading: HostReading, cell: Membership | None = None
+    host: str,
+    settings: Settings,
+    reading: HostReading,
+    cell: Membership | None = None,
+    place: Place = ALONE,
 ) -> Iterator[Problem]:
     """What is wrong with the host for these settings."""
     if not reading.readable:
@@ -130,14 +144,23 @@ def host_problems(
             remedy='Set ssh_user = "root", or _sudo = True, in the inventory',
         )
         return
-    yield from _system_problems(host, reading)
+    yield from _system_problems(host, reading, with_engine=settings.has_engine)
+    yield from monitor_problems(host, settings, reading)
+    if not settings.has_engine:
+        yield from engine_left_problems(host, reading)
+        yield from gateway_problems(host, settings, reading, place)
+        yield from folder_problems(host, settings, reading)
+        yield from firewall_problems(host, settings, reading)
+        return
     yield from _python_problems(host, settings, reading)
     yield from _driver_problems(host, settings, reading)
     yield from host_card_problems(host, settings, reading)
     yield from _disk_problems(host, settings, reading)
     yield from _port_problems(host, settings, reading)
+    yield from gateway_problems(host, settings, reading, place)
     yield from account_problems(host, settings, reading)
     yield from folder_problems(host, settings, reading)
+    yield from firewall_problems(host, settings, reading)
     if cell is not None:
         yield from member_problems(host, cell, reading, tensor_parallel_size(settings, reading))
     try:
@@ -152,7 +175,7 @@ def host_problems(
         )
 
 
-def _system_problems(host: str, reading: HostReading) -> Iterator[Problem]:
+def _system_problems(host: str, reading: HostReading, *, with_engine: bool) -> Iterator[Problem]:
     found = (reading.os.distribution, reading.os.version)
     if found not in SUPPORTED_DISTRIBUTIONS:
         yield Problem(
@@ -173,7 +196,7 @@ def _system_problems(host: str, reading: HostReading) -> Iterator[Problem]:
         )
     if reading.os.machine != "x86_64":
         yield Problem(host=host, subject="machine", found=reading.os.machine, expected="x86_64")
-    if reading.kernels.next is None:
+    if with_engine and reading.kernels.next is None:
         yield Problem(
             host=host,
             subject="kernel",

@@ -17,12 +17,27 @@ CHECK_COMMAND_LINE = "check_command_line.py"
 ROLL_BACK = "roll_back.py"
 COMPLETE = "complete.py"
 CELL_MEMBER = "cell_member.py"
+GATEWAY_CONTROL = "gateway_control.py"
+FRONT_READY = "front_ready.sh"
+ROLLED_OUT = "rolled_out.py"
+# Run from standard input, and never put on a host.
+BOX_STATUS = "box_status.py"
+ASK_GATEWAY = "ask_gateway.py"
 # Packages, which become one file each.
 SNAPSHOT = "snapshot"
 ENGINE_FAILURE = "engine_failure"
+SIGNALS = "signals"
+RESTORE = "restore"
+DRAIN = "drain"
+# One that the engine imports, and nobody runs.
+TENANTS = "tenants"
 
 # What a package of `fortyninety/on_host/` imports from outside of itself.
-_BESIDE = {SNAPSHOT: ("fortyninety/on_host/checkpoint_files.py",)}
+_BESIDE = {
+    DRAIN: ("fortyninety/on_host/gateway_control.py",),
+    SNAPSHOT: ("fortyninety/on_host/checkpoint_files.py",),
+    RESTORE: ("fortyninety/on_host/roll_back.py",),
+}
 # Run an archive that comes in base64 on standard input, and leave nothing: it is a file without a
 # name in memory, so that it also runs where no folder can be written to or executed from.
 _FROM_INPUT = (
@@ -44,24 +59,36 @@ def archive(package: str) -> bytes:
 
     The same bytes on every machine: without times, owners and compression.
     """
-    folder = f"fortyninety/on_host/{package}"
+    start = f"import sys\n\nfrom {_dotted(package)}.__main__ import main\n\nsys.exit(main())\n"
+    return b"#!/usr/bin/env python3\n" + _packed(package, {"__main__.py": start.encode()})
+
+
+@cache
+def importable(package: str) -> bytes:
+    """Return a package of `fortyninety/on_host/` as one file for PYTHONPATH."""
+    return _packed(package, {})
+
+
+def _packed(package: str, start: dict[str, bytes]) -> bytes:
+    folder = _dotted(package).replace(".", "/")
     sources = sorted(path.name for path in (PACKAGE.parent / folder).glob("*.py"))
     own = (f"{folder}/{name}" for name in sources)
     names = ["fortyninety/__init__.py", *_BESIDE.get(package, ()), *own]
-    start = (
-        f"import sys\n\nfrom {folder.replace('/', '.')}.__main__ import main\n\nsys.exit(main())\n"
-    )
     members = {name: (PACKAGE.parent / name).read_bytes() for name in names}
     # It has none in the checkout; in an archive a folder is a package only with one.
     members["fortyninety/on_host/__init__.py"] = b""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as packed:
-        for name, content in {"__main__.py": start.encode(), **members}.items():
+        for name, content in {**start, **members}.items():
             entry = zipfile.ZipInfo(name)
             entry.create_system = 3
             entry.external_attr = 0o100644 << 16
             packed.writestr(entry, content)
-    return b"#!/usr/bin/env python3\n" + buffer.getvalue()
+    return buffer.getvalue()
+
+
+def _dotted(package: str) -> str:
+    return f"fortyninety.on_host.{package}"
 
 
 def run_from_input(package: str, *arguments: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from fortyninety.on_host.snapshot.processes import ACCOUNT as FETCHING_ACCOUNT
 from fortyninety.packages.needed import removable
 from fortyninety.plan import paths as declared
 from fortyninety.plan.paths import Paths, plan_paths
-from fortyninety.plan.plan import survey_request
+from fortyninety.plan.survey_request import survey_request
 from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
 from fortyninety.survey.reading import HostReading
@@ -22,6 +22,16 @@ from fortyninety.survey.request import SurveyRequest
 
 # The units of a deploy, in the order in which they go: the engine before what it needs.
 UNITS = (
+    (declared.VIRTUAL_ADDRESS_SERVICE, declared.VIRTUAL_ADDRESS_UNIT),
+    (declared.PROMETHEUS_SERVICE, declared.PROMETHEUS_UNIT),
+    (declared.ALERTMANAGER_SERVICE, declared.ALERTMANAGER_UNIT),
+    (declared.SIGNALS_TIMER, declared.SIGNALS_TIMER_UNIT),
+    (declared.SIGNALS_SERVICE, declared.SIGNALS_UNIT),
+    (declared.EXPORTER_SERVICE, declared.EXPORTER_UNIT),
+    (declared.UNDRAIN_TIMER, declared.UNDRAIN_TIMER_UNIT),
+    (declared.UNDRAIN_SERVICE, declared.UNDRAIN_SERVICE_UNIT),
+    (declared.FRONT_SERVICE, declared.FRONT_UNIT),
+    (declared.GATEWAY_SERVICE, declared.GATEWAY_UNIT),
     (declared.SERVICE, declared.SERVICE_UNIT),
     (declared.POWER_SERVICE, declared.POWER_UNIT),
 )
@@ -43,6 +53,8 @@ NOT_OURS = (declared.RUN_FILE_UNINSTALLER,)
 # What a distribution's packages make and leave when they go.
 LEFT_BY_PACKAGES = {
     "nvidia-persistenced": "the account of nvidia-persistenced (nvpd), which its package leaves",
+    "prometheus": "the account prometheus, which its package leaves",
+    "prometheus-node-exporter": "the account prometheus, which the node exporter's package leaves",
     "dkms": "the key that DKMS signs with, in /var/lib/dkms: the firmware may know it",
 }
 
@@ -68,7 +80,14 @@ class ResetPlan:
         """
         below = f"{self.paths.root}/"
         own = (each.path for each in self.paths.directories if each.path.startswith(below))
-        return (*own, declared.SERVICE_CACHE)
+        return (
+            *own,
+            declared.SERVICE_CACHE,
+            *(declared.GATEWAY_FOLDER, declared.FRONT_FOLDER, declared.SIGNALS_FOLDER),
+            *(declared.VIRTUAL_ADDRESS_FOLDER, declared.VIRTUAL_ADDRESS_RUN),
+            *(declared.MONITOR_FOLDER, declared.PROMETHEUS_STATE, declared.ALERTMANAGER_STATE),
+            *(declared.PROMETHEUS_RUN, declared.ALERTMANAGER_RUN),
+        )
 
     @property
     def caches(self) -> dict[str, str]:
@@ -93,20 +112,28 @@ class ResetPlan:
     def files(self) -> tuple[str, ...]:
         """Files outside of those folders that go as they are."""
         apt = () if self.keep_driver else APT_FILES
-        return (declared.NVCC, *apt)
+        notes = (declared.ROLLOUT_RECORD, declared.FAILED_GATE)
+        drained = (declared.DRAINED, declared.UNDRAIN_STAMP)
+        own = (declared.TENANT_SECRET, declared.SIGNALS_KNOWN, *notes, *drained)
+        return (declared.NVCC, *own, *apt)
 
     @property
     def request(self) -> SurveyRequest:
         """What the survey looks at. No file of an environment: they go as they are."""
         request = survey_request(self.settings, self.release)
-        files = (*request.files, declared.NVIDIA_KEYRING, declared.BROUGHT)
+        notes = (declared.ROLLOUT_RECORD, declared.FAILED_GATE)
+        more = (declared.NVIDIA_KEYRING, declared.BROUGHT, *notes)
+        files = (*request.files, *more)
         return replace(request, files=files, whole=("tools", "engine", "python"))
 
     @property
     def remains_request(self) -> RemainsRequest:
         """What is looked at besides."""
         units = (path for _, path in UNITS)
-        more = (declared.NOUVEAU_CONFIGURATION, declared.CELL_FIREWALL_UNIT)
+        more = (
+            *(declared.NOUVEAU_CONFIGURATION, declared.CELL_FIREWALL_UNIT),
+            *(declared.FIREWALL_UNIT, declared.FIREWALL_RULES),
+        )
         return RemainsRequest(
             note=declared.BROUGHT,
             own_account=FETCHING_ACCOUNT,
@@ -114,7 +141,14 @@ class ResetPlan:
             emptied=self.emptied,
             files=(*self.files, *units, *more),
             model_folders=self.model_folders,
-            units=(declared.SERVICE, declared.POWER_SERVICE, declared.CELL_FIREWALL_SERVICE),
+            units=(
+                *(declared.SERVICE, declared.POWER_SERVICE, declared.CELL_FIREWALL_SERVICE),
+                *(declared.GATEWAY_SERVICE, declared.FRONT_SERVICE),
+                declared.VIRTUAL_ADDRESS_SERVICE,
+                declared.FIREWALL_SERVICE,
+                *(declared.PROMETHEUS_SERVICE, declared.ALERTMANAGER_SERVICE),
+                *(declared.EXPORTER_SERVICE, declared.SIGNALS_SERVICE, declared.SIGNALS_TIMER),
+            ),
         )
 
 

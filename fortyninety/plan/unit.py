@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import hashlib
 
+from fortyninety.engine.command_line import LOOPBACK_ADDRESS
+from fortyninety.plan.instance import FRONT, GATEWAY
 from fortyninety.plan.paths import CELL_FIREWALL_SERVICE, POWER_SERVICE, SERVICE
 from fortyninety.plan.plan import Plan
+from fortyninety.plan.tenants import tenant_credential
 from fortyninety.plan.unit_quoting import unit_assignment, unit_command, unit_text
 from fortyninety.templates import render
+
+# How long requests have to end in before the engine is told to: half of what the unit's stop has.
+HOLD_SECONDS = 30
 
 
 def service_unit(plan: Plan) -> str:
@@ -29,8 +35,22 @@ def _render(plan: Plan, digest: str) -> str:
         user=plan.settings.service_user,
         environment=[unit_assignment(name, value) for name, value in plan.environment],
         configuration=digest,
+        credential=tenant_credential() if plan.tenants_apart else None,
         cell=plan.cell,
         cell_firewall=CELL_FIREWALL_SERVICE,
         engine_failure=plan.paths.engine_failure,
+        reached_by=_reached_by(plan),
         command=unit_command(plan.command),
+        gateway_control=None if plan.gateway is None else plan.paths.gateway_control,
+        gateway_services=[GATEWAY.service, *([] if plan.front is None else [FRONT.service])],
+        control_socket=GATEWAY.control_socket,
+        hold_seconds=HOLD_SECONDS,
+        engine_address=f"{LOOPBACK_ADDRESS} {plan.settings.port}",
     )
+
+
+def _reached_by(plan: Plan) -> tuple[str, ...]:
+    """Whom the engine's processes exchange packets with; empty where that is everybody."""
+    if plan.settings.listen_address != LOOPBACK_ADDRESS:
+        return ()
+    return ("localhost", *(plan.cell.addresses if plan.cell else ()))

@@ -107,6 +107,19 @@ class MultiNode(BaseModel):
     interface_variables: tuple[str, ...]
 
 
+class CacheSalt(BaseModel):
+    """How the release keeps requests of different salts from sharing the prefix cache.
+
+    `flag` takes the import path of an ASGI class that stands before its API, and `paths` are those
+    whose requests have a field `cache_salt`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    flag: str
+    paths: tuple[str, ...]
+
+
 class Release(BaseModel):
     """What differs between vLLM releases, as data. Read with `load_release`."""
 
@@ -125,9 +138,15 @@ class Release(BaseModel):
     model_argument: str
     extra_arguments: tuple[str, ...]
     listens_where_told: bool
+    # Paths of its API that somebody with a key may ask, by which method: a gateway passes no other.
+    api_paths: dict[str, Literal["GET", "POST"]]
+    # None: all requests share it.
+    cache_salt: CacheSalt | None = None
     host_packages: tuple[str, ...]
     processor: ProcessorNeeds | None = None
     flags: dict[str, str | None]
+    # Flags for a setting that is False, of what the release does unless it is told not to.
+    switched_off: dict[str, str] = Field(default_factory=dict)
     values: dict[str, dict[str, str]]
     attention_backend: AttentionBackendChoice
     multi_node: MultiNode | None

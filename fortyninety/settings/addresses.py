@@ -27,6 +27,34 @@ def is_host_name(text: str) -> bool:
         return len(text) <= LONGEST_NAME and all(map(_LABEL.fullmatch, text.split(".")))
 
 
+def is_network(text: str) -> bool:
+    """Whether a text is a network of IPv4 or IPv6 with its prefix, or a single address."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return "%" not in text and re.fullmatch(r"[0-9A-Fa-f:.]+(/[0-9]{1,3})?", text) is not None
+
+
+def is_shared_address(text: str) -> bool:
+    """Whether a text is an address with its network's prefix, which may belong to one host."""
+    if re.fullmatch(r"[0-9A-Fa-f:.]+/[0-9]{1,3}", text) is None:
+        return False
+    try:
+        own = ipaddress.ip_interface(text)
+    except ValueError:
+        return False
+    network, address = own.network, own.ip
+    usual = not (address.is_multicast or address.is_loopback or address.is_link_local)
+    # Two addresses of a network of IPv4 are nobody's, and one of a network of IPv6.
+    nobodys = (
+        {network.network_address, network.broadcast_address}
+        if own.version == 4
+        else {network.network_address}
+    )
+    return usual and network.prefixlen < own.max_prefixlen - 1 and address not in nobodys
+
+
 def is_http_address(text: str) -> bool:
     """Whether a text is http:// or https://, a host, perhaps a port and a path, and no more."""
     match = _ADDRESS.fullmatch(text)

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict, Unpack
 class HostData(TypedDict, total=False):
     """What an inventory may say of a host. `fortyninety settings` has the reasons."""
 
+    roles: list[Literal["engine", "gateway", "monitor"]]
     engine: str
     install_directory: str
     service_user: str
@@ -49,10 +50,39 @@ class HostData(TypedDict, total=False):
     listen_address: Literal["127.0.0.1", "0.0.0.0"]
     port: int
     ready_timeout: int
+    on_failed_gate: Literal["restore", "leave"]
     other_listening_ports: list[int]
+    firewall: bool
+    allowed_networks: list[str]
+    gateway_allowed_networks: list[str]
     cell: str | None
     cell_address: str | None
     cell_port: int
+    gateway: bool
+    gateway_port: int
+    gateway_names: list[str]
+    gateway_certificate: str | None
+    gateway_status_port: int
+    gateway_fronts_port: int
+    front_status_port: int
+    gateway_max_body_kib: int
+    gateway_hold: int
+    gateway_answer_timeout: int
+    gateway_connections: int
+    gateway_connections_per_client: int
+    drain_timeout: int
+    gateway_probe_interval: int
+    virtual_address: str | None
+    tenant_isolation: bool
+    signals: bool
+    signals_interval: int
+    signals_exporter_port: int
+    signals_port: int | None
+    signals_allowed_networks: list[str]
+    monitor_port: int
+    monitor_alerts_port: int
+    monitor_retention_gib: int
+    alert_webhook_url_file: str | None
     gpu_model: str
     gpu_count: int | None
     peer_to_peer: bool | None

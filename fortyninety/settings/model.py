@@ -18,13 +18,17 @@ from fortyninety.settings.values import (
     AptRepository,
     CardKey,
     CommitHash,
+    ControllerFile,
     Folder,
     HostName,
     HttpAddress,
     HubAddress,
+    Networks,
     PythonMirror,
     ReleaseName,
     RepositoryName,
+    Roles,
+    SharedAddress,
     SnapshotSource,
     Text,
     TokenPlace,
@@ -42,6 +46,9 @@ class Settings(BaseModel):
     """Every setting of a host. Sizes are MiB, power is W, times are seconds, lengths are tokens."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    # What the host is for
+    roles: Roles
 
     # The engine
     engine: ReleaseName
@@ -105,10 +112,16 @@ class Settings(BaseModel):
     listen_address: Literal["127.0.0.1", "0.0.0.0"]
     port: Annotated[int, Field(ge=1024, le=65535)]
     ready_timeout: Annotated[int, Field(ge=30, le=7200)]
+    on_failed_gate: Literal["restore", "leave"]
     other_listening_ports: Annotated[
         list[Annotated[int, Field(ge=1, le=65535)]],
         Field(max_length=200, description="a list of ports, such as [9100]"),
     ]
+
+    # The firewall
+    firewall: bool
+    allowed_networks: Networks
+    gateway_allowed_networks: Networks
 
     # Boxes that serve one model together
     cell: (
@@ -128,6 +141,41 @@ class Settings(BaseModel):
         | None
     )
     cell_port: Annotated[int, Field(ge=1024, le=65534)]
+
+    # Gateway
+    gateway: bool
+    gateway_port: Annotated[int, Field(ge=1, le=65535)]
+    gateway_names: Annotated[
+        list[HostName],
+        Field(max_length=50, description="a list of names and addresses, such as ['llm.lan']"),
+    ]
+    gateway_certificate: ControllerFile | None
+    gateway_status_port: Annotated[int, Field(ge=1024, le=65535)]
+    gateway_fronts_port: Annotated[int, Field(ge=1024, le=65535)]
+    front_status_port: Annotated[int, Field(ge=1024, le=65535)]
+    gateway_max_body_kib: Annotated[int, Field(ge=16, le=16_384)]
+    gateway_hold: Annotated[int, Field(ge=1, le=3_600)]
+    gateway_answer_timeout: Annotated[int, Field(ge=10, le=7_200)]
+    gateway_connections: Annotated[int, Field(ge=10, le=100_000)]
+    gateway_connections_per_client: Annotated[int, Field(ge=1, le=100_000)]
+    drain_timeout: Annotated[int, Field(ge=0, le=3_600)]
+    gateway_probe_interval: Annotated[int, Field(ge=1, le=3_600)]
+    virtual_address: SharedAddress | None
+
+    tenant_isolation: bool
+
+    # Signals
+    signals: bool
+    signals_interval: Annotated[int, Field(ge=5, le=600)]
+    signals_exporter_port: Annotated[int, Field(ge=1024, le=65535)]
+    signals_port: Annotated[int, Field(ge=1024, le=65535)] | None
+    signals_allowed_networks: Networks
+
+    # The monitor
+    monitor_port: Annotated[int, Field(ge=1024, le=65535)]
+    monitor_alerts_port: Annotated[int, Field(ge=1024, le=65535)]
+    monitor_retention_gib: Annotated[int, Field(ge=1, le=10_000)]
+    alert_webhook_url_file: ControllerFile | None
 
     # The cards
     gpu_model: Annotated[Text, Field(description="the name of a card, as nvidia-smi prints it")]
@@ -211,6 +259,21 @@ class Settings(BaseModel):
             known = [each for each in BRANCH_TOOLKITS if each <= least]
             filled["cuda_version"] = BRANCH_TOOLKITS[max(known, default=min(BRANCH_TOOLKITS))]
         return filled
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether an engine serves on the host, with all that it needs of cards and a model."""
+        return "engine" in self.roles
+
+    @property
+    def is_front(self) -> bool:
+        """Whether the host lets people in to the boxes of the inventory."""
+        return "gateway" in self.roles
+
+    @property
+    def is_monitor(self) -> bool:
+        """Whether the host watches the boxes of the inventory."""
+        return "monitor" in self.roles
 
     @property
     def model_name(self) -> str:

@@ -142,6 +142,18 @@ def _ports(settings: Settings, data: Mapping[str, Any]) -> Iterator[tuple[str, i
     ssh = data.get("ssh_port")
     yield "ssh_port", ssh if isinstance(ssh, int) else 22
     yield "port", settings.port
+    if settings.gateway or settings.is_front:
+        yield "gateway_port", settings.gateway_port
+        yield "gateway_status_port", settings.gateway_status_port
+    if settings.is_front:
+        yield "front_status_port", settings.front_status_port
+    if settings.signals:
+        yield "signals_exporter_port", settings.signals_exporter_port
+    if settings.signals_port is not None:
+        yield "signals_port", settings.signals_port
+    if settings.is_monitor:
+        yield "monitor_port", settings.monitor_port
+        yield "monitor_alerts_port", settings.monitor_alerts_port
     if settings.snapshot_peers:
         yield "peer_port", settings.peer_port
     if settings.cell is not None:

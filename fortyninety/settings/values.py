@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from fortyninety.releases.release import known_releases
 from fortyninety.settings.account_names import account_problem
-from fortyninety.settings.addresses import is_file_address, is_host_name, is_http_address
+from fortyninety.settings.addresses import (
+    is_file_address,
+    is_host_name,
+    is_http_address,
+    is_network,
+    is_shared_address,
+)
 from fortyninety.settings.folders import folder_problem
 
 # How long a text and a list may be at most: far above what anybody needs, and below what a command
@@ -96,6 +102,24 @@ def _host(text: str) -> str:
     return text
 
 
+def _each_once(words: list[str]) -> list[str]:
+    if len(set(words)) < len(words):
+        raise ValueError("one of them twice")
+    return words
+
+
+def _network(text: str) -> str:
+    if not is_network(text):
+        raise ValueError("no network")
+    return text
+
+
+def _shared_address(text: str) -> str:
+    if not is_shared_address(text):
+        raise ValueError("no address with a prefix")
+    return text
+
+
 Text = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT), AfterValidator(_all_printable)]
 # Of an engine's command line.
 Words = Annotated[
@@ -156,6 +180,28 @@ AptRepository = Annotated[
 HostName = Annotated[
     str, AfterValidator(_host), Field(description="a host's name, or its IPv4 or IPv6 address")
 ]
+Roles = Annotated[
+    list[Literal["engine", "gateway", "monitor"]],
+    Field(
+        min_length=1,
+        max_length=3,
+        description="a list of 'engine', 'gateway' and 'monitor', at least one and each once",
+    ),
+    AfterValidator(_each_once),
+]
+Networks = Annotated[
+    list[Annotated[str, AfterValidator(_network)]],
+    Field(
+        max_length=200,
+        description="a list of at most 200 networks of IPv4 or IPv6, such as ['192.0.2.0/24'], "
+        "whose address has no bit beyond the prefix",
+    ),
+]
+SharedAddress = Annotated[
+    str,
+    AfterValidator(_shared_address),
+    Field(description="an IPv4 or IPv6 address with its network's prefix, such as '192.0.2.10/24'"),
+]
 Watts = Annotated[int, Field(ge=1, le=10_000)]
 # A card's UUID, or its PCI address as the kernel or nvidia-smi writes it.
 CardKey = Annotated[
@@ -195,5 +241,13 @@ TokenPlace = Annotated[
     Field(
         pattern=r"^(file:(~/|/)[!-~]{1,500}|environment:[A-Za-z_][A-Za-z0-9_]{0,200})$",
         description="where the token is and never the token: 'file:/path' or 'environment:NAME'",
+    ),
+]
+# A file of the machine that deploys.
+ControllerFile = Annotated[
+    str,
+    Field(
+        pattern=r"^(~/|/)[!-~]{1,500}$",
+        description="the full path of a file on this machine, or one that begins with ~/",
     ),
 ]

@@ -16,7 +16,9 @@ from fortyninety.survey.reading import HostReading
 from fortyninety.survey.records import Unreadable
 from fortyninety.survey.request import SurveyRequest
 
-SCRIPT = (Path(__file__).parent / "survey.sh").read_text()
+_FOLDER = Path(__file__).parent
+# What one of them calls of the other comes first.
+SCRIPT = "".join((_FOLDER / name).read_text() for name in ("haproxy.sh", "survey.sh"))
 
 
 class Survey(FactBase[HostReading]):
@@ -42,6 +44,15 @@ class Survey(FactBase[HostReading]):
             "interpreter": request.interpreter,
             "second_copy": request.second_copy,
             "keyring": request.keyring,
+            "gateway": request.gateway,
+            "gateway_ports": " ".join(map(str, request.gateway_ports)),
+            "gateway_account": request.gateway_account,
+            "gateway_certificate": request.gateway_certificate,
+            "front": request.front,
+            "front_ports": " ".join(map(str, request.front_ports)),
+            "front_certificate": request.front_certificate,
+            "front_identity": request.front_identity,
+            "monitor_identity": request.monitor_identity,
             "patience": str(request.patience),
             "whole": " ".join(request.whole),
         }

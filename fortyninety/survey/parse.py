@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from ipaddress import AddressValueError, IPv4Address
+from dataclasses import replace
+from ipaddress import AddressValueError, IPv4Address, ip_address
 from typing import cast
 
 from fortyninety.lease import read_holder
+from fortyninety.on_host.drain.state import parse as parse_drained
 from fortyninety.survey.boot_kernel import boot_entry_kernel, grub_kernel
 from fortyninety.survey.kinds import KINDS
 from fortyninety.survey.nvidia_smi import read_gpu
@@ -15,13 +17,16 @@ from fortyninety.survey.reading import (
     AptArchive,
     AptReading,
     CardsReading,
+    CertificateReading,
     Condition,
     DiskReading,
     DkmsMark,
     DkmsState,
     DriverReading,
     FileState,
+    FirewallReading,
     FoldersReading,
+    GatewayReading,
     HostReading,
     KernelsReading,
     LeaseReading,
@@ -69,6 +74,10 @@ def read_survey(output: list[str], request: SurveyRequest | None = None) -> Host
         folders=_read_folders(records),
         disk=_read_disk(records),
         network=_read_network(records),
+        gateway=_read_gateway(records),
+        front=_read_front(records),
+        monitor_identity=_read_certificate(records, "monitor-identity"),
+        firewall=_read_firewall(records),
         lease=_read_lease(records),
     )
 
@@ -135,6 +144,7 @@ def _read_service(records: Records) -> ServiceReading:
         configuration=_only(records["running"]),
         environments={name: mark == "whole" for name, mark in records["environment"]},
         sealed={which: cast(Seal, mark) for which, mark in records["sealed"]},
+        altered=[name for (name,) in records["altered"]],
         served=sorted(served, key=lambda each: each.served_at, reverse=True),
     )
 
@@ -173,6 +183,55 @@ def _read_network(records: Records) -> NetworkReading:
         listeners=[listener for _, listener in records["listener"]],
         addresses=_read_addresses(records),
         cell_firewall=_only(records["cell-firewall"]),
+        ipv6=bool(records["ipv6"]),
+    )
+
+
+def _read_gateway(records: Records) -> GatewayReading:
+    own = _read_haproxy(records, "gateway")
+    return replace(
+        own,
+        account=_only(records["gateway-account"]) or None,
+        # As the gateway itself: what cannot be understood keeps nobody from the box.
+        drained=parse_drained(_only(records["drained"]) or ""),
+    )
+
+
+def _read_front(records: Records) -> GatewayReading:
+    own = _read_haproxy(records, "front")
+    return replace(own, identity=_read_certificate(records, "front-identity"))
+
+
+def _read_haproxy(records: Records, kind: str) -> GatewayReading:
+    loaded = [(each[0], each[1], each[2]) for each in records[f"{kind}-loaded"]]
+    return GatewayReading(
+        unit=_only(records[f"{kind}-unit"]),
+        loaded=loaded[0] if loaded else None,
+        certificate=_read_certificate(records, f"{kind}-certificate"),
+        foreign_sockets=sum(owner == "other" for _, _, owner in records[f"{kind}-socket"]),
+        listeners=[listener for _, listener in records[f"{kind}-listener"]],
+    )
+
+
+def _read_certificate(records: Records, kind: str) -> CertificateReading:
+    mark, pem = next(iter(records[kind]), (None, None))
+    return CertificateReading(
+        certificates=None if pem is None else pem.replace("|", "\n"), whole=mark == "whole"
+    )
+
+
+def _read_firewall(records: Records) -> FirewallReading:
+    ports = tuple(int(port) for (port,) in records["ssh-port"])
+    if any(port > 65535 for port in ports):
+        raise Unreadable(f"a port {max(ports)}, which there is not")
+    came_from = _only(records["came-from"])
+    digest, mark = records["firewall"][0] if records["firewall"] else (None, "same")
+    return FirewallReading(
+        ssh_ports=tuple(sorted(ports)),
+        came_from=None if came_from is None else _read_address(came_from),
+        digest=digest,
+        changed=mark == "changed",
+        others=tuple(" ".join(words.split()) for (words,) in records["other-firewall"]),
     )
 
 
@@ -229,6 +288,15 @@ def _read_units(lines: list[str]) -> dict[str, dict[str, str]]:
             units[name] = block
             block = {}
     return units
+
+
+def _read_address(text: str) -> str:
+    """An address without the interface of its link, and IPv4 as itself."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError as error:
+        raise Unreadable(f"an address that is none: {error}") from error
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _read_addresses(records: Records) -> dict[str, str]:

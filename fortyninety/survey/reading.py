@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fortyninety.lease import Holder
+from fortyninety.on_host.drain.state import Drained
 
 # Of a published snapshot, by its own manifest: "touched" where a file was written to since.
 Condition = Literal["whole", "touched", "damaged"]
@@ -202,7 +203,8 @@ class ServiceReading:
 
     `configuration` is what root noted of the service's last start, None where nothing was noted.
     `environments` says of each engine environment whether it has its mark, `sealed` how the planned
-    "tools", "engine" and "python" are; `served` begins with the latest.
+    "tools", "engine" and "python" are; `served` begins with the latest. `altered` are the names of
+    kept units that are no longer as they served.
     """
 
     units: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -210,6 +212,7 @@ class ServiceReading:
     environments: dict[str, bool] = field(default_factory=dict)
     sealed: dict[str, Seal] = field(default_factory=dict)
     served: list[ServedUnit] = field(default_factory=list)
+    altered: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -273,6 +276,53 @@ class NetworkReading:
     listeners: list[str] = field(default_factory=list)
     addresses: dict[str, str] = field(default_factory=dict)
     cell_firewall: str | None = None
+    ipv6: bool = False
+
+
+@dataclass(frozen=True)
+class CertificateReading:
+    """What stands in a file of a certificate and its key, and whether that is as it was written."""
+
+    certificates: str | None = None
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class GatewayReading:
+    """What there is of a gateway or of a front: its account as passwd lists it, its certificates.
+
+    `unit` is what root noted of the running one's start, `loaded` the SHA-256 of the configuration,
+    the certificates' files and the keys that it has in force; None where nothing was noted of it.
+    `drained` is until when the box gets nothing new, by the file that outlives its moment where
+    nobody takes it away. `foreign_sockets` and `listeners` are as the engine's, of its ports.
+    """
+
+    account: str | None = None
+    unit: str | None = None
+    loaded: tuple[str, str, str] | None = None
+    certificate: CertificateReading = CertificateReading()
+    # What boxes know a front by.
+    identity: CertificateReading = CertificateReading()
+    drained: Drained | None = None
+    foreign_sockets: int = 0
+    listeners: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FirewallReading:
+    """Where SSH is let in, and what filters.
+
+    `came_from` is the address that this reading was asked from, as the host sees it. `digest` is
+    what this project's table was made from, None where there is none, and `changed` whether it is
+    no longer as it was loaded. `others` are further tables and what brings them, in the host's
+    words.
+    """
+
+    ssh_ports: tuple[int, ...] = ()
+    came_from: str | None = None
+    digest: str | None = None
+    changed: bool = False
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -304,6 +354,11 @@ class HostReading:
     folders: FoldersReading = FoldersReading()
     disk: DiskReading = DiskReading()
     network: NetworkReading = NetworkReading()
+    gateway: GatewayReading = GatewayReading()
+    front: GatewayReading = GatewayReading()
+    # What boxes know a monitor by.
+    monitor_identity: CertificateReading = CertificateReading()
+    firewall: FirewallReading = FirewallReading()
     lease: LeaseReading = LeaseReading()
 
     @property

@@ -98,6 +98,11 @@ ACCOUNT = form(
     "an account",
     r"([^:\s]{1,64}:[ -9;-~]{0,200}:[0-9]{1,10}:[0-9]{1,10}(:[ -9;-~]{0,500}){3})?",
 )
+# Certificates alone, with "|" for the ends of lines.
+PEM = form("certificates", r"[A-Za-z0-9+/=| -]{0,65536}")
+PORT = form("a port", r"[1-9][0-9]{0,4}")
+# As SSH_CONNECTION has it: of IPv4 or IPv6, perhaps with the interface of its link.
+ADDRESS = form("an address", r"[0-9A-Fa-f:.]{2,45}(%[0-9A-Za-z_.-]{1,15})?")
 IPV4 = form("an IPv4 address", r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
 
 

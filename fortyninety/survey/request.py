@@ -21,6 +21,8 @@ class SurveyRequest:
 
     `packages` may hold patterns; `keyring` is the keyring of a repository; `patience` is how long
     nvidia-smi may take, in seconds: with persistence mode off and eight cards it loads for some.
+    `gateway` is the gateway's unit, and `gateway_ports` those that it is to have, if any; `front`
+    is the front's, and empty where the host is to be none, as is `monitor_identity`.
     `whole` names those of "tools", "engine" and "python" whose files were compared with their marks
     before, and are not compared again: an engine has some 60,000.
     """
@@ -39,5 +41,14 @@ class SurveyRequest:
     interpreter: str = ""
     second_copy: str = ""
     keyring: str = ""
+    gateway: str = ""
+    gateway_ports: tuple[int, ...] = ()
+    gateway_account: str = ""
+    gateway_certificate: str = ""
+    front: str = ""
+    front_ports: tuple[int, ...] = ()
+    front_certificate: str = ""
+    front_identity: str = ""
+    monitor_identity: str = ""
     patience: int = 60
     whole: tuple[str, ...] = ()

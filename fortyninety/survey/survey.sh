@@ -1,6 +1,8 @@
 # Everything a deploy needs to know of a host, read in one round trip and changing nothing.
 # Set before it runs: files, packages, units, ports, snapshot, second_copy, service, user,
-# models_directory, install_directory, tools, engine, interpreter, keyring, patience.
+# models_directory, install_directory, tools, engine, interpreter, keyring, patience, gateway,
+# gateway_ports, gateway_account, gateway_certificate, front, front_ports, front_certificate,
+# front_identity, monitor_identity; before it stands haproxy.sh.
 # Prints one record a line: its kind, then its fields, separated by tabs; the first is `begin`, the
 # last is `end`. A missing tool leaves its records out; nothing here may make the whole script fail.
 #
@@ -239,7 +241,7 @@ for unit in "$install_directory"/served/$digits$digits$digits$digits.service; do
   name=${unit##*/}
   name=${name%.service}
   digest=$(head -c 100000 "$unit" | sed "s/$name//g" | sha256sum)
-  case $digest in "$name"*) ;; *) continue ;; esac
+  case $digest in "$name"*) ;; *) say altered "$name"; continue ;; esac
   engine=$(head -c 100000 "$unit" | sed -n \
     "s|^ExecStart=$install_directory/engines/\([A-Za-z0-9][A-Za-z0-9.+-]*-[0-9a-f]\{12\}\)/bin/.*|\1|p" |
     head -n 1)
@@ -304,25 +306,75 @@ lsblk -snro TYPE,NAME,ROTA "$(findmnt -nvo SOURCE -T "$folder" | tail -n 1)" |
 # The sockets that listen on the ports, by the kernel's own table, and whether a process in the
 # service's control group has them open. What ss says of their processes is for people alone: a
 # process chooses its name, and may put another's number into it.
-group=$(systemctl show --property=ControlGroup --value "$service")
-set --
-[ -z "$group" ] || set -- $(find "/sys/fs/cgroup$group" -name cgroup.procs -exec cat {} + |
-  sed -n 's|^[1-9][0-9]*$|/proc/&/fd|p')
-for port in $ports; do
+# Arguments: what the names of the records begin with, the service, its port.
+listening() {
+  prefix=$1
+  port=$3
+  group=$(systemctl show --property=ControlGroup --value "$2")
+  set --
+  [ -z "$group" ] || set -- $(find "/sys/fs/cgroup$group" -name cgroup.procs -exec cat {} + |
+    sed -n 's|^[1-9][0-9]*$|/proc/&/fd|p')
   for socket in $(awk -v "port=:$(printf %04X "$port")$" '$4 == "0A" && $2 ~ port { print $10 }' \
     /proc/net/tcp /proc/net/tcp6); do
     owner=other
     [ "$#" = 0 ] || [ -z "$(find "$@" -lname "socket:\[$socket\]" -print -quit)" ] || owner=service
-    say socket "$port" "$socket" "$owner"
+    say "${prefix}socket" "$port" "$socket" "$owner"
   done
-  ss -Hltnp "sport = :$port" | lines "listener$tab$port"
-done
+  ss -Hltnp "sport = :$port" | lines "${prefix}listener$tab$port"
+}
+for port in $ports; do listening '' "$service" "$port"; done
+
+[ ! -e /proc/net/if_inet6 ] || say ipv6
+# Until when the box gets nothing new.
+drained=/var/lib/fortyninety/drained.json
+[ ! -f "$drained" ] || say drained "$(head -c 4000 "$drained" | tr -d '\t\n')"
+account=$(getent passwd "$gateway_account") && say gateway-account "$account"
+haproxy gateway "$gateway" "$gateway_ports"
+certificate_in gateway-certificate "$gateway_certificate"
+if [ -n "$front" ]; then
+  haproxy front "$front" "$front_ports"
+  certificate_in front-certificate "$front_certificate"
+  certificate_in front-identity "$front_identity"
+fi
+certificate_in monitor-identity "$monitor_identity"
 
 # The host's own addresses, and what the table of a cell was made from.
 ip -o -4 address show scope global |
   awk '{ sub("/.*", "", $4); print $2 "\t" $4 }' | rows address
 nft list table inet fortyninety_cell |
   sed -n 's/^[[:space:]]*comment "\([0-9a-f]*\)"$/\1/p' | lines cell-firewall
+
+# Where SSH is let in: what its server is set to and its socket holds, and the port that this came by,
+# which stands in the environment of the login, also where sudo keeps it from this script.
+came=
+process=$$
+while [ -z "$came" ] && [ "${process:-0}" -gt 1 ]; do
+  came=$(tr '\0' '\n' <"/proc/$process/environ" | sed -n 's/^SSH_CONNECTION=//p' | head -n 1)
+  process=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$process/status")
+done
+{ PATH=$PATH:/usr/sbin sshd -T | sed -n 's/^port //p; s/^listenaddress .*:\([0-9]*\)$/\1/p'
+  for unit in ssh.socket sshd.socket; do
+    ! systemctl is-active "$unit" >/dev/null || systemctl show --property=Listen --value "$unit" |
+      sed -n 's/^\(.*:\)\{0,1\}\([0-9][0-9]*\) (Stream)$/\2/p'
+  done
+  printf '%s\n' "$came" | cut -d ' ' -f 4
+} | grep -Ex '[1-9][0-9]{0,4}' | sort -nu | lines ssh-port
+[ -z "$came" ] || say came-from "${came%% *}"
+# The table of this project's firewall: what it was made from, and whether it is as the kernel listed
+# it when it was loaded; then whoever else filters here.
+digest=$(nft list table inet fortyninety_firewall |
+  sed -n 's/^[[:space:]]*comment "\([0-9a-f]*\)"$/\1/p' | head -n 1)
+if [ -n "$digest" ]; then
+  mark=changed
+  read -r loaded </run/fortyninety/firewall &&
+    [ "$loaded" = "$(nft --stateless list table inet fortyninety_firewall | sha256sum)" ] && mark=same
+  say firewall "$digest" "$mark"
+fi
+! grep -qx 'ENABLED=yes' /etc/ufw/ufw.conf || say other-firewall ufw
+for unit in firewalld docker; do
+  ! systemctl is-active "$unit" >/dev/null || say other-firewall "$unit"
+done
+nft list tables | grep -v ' fortyninety_' | head -n 20 | lines other-firewall
 
 # Who has the lease of the host, or had it last (fortyninety/on_host/hold_lease.sh).
 if read -r holder </run/fortyninety/holder; then

@@ -24,7 +24,9 @@ _PATTERNS = (
     (r"\b(?:hf|sk|ghp|gho|github_pat|glpat|xox[a-z])[_-][A-Za-z0-9_-]{6,}", "<token>"),
     (r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{6,}", r"\1<token>"),
     (
-        r"(?i)\b([a-z_]*(?:token|passw(?:or)?d|passphrase|secret|api_?key|credential)[a-z_]*"
+        # But for the word of sudo's file.
+        r"(?i)\b(?!NOPASSWD\b)"
+        r"([a-z_]*(?:token|passw(?:or)?d|passphrase|secret|api_?key|credential)[a-z_]*"
         r"['\"]?\s*[=:]\s*)(?:\"[^\"\n]*\"|'[^'\n]*'|\S+)",
         r"\1<secret>",
     ),
@@ -33,6 +35,9 @@ _PATTERNS = (
     (r"(?i)\b((?:serial|s/n)[a-z ]{0,12}['\"]?\s*[=:#]?\s*)[A-Z0-9][A-Z0-9-]{5,}", r"\1<serial>"),
     (r"(?i)\b(?:[0-9a-f]{2}:){5,}[0-9a-f]{2}\b", "<address>"),
     (r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+", "<user and host>"),
+    # As this project quotes an account, and as sudo's own file has it.
+    (r"\b(user )'(?!(?:root|vllm)')[^'\n]{1,64}'", r"\1'<user>'"),
+    (r"[^\s'\"]{1,64}(?= ALL=\(ALL\))", "<user>"),
     (r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>)]+", "<address>"),
     (
         r"(?<![\w.])(?!127\.0\.0\.1(?![\w.])|0\.0\.0\.0(?![\w.]))\d{1,3}(?:\.\d{1,3}){3}(?!\.?\w)",

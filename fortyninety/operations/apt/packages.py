@@ -48,6 +48,8 @@ APT_GET = (
     f"{QUIETLY} apt-get -q -y -o DPkg::Lock::Timeout=20 -o APT::Keep-Downloaded-Packages=false "
     "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
 )
+# "No" alone is no dry run: apt does not ask where nothing but what was named is to be installed.
+NEVER = "-o APT::Get::Print-URIs=true -o Debug::NoLocking=1"
 FETCH_LISTS, FETCHING_LISTS = f"{APT_GET} update", "fetching package lists"
 # What another process repaired meanwhile is not repaired again.
 REPAIR = (
@@ -193,10 +195,10 @@ def _worked_out(state: State, host: Host, words: str, fetch_lists: bool, lock_ti
             return False
         _, lists = fetched
     try:
-        # Answered with no: apt says what it would do, and does nothing.
+        # apt says what it would do, and does nothing.
         _, result = attempt(
             host,
-            f"{QUIETLY} apt-get -q --assume-no -o Debug::NoLocking=1 install {words} </dev/null; "
+            f"{QUIETLY} apt-get -q --assume-no {NEVER} install {words} </dev/null; "
             "df -PB1 /usr /var/cache/apt/archives",
         )
     except HostLost as lost:
@@ -231,17 +233,17 @@ def room_problem(fetched: int, added: int, free: Sequence[tuple[str, int]]) -> s
     for mount, available in free:
         if needed[mount] > available:
             return (
-                f"{mount} has {_megabytes(available)} free; expected "
-                f"{_megabytes(needed[mount])} for the packages ({_megabytes(fetched)} to fetch, "
-                f"{_megabytes(added)} to install, {_megabytes(RESERVE)} to spare). Nothing was "
+                f"{mount} has {_said(available)} free; expected "
+                f"{_said(needed[mount])} for the packages ({_said(fetched)} to fetch, "
+                f"{_said(added)} to install, {_said(RESERVE)} to spare). Nothing was "
                 "installed: make room (`df -h`; `apt-get clean`; `apt-get autoremove`) and run "
                 "this again"
             )
     return None
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 10**6:,.0f} MB"
+def _said(size: int) -> str:
+    return f"{size / 10**6:,.0f} MB" if size >= 10**6 else f"{size / 10**3:,.0f} kB"
 
 
 def _say_why(host: Host, doing: str, output: str) -> None:
