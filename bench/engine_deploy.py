@@ -7,7 +7,8 @@ from pyinfra.context import ctx_host
 
 from fortyninety.fleet.planning import host_data
 from fortyninety.fleet.refusal import Refused
-from fortyninety.plan.plan import make_plan, survey_request
+from fortyninety.plan.plan import make_plan
+from fortyninety.plan.survey_request import survey_request
 from fortyninety.releases.release import load_release
 from fortyninety.settings.parse import parse_settings
 from fortyninety.survey.latest import take_reading

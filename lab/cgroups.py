@@ -16,7 +16,8 @@ from pathlib import Path
 
 from lab.errors import LabError
 
-PARENT = "fortyninety-lab"
+# One for each lab of a machine (bin/lab-beside).
+PARENT = os.environ.get("FORTYNINETY_LAB_GROUP", "fortyninety-lab")
 # Killing is immediate; what takes time is the kernel tearing down namespaces and mounts.
 _DEATH_SECONDS = 20.0
 # The controllers a host's systemd can use for its units, when the outer machine has them in v2.

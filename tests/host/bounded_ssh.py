@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 from typing import Any
 
-from testinfra.backend.base import CommandResult
-from testinfra.backend.ssh import SshBackend
+from testinfra.backend.base import BaseBackend, CommandResult
+
+from tests.host.host_shell import HostShell
 
 # How long a command may take, in seconds: the slowest that hashes nothing large took 12 on a lab
 # host that shared two cores with seven others.
@@ -21,56 +19,50 @@ class HostHangsError(AssertionError):
     """A command came to no end."""
 
 
-class BoundedSshBackend(SshBackend):
+class BoundedSshBackend(BaseBackend):
     """Ends a command that takes too long, and starts no program again that did.
 
     nvidia-smi waits for ever for a card that the driver has lost, and so does `find` for a dead
     file server: with one wait for each test, a look at one box would take an hour.
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    NAME = "ssh"
+
+    def __init__(self, hostname: str, shell: HostShell) -> None:
+        super().__init__(hostname)
+        self._shell = shell
         self._hung: dict[str, int] = {}
-        self._seconds = COMMAND_SECONDS
 
     def run(
-        self, command: str, *args: str, seconds: int = COMMAND_SECONDS, **kwargs: Any
+        self, command: str, *args: str, seconds: int = COMMAND_SECONDS, **_: Any
     ) -> CommandResult:
-        """Run a command on the host for at most `seconds`. Raises HostHangsError."""
+        """Run a command on the host for at most `seconds`.
+
+        Raises HostHangsError, or RuntimeError where the connection ends.
+        """
         program = command.split(maxsplit=1)[0]
         if program in self._hung:
-            raise HostHangsError(self._said(command, self._hung[program]))
-        self._seconds = seconds
+            raise HostHangsError(_said(command, self._hung[program]))
+        quoted = self.quote(command, *args)
         try:
-            return super().run(command, *args, **kwargs)
-        except subprocess.TimeoutExpired:
+            code, output, errors = self._shell.run(quoted, seconds)
+        except TimeoutError:
             # An interpreter is not what hangs, but what it runs.
             if program not in ("cd", "python3", "sh"):
                 self._hung[program] = seconds
-            raise HostHangsError(self._said(command, seconds)) from None
+            raise HostHangsError(_said(command, seconds)) from None
+        except ConnectionError as error:
+            raise RuntimeError(f"`{_shortened(command)}` has no answer: {error}") from None
+        return self.result(code, quoted.encode(), output, errors)
 
-    def run_local(self, command: str, *args: str) -> CommandResult:
-        """Run OpenSSH; raises subprocess.TimeoutExpired, with nothing of it left here."""
-        words = self.encode(self.quote(command, *args))
-        with subprocess.Popen(
-            words,
-            shell=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        ) as process:
-            try:
-                output, errors = process.communicate(timeout=self._seconds)
-            except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)
-                raise
-        return self.result(process.returncode, words, output, errors)
 
-    def _said(self, command: str, seconds: int) -> str:
-        shown = command if len(command) <= 100 else f"{command[:100]}..."
-        return (
-            f"`{shown}` has not ended after {seconds} s; expected an answer. Look on the host with "
-            "`ps -eo pid,stat,wchan:32,args` at what it waits for; a process in state D, as "
-            "nvidia-smi with a lost card, ends with a reboot alone"
-        )
+def _said(command: str, seconds: int) -> str:
+    return (
+        f"`{_shortened(command)}` has not ended after {seconds} s; expected an answer. Look on the "
+        "host with `ps -eo pid,stat,wchan:32,args` at what it waits for; a process in state D, as "
+        "nvidia-smi with a lost card, ends with a reboot alone"
+    )
+
+
+def _shortened(command: str) -> str:
+    return command if len(command) <= 100 else f"{command[:100]}..."

@@ -1,13 +1,13 @@
 """`pytest tests/host --inventory inventory/prod.py [--limit HOST_OR_GROUP]`: is the box right?
 
 Every test reads the host by the host's own means and compares with the settings; none changes it.
-`-n auto` looks at all hosts side by side (`--maxprocesses 8` at eight), `--junitxml FILE` writes a
-report, and `fortyninety check` is the same with less to type.
+`--at-once 8` looks at eight hosts side by side, `--junitxml FILE` writes a report, and `fortyninety
+check` is the same with less to type.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,17 @@ from fortyninety.fleet.limit import MatchesNothing, limited
 from fortyninety.releases.release import Release, known_releases, load_release
 from fortyninety.settings.model import Settings
 from fortyninety.settings.parse import parse_settings
+from tests.host.fronts import fronts_before, has_engine, is_front
 from tests.host.inventory_bridge import (
     Box,
     boxes,
-    boxes_from_json,
-    boxes_to_json,
     cell_members,
-    connect,
+    connected,
     disconnect_all,
     unreachable,
 )
 from tests.host.live_process import LiveProcess, read_live_process
+from tests.host.side_by_side import RESULTS, host_of, run_side_by_side
 
 
 @dataclass
@@ -57,6 +57,12 @@ MARKERS = (
     "slow: hashes what is large; `--quick` leaves it out",
 )
 
+# Areas that are about an engine, a card or a model.
+OF_AN_ENGINE = {
+    *("driver", "driver_kept", "cuda", "python", "engine", "snapshot", "power", "service"),
+    *("sandbox", "serving", "tenants", "cell"),
+}
+
 FLEET = pytest.StashKey[Fleet]()
 MESSAGE = pytest.StashKey[str]()
 
@@ -70,6 +76,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help="only this host or group of the inventory (may be repeated)",
     )
+    group.addoption("--at-once", type=int, default=1, help="how many hosts are tested side by side")
     group.addoption("--results", help="a file that gets each result as a line of JSON")
 
 
@@ -79,26 +86,10 @@ def pytest_configure(config: pytest.Config) -> None:
     _look_around(config)
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """`-n auto` is a worker for each host; one host needs none. This is before pytest_configure."""
-    _look_around(config)
-    hosts = len(config.stash[FLEET].reachable) if FLEET in config.stash else 0
-    if config.option.dist == "no":
-        config.option.dist = "loadgroup"
-    return hosts if hosts > 1 else 0
-
-
 def _look_around(config: pytest.Config) -> None:
     """Learn, once, which hosts there are and which of them can be looked at."""
     inventory = config.getoption("--inventory")
     if not inventory or FLEET in config.stash:
-        return
-    if (given := getattr(config, "workerinput", None)) is not None:
-        everyone = boxes_from_json(given["boxes"])
-        config.stash[FLEET] = Fleet(
-            everyone, limited(everyone, config.getoption("--limit")), given["unreachable"]
-        )
         return
     try:
         everyone = boxes(inventory)
@@ -125,14 +116,6 @@ def _wrong_settings(chosen: list[Box]) -> dict[str, str]:
     return wrong
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:
-    """What is known of the hosts goes to each worker: pyinfra and the hosts are asked once."""
-    fleet = node.config.stash[FLEET]
-    node.workerinput["boxes"] = boxes_to_json(fleet.everyone)
-    node.workerinput["unreachable"] = fleet.unreachable
-
-
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Without a host for them there are no tests, and none skipped."""
     if FLEET not in config.stash or not collection_path.name.startswith("test_"):
@@ -140,10 +123,48 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     fleet = config.stash[FLEET]
     if collection_path.name == f"test_{REACH}.py":
         return None
-    if collection_path.name == "test_cell.py":
-        chosen = [box for box in fleet.reachable if cell_members(box, fleet.everyone)]
-        return None if chosen else True
-    return None if fleet.reachable else True
+    area = collection_path.stem.removeprefix("test_")
+    return None if any(_is_about(area, box, fleet) for box in fleet.reachable) else True
+
+
+def _is_about(area: str, box: Box, fleet: Fleet) -> bool:
+    """Whether the tests of an area are for a box."""
+    if area in OF_AN_ENGINE and not has_engine(box):
+        return False
+    only: dict[str, Callable[[], bool]] = {
+        "cell": lambda: bool(cell_members(box, fleet.everyone)),
+        "firewall": lambda: _has_firewall(box),
+        "front": lambda: is_front(box),
+        "fronted": lambda: bool(fronts_before(box, fleet.everyone)),
+        "gateway": lambda: _has_gateway(box, fleet),
+        "monitor": lambda: "monitor" in box.data["roles"],
+        "signals": lambda: box.data.get("signals") is True,
+        "tenants": lambda: _keeps_apart(box, fleet),
+        "address": lambda: bool(box.data.get("virtual_address")),
+    }
+    return area not in only or only[area]()
+
+
+def _has_firewall(box: Box) -> bool:
+    return box.data.get("firewall") is True
+
+
+def _keeps_apart(box: Box, fleet: Fleet) -> bool:
+    """Whether a box has a gateway and an engine with salts, of a cell its head."""
+    if not has_engine(box):
+        return False
+    lets_in = box.data.get("gateway") is True or fronts_before(box, fleet.everyone)
+    release = load_release(box.data["engine"]) if lets_in else None
+    wanted = release is not None and release.cache_salt is not None
+    answers = cell_members(box, fleet.everyone)[:1] in ([], [box])
+    return wanted and answers and box.data.get("tenant_isolation") is True
+
+
+def _has_gateway(box: Box, fleet: Fleet) -> bool:
+    """Whether a box lets people in by itself: of a cell only the head, and no front."""
+    is_head = cell_members(box, fleet.everyone)[:1] in ([], [box])
+    asked = bool(box.data.get("gateway")) and not is_front(box)
+    return asked and is_head and has_engine(box)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -152,31 +173,38 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if FLEET not in metafunc.config.stash:
         raise pytest.UsageError("tests/host needs --inventory, such as inventory/prod.py")
     fleet = metafunc.config.stash[FLEET]
-    chosen = fleet.reachable
-    if metafunc.module.__name__.endswith(f"test_{REACH}"):
-        chosen = fleet.chosen
+    area = Path(str(metafunc.module.__file__)).stem.removeprefix("test_")
+    chosen = fleet.chosen if area == REACH else fleet.reachable
+    chosen = [box for box in chosen if _is_about(area, box, fleet)]
     if "members" in metafunc.fixturenames:
         chosen = [box for box in chosen if cell_members(box, fleet.everyone)]
     if metafunc.definition.get_closest_marker("asks"):
         chosen = [box for box in chosen if cell_members(box, fleet.everyone)[:1] in ([], [box])]
-    parameters = [
-        # A host's tests stay together: they share its connection and what was read of it.
-        pytest.param(box, id=box.name, marks=pytest.mark.xdist_group(box.name))
-        for box in chosen
-    ]
+    parameters = [pytest.param(box, id=box.name) for box in chosen]
     metafunc.parametrize("box", parameters, scope="session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What keeps a host's engine busy comes last, so that nothing is read while it is."""
+    """A host's tests stay together, for they share its connection and what was read of it.
+
+    What keeps its engine busy comes last, so that nothing is read while it is.
+    """
     order: dict[str, int] = {}
 
     def place(item: pytest.Item) -> tuple[int, bool]:
-        box = item.callspec.params["box"].name if hasattr(item, "callspec") else ""
-        first = order.setdefault(box, len(order))
+        first = order.setdefault(host_of(item), len(order))
         return first, item.get_closest_marker("load") is not None
 
     items.sort(key=place)
+
+
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Several hosts at once, where that is asked for; else as pytest does it."""
+    at_once = session.config.getoption("--at-once")
+    if at_once < 2 or session.config.option.collectonly or session.testsfailed:
+        return None
+    run_side_by_side(session, at_once)
+    return True
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -228,35 +256,38 @@ def _message(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
     return f"the test itself came to no end: {excinfo.typename}: {said}"
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """The controlling process hears of every test, whichever worker ran it."""
-    if _config is None or (report.when != "call" and report.passed):
-        return
-    told = dict(report.user_properties)
-    if "host" not in told:
-        return
-    result = Result(
-        host=str(told["host"]),
-        area=str(told["area"]),
-        test=report.nodeid.rpartition("::")[2].partition("[")[0],
-        outcome=report.outcome,
-        meaning=str(told["meaning"]),
-        message=str(told["message"]),
-        seconds=round(report.duration, 3),
-    )
-    _config.stash[FLEET].results.append(result)
-    if path := _config.getoption("--results"):
-        with Path(path).open("a") as lines:
-            lines.write(result.to_line() + "\n")
+class Results:
+    """Keeps the result of every test, whichever process ran it."""
 
+    def __init__(self, config: pytest.Config) -> None:
+        self._results = config.stash[FLEET].results
+        self._path = config.getoption("--results")
 
-_config: pytest.Config | None = None
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep what a report says, in a line of the file that was asked for too."""
+        if report.when != "call" and report.passed:
+            return
+        told = dict(report.user_properties)
+        if "host" not in told:
+            return
+        result = Result(
+            host=str(told["host"]),
+            area=str(told["area"]),
+            test=report.nodeid.rpartition("::")[2].partition("[")[0],
+            outcome=report.outcome,
+            meaning=str(told["meaning"]),
+            message=str(told["message"]),
+            seconds=round(report.duration, 3),
+        )
+        self._results.append(result)
+        if self._path:
+            with Path(self._path).open("a") as lines:
+                lines.write(result.to_line() + "\n")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    global _config  # noqa: PLW0603 (the hook for reports is not told whose they are)
-    is_worker = hasattr(session.config, "workerinput")
-    _config = session.config if FLEET in session.config.stash and not is_worker else None
+    if FLEET in session.config.stash:
+        session.config.pluginmanager.register(Results(session.config), RESULTS)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -268,14 +299,15 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if FLEET in config.stash and not hasattr(config, "workerinput"):
+    if FLEET in config.stash:
         disconnect_all()
 
 
 @pytest.fixture(scope="session")
-def host(box: Box) -> Host:
+def host(box: Box) -> Iterator[Host]:
     """The host itself."""
-    return connect(box)
+    with connected(box) as host:
+        yield host
 
 
 @pytest.fixture(scope="session")
@@ -290,6 +322,25 @@ def settings(box: Box) -> Settings:
     parsed = parse_settings(box.name, box.data)
     assert isinstance(parsed, Settings), "hosts whose settings are wrong have no other tests"
     return parsed
+
+
+@pytest.fixture(scope="session")
+def everyone(request: pytest.FixtureRequest) -> tuple[Box, ...]:
+    """Every host of the inventory."""
+    return request.config.stash[FLEET].everyone
+
+
+@pytest.fixture(scope="session")
+def fronts(box: Box, everyone: tuple[Box, ...]) -> list[Box]:
+    """Those that let people in to the box."""
+    return fronts_before(box, everyone)
+
+
+@pytest.fixture(scope="session")
+def peers(box: Box, everyone: tuple[Box, ...]) -> list[Box]:
+    """Those to which the box hands its model on."""
+    able = [each for each in everyone if has_engine(each) and each.data["snapshot_peers"]]
+    return [each for each in able if each != box] if box in able else []
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from fortyninety.connection.diagnosis import diagnose, key_file_fault
 from fortyninety.connection.way import Way
 from fortyninety.text.printable import printable
 from tests.host.bounded_ssh import BoundedSshBackend
+from tests.host.host_shell import RUN_COMMANDS, HostShell
 
 # How long a host may take to answer at all, in seconds; then once more for the question itself.
 CONNECT_TIMEOUT = 10
@@ -76,21 +79,7 @@ def boxes(inventory: str) -> tuple[Box, ...]:
         raise RuntimeError(f"{inventory} ended the process that read it ({said})") from None
     if "unusable" in page:
         raise RuntimeError(page["unusable"])
-    return _boxes_of(page["hosts"])
-
-
-def boxes_from_json(text: str) -> tuple[Box, ...]:
-    """The hosts, from JSON as `boxes_to_json` writes it."""
-    return _boxes_of(json.loads(text))
-
-
-def _boxes_of(hosts: list[dict[str, Any]]) -> tuple[Box, ...]:
-    return tuple(Box(each["name"], tuple(each["groups"]), each["data"]) for each in hosts)
-
-
-def boxes_to_json(found: tuple[Box, ...]) -> str:
-    """The hosts as JSON, for another process."""
-    return json.dumps([asdict(each) for each in found])
+    return tuple(Box(each["name"], tuple(each["groups"]), each["data"]) for each in page["hosts"])
 
 
 def cell_members(box: Box, everyone: tuple[Box, ...]) -> list[Box]:
@@ -106,7 +95,7 @@ def ssh_options(box: Box) -> list[str]:
         "BatchMode": "yes",
         "ConnectTimeout": CONNECT_TIMEOUT,
         "ServerAliveInterval": 15,
-        # One connection for all the commands: a handshake for each would take four times as long.
+        # One connection for all the sessions: a handshake takes longer than most commands.
         "ControlMaster": "auto",
         "ControlPersist": "60s",
         "ControlPath": control_directory() / f"{box.name}.sock",
@@ -124,17 +113,15 @@ def ssh_options(box: Box) -> list[str]:
     return options
 
 
-def connect(box: Box) -> Host:
+@contextmanager
+def connected(box: Box) -> Iterator[Host]:
     """Testinfra's view of a box, over the shared connection."""
-    backend = BoundedSshBackend(
-        box.address,
-        ssh_extra_args=" ".join(shlex.quote(option) for option in ssh_options(box)),
-        sudo=bool(box.data.get("_sudo")),
-        sudo_user=box.data.get("_sudo_user"),
-    )
-    host = Host(backend)
-    backend.set_host(host)
-    return host
+    words = ["ssh", *ssh_options(box), box.address, "--", _elevated(box, RUN_COMMANDS)]
+    with closing(HostShell(words)) as shell:
+        backend = BoundedSshBackend(box.address, shell)
+        host = Host(backend)
+        backend.set_host(host)
+        yield host
 
 
 def run_with_input(box: Box, command: str, text: str) -> subprocess.CompletedProcess[str]:

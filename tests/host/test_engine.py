@@ -10,7 +10,7 @@ import pytest
 from testinfra.host import Host
 
 from fortyninety.checkout import PACKAGE
-from fortyninety.plan.programs import archive
+from fortyninety.plan.programs import TENANTS, archive, importable
 from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
 from tests.host.bounded_ssh import HASHING_SECONDS
@@ -202,11 +202,13 @@ def test_the_programs_that_a_deploy_left_are_this_projects(host: Host, settings:
     """They run as root at every deploy, so a changed one is everybody's way in."""
     found = read(host, "digests", f"{settings.install_directory}/bin")["files"]
     programs = PACKAGE / "on_host"
-    own = {path.stem.replace("_", "-"): path.read_bytes() for path in programs.glob("*.py")}
+    files = (*programs.glob("*.py"), *programs.glob("*.sh"))
+    own = {path.stem.replace("_", "-"): path.read_bytes() for path in files}
     # A part of every package, and no program by itself.
     del own["checkpoint-files"]
     packages = [path.parent.name for path in programs.glob("*/__main__.py")]
     own |= {package.replace("_", "-"): archive(package) for package in packages}
+    own[TENANTS] = importable(TENANTS)
     for name, entry in found.items():
         assert name in own, (
             f"{settings.install_directory}/bin/{name} is none of this project's programs; expected "

@@ -65,15 +65,32 @@ def listeners(host: Host) -> list[Listener]:
 
 
 def test_nothing_listens_that_should_not(
-    host: Host, box: Box, settings: Settings, listeners: list[Listener], process: LiveProcess
+    host: Host,
+    box: Box,
+    settings: Settings,
+    listeners: list[Listener],
+    process: LiveProcess,
+    *,
+    fronts: list[Box],
 ) -> None:
     """A port that nobody meant to open is the one that is found first."""
+    of_haproxy = {settings.gateway_port} if settings.gateway or settings.is_front else set()
+    of_haproxy |= {settings.gateway_fronts_port} if fronts else set()
+    of_haproxy |= {settings.signals_port} if settings.signals_port else set()
     ssh = {int(each) for each in re.findall(r"^port (\d+)$", host.run("sshd -T").stdout, re.M)}
     ssh |= {int(box.data.get("ssh_port") or 22)}
 
+    on_loopback = {settings.signals_exporter_port} if settings.signals else set()
+    if settings.is_monitor:
+        on_loopback |= {settings.monitor_port, settings.monitor_alerts_port}
+
     def expected(each: Listener) -> bool:
-        if each.port in settings.other_listening_ports:
+        if each.port in settings.other_listening_ports or (
+            each.port in on_loopback and LOOPBACK.match(each.address)
+        ):
             return True
+        if of_haproxy and each.programs == {"haproxy"}:
+            return each.port in of_haproxy or bool(LOOPBACK.match(each.address))
         if each.programs and each.programs <= USUAL:
             return True
         # A socket unit holds SSH's port, where SSH is started on demand.
@@ -87,8 +104,8 @@ def test_nothing_listens_that_should_not(
 
     strangers = [str(each) for each in listeners if not expected(each)]
     assert not strangers, (
-        f"{'; '.join(strangers)} listens; expected SSH and the engine alone. End it, or name its "
-        "port in other_listening_ports if it belongs there"
+        f"{'; '.join(strangers)} listens; expected SSH, engine and gateway alone. End it, or "
+        "name its port in other_listening_ports if it belongs there"
     )
 
 

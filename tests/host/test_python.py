@@ -77,7 +77,9 @@ def test_the_interpreter_begins_with_nobodys_code(
     )
 
 
-def test_the_environment_sees_its_own_packages_alone(host: Host, process: LiveProcess) -> None:
+def test_the_environment_sees_its_own_packages_alone(
+    host: Host, process: LiveProcess, settings: Settings
+) -> None:
     """With the system's packages or somebody's folder in reach, another torch may be imported."""
     script = "import sys; print(*sys.path, sep=chr(10))"
     # As the service imports: with its variables, and not with those of this login.
@@ -97,6 +99,8 @@ def test_the_environment_sees_its_own_packages_alone(host: Host, process: LivePr
         for folder in folders
         if not folder.startswith(f"{process.directory}/")
         and not (folder.startswith(f"{prefix}/lib/python") and "packages" not in folder)
+        # What keeps tenants apart: test_tenants.py holds it to this project's.
+        and folder != f"{settings.install_directory}/bin/tenants"
     ]
     assert folders and not strangers, (
         f"the engine imports from {', '.join(strangers) or 'nowhere'} as well; expected its "

@@ -50,7 +50,7 @@ def test_every_filesystem_has_room(host: Host, settings: Settings) -> None:
 
 def test_no_filesystem_is_read_only(host: Host, settings: Settings) -> None:
     """A disk with errors is mounted read-only, and all goes on until something is written."""
-    for path in ("/", "/var", "/etc", settings.install_directory, settings.models_directory):
+    for path in ("/", "/var", "/etc", *_folders(settings)):
         options = host.check_output(f"findmnt --noheadings --output OPTIONS --target {path}")
         assert "ro" not in options.split(","), (
             f"{path} is mounted read-only; expected to be writable. Look at `dmesg` for errors of "
@@ -70,7 +70,7 @@ def test_every_disk_that_the_next_boot_waits_for_is_there(host: Host) -> None:
 
 def test_the_folders_are_there_after_the_next_boot(host: Host, settings: Settings) -> None:
     """A disk that somebody mounted by hand is gone after a reboot, and 40 GB with it."""
-    for path in (settings.install_directory, settings.models_directory):
+    for path in _folders(settings):
         shown = host.check_output(f"findmnt --noheadings --output FSTYPE,TARGET --target {path}")
         kind, target = shown.split(maxsplit=1)
         # ZFS mounts its own, from what the pool says.
@@ -187,7 +187,7 @@ def test_enough_memory_is_left(host: Host) -> None:
     )
 
 
-def test_the_host_boots_into_its_service(host: Host) -> None:
+def test_the_host_boots_into_its_service(host: Host, settings: Settings) -> None:
     """A host that stops in rescue mode needs somebody at its console."""
     target = host.check_output("systemctl get-default")
     assert target in ("multi-user.target", "graphical.target"), (
@@ -195,10 +195,15 @@ def test_the_host_boots_into_its_service(host: Host) -> None:
         "multi-user.target`"
     )
     wants = host.check_output("systemctl show --property=Wants --value multi-user.target").split()
-    lacking = [
-        each for each in ("vllm.service", "fortyninety-power-limit.service") if each not in wants
-    ]
+    wanted = ("vllm.service", "fortyninety-power-limit.service") if settings.has_engine else ()
+    lacking = [each for each in wanted if each not in wants]
     assert not lacking, (
         f"multi-user.target does not want {', '.join(lacking)}; expected to, or they do not start "
         "at boot. Deploy again"
     )
+
+
+def _folders(settings: Settings) -> tuple[str, ...]:
+    """What a deploy puts things into: models only where there is an engine."""
+    models = (settings.models_directory,) if settings.has_engine else ()
+    return (settings.install_directory, *models)

@@ -321,7 +321,7 @@ BREAKAGES = (
     Breakage(
         "a unit kept for a rollback changed",
         "files",
-        "sed -i s/^User=.*/User=root/ $(ls /opt/fortyninety/served/*.service | head -n 1)",
+        "sed -i s/^User=.*/User=root/ $(ls -t /opt/fortyninety/served/*.service | head -n 1)",
         r"served/\S+\.service is not the unit that served under that name",
         r"is not remembered as the latest that served",
     ),
@@ -617,6 +617,18 @@ BREAKAGES = (
         "/etc/systemd/system/vllm.service.d/slow.conf",
         r"CPUQuotaPerSecUSec=500ms.*Nice=19.*StandardOutput=null",
         undo="rm -f /etc/systemd/system/vllm.service.d/slow.conf; systemctl daemon-reload; "
+        "systemctl restart vllm.service",
+        why_not=OVERRIDES,
+        restarts=True,
+    ),
+    Breakage(
+        "a drop-in opens the sandbox",
+        "drop-in",
+        "mkdir -p /etc/systemd/system/vllm.service.d; printf '[Service]\\nPrivateUsers=no\\n"
+        "DevicePolicy=auto\\nSystemCallFilter=\\nIPAddressDeny=\\n' > "
+        "/etc/systemd/system/vllm.service.d/open.conf",
+        r"PrivateUsers=no \(expected yes\), DevicePolicy=auto \(expected closed\)",
+        undo="rm -f /etc/systemd/system/vllm.service.d/open.conf; systemctl daemon-reload; "
         "systemctl restart vllm.service",
         why_not=OVERRIDES,
         restarts=True,

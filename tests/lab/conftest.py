@@ -13,7 +13,7 @@ from tests.lab.converged_hosts import forget_earlier, forget_own, start_converge
 from tests.lab.deploys import deploy
 
 # What comes first and in this order: the modules that look at one converged host take it over from
-# each other, and the last of them adds a second.
+# each other.
 IN_ORDER = [
     "test_first_deploy.py",
     "test_check.py",
@@ -50,6 +50,8 @@ def lab(shared: list[LabHost]) -> Iterator[None]:
     _refuse_another()
     yield
     hosts.down()
+    # A module may have asked for the shared host as well, which ended with the others.
+    shared.clear()
 
 
 @pytest.fixture(scope="module")

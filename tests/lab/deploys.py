@@ -72,11 +72,14 @@ def deploy(
 
 @contextmanager
 def deploying(
-    *arguments: str, project: Path = ROOT, deploy_file: str = "deploy.py"
+    *arguments: str,
+    inventory: str = LAB_INVENTORY,
+    project: Path = ROOT,
+    deploy_file: str = "deploy.py",
 ) -> Iterator[subprocess.Popen[str]]:
     """A deploy under way, and what it prints, line by line, as it comes; waits for its end."""
     with subprocess.Popen(
-        deploy_command(LAB_INVENTORY, *arguments, deploy_file=deploy_file),
+        deploy_command(inventory, *arguments, deploy_file=deploy_file),
         cwd=project,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -90,6 +93,7 @@ def deploying(
 def deploy_killed_in(
     stage: str,
     *arguments: str,
+    inventory: str = LAB_INVENTORY,
     project: Path = ROOT,
     when: Callable[[], None] | None = None,
 ) -> str:
@@ -99,7 +103,7 @@ def deploy_killed_in(
     given, waits until the moment inside it has come. Returns what was printed until then.
     """
     seen: list[str] = []
-    with deploying(*arguments, project=project) as process:
+    with deploying(*arguments, inventory=inventory, project=project) as process:
         assert process.stdout is not None
         for operation in operations(process.stdout, seen):
             if f"{operation.stage} | {operation.name}".startswith(stage):

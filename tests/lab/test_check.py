@@ -47,7 +47,7 @@ def test_a_converged_host_is_right_in_every_area(host: LabHost, tmp_path: Path) 
     assert code == 0, failures(results) or said
     assert {each["area"] for each in results} == {
         *("reach", "driver", "driver_kept", "cuda", "python", "engine", "snapshot", "power"),
-        *("service", "serving", "network", "secrets", "system"),
+        *("service", "sandbox", "serving", "network", "secrets", "system"),
     }
     skipped = {each["test"]: each["message"] for each in results if each["outcome"] == "skipped"}
     expected = (*NOT_IN_THE_LAB, *not_shown_by(host))

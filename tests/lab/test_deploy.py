@@ -6,16 +6,20 @@ left the hosts.
 
 from __future__ import annotations
 
+import json
 import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lab import hosts
+from lab import hosts, stages
 from lab.gpu import control
 from lab.hosts import LabHost
 from lab.question import ask
 from lab.tiny_model import SENTENCE
+from tests.lab.asking import wait_until_it_answers
 from tests.lab.converged_hosts import start_converged
 from tests.lab.deploys import (
     FINGERPRINT,
@@ -103,20 +107,99 @@ def test_a_change_whose_restart_was_cut_off_is_restarted_by_the_next_run(
     assert "--max-num-seqs 2" in arguments
 
 
-def test_a_start_that_fails_shows_the_engines_own_error_first_and_the_next_run_mends_it(
+# Parses, and serves nobody: 1 MiB holds no sequence of max_model_len.
+SERVES_NOBODY = ("--data", 'engine_arguments=["--kv-cache-memory-bytes", "1048576"]')
+# Seconds that putting back may take beside the engine's own start.
+PUTTING_BACK = 30
+
+
+def unit_of(host: LabHost) -> str:
+    return host.ssh("cat /etc/systemd/system/vllm.service", check=True).stdout
+
+
+def test_a_start_that_fails_shows_the_engines_own_error_first_and_what_served_serves_again(
     converged: LabHost,
 ) -> None:
-    # 1 MiB holds no sequence of max_model_len.
-    ran = deploy("--data", 'engine_arguments=["--kv-cache-memory-bytes", "1048576"]')
+    before = unit_of(converged)
+    ran = deploy(*SERVES_NOBODY)
     assert ran.exit_code != 0
     (shown,) = re.findall(r"Gate \| Wait for a completion.*\n((?:.*\[lab1\].*\n)+)", ran.output)
-    cause, remedy, more, *_ = [line.partition("[lab1]")[2].strip() for line in shown.splitlines()]
+    lines = [line.partition("[lab1]")[2].strip() for line in shown.splitlines()]
+    cause, remedy, more, *_ = lines
     assert cause.startswith("vllm.service does not stay up: ValueError: To serve at least"), shown
     assert "max_model_len" in remedy
     assert "journalctl" in more
+    (both,) = [line for line in lines if line.startswith(f"{cause}; put back: ")]
+    assert re.search(r"serves again since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", both), both
+    assert unit_of(converged) == before
+    assert answer(converged) == SENTENCE
+
+
+@pytest.mark.exhaustive  # as above; that the next run with other settings serves is in test_engines
+def test_it_is_tried_again_and_said_to_have_failed_and_is_back_within_its_start_time(
+    converged: LabHost,
+) -> None:
+    began = time.monotonic()
+    converged.ssh("systemctl restart vllm.service", check=True)
+    wait_until_it_answers(converged)
+    start = time.monotonic() - began
+    ran = deploy(*SERVES_NOBODY)
+    assert ran.exit_code != 0
+    assert "this configuration failed here before, at " in ran.output, ran.output
+    seconds = re.search(r"serves again since .* \(after (\d+) s\)", ran.output)
+    assert seconds is not None, ran.output
+    assert int(seconds[1]) <= start + PUTTING_BACK, (seconds[0], start)
+    assert answer(converged) == SENTENCE
+
+
+@pytest.mark.exhaustive  # what may be put back is in tests/unit/on_host/test_restore.py
+def test_a_controller_killed_while_it_is_put_back_leaves_what_the_next_run_converges(
+    converged: LabHost,
+) -> None:
+    before = unit_of(converged)
+
+    def until_put_back() -> None:
+        deadline = time.monotonic() + 120
+        while unit_of(converged) == before:
+            assert time.monotonic() < deadline, "the new unit never came"
+        while unit_of(converged) != before:
+            assert time.monotonic() < deadline, "what served was not put back"
+
+    deploy_killed_in("Gate | Wait for a completion", *SERVES_NOBODY, when=until_put_back)
     ran = deploy()
     assert ran.exit_code == 0, ran.output
     assert answer(converged) == SENTENCE
+    again = deploy()
+    assert (again.exit_code, again.changed) == (0, {}), again.output
+
+
+@pytest.mark.exhaustive  # as before there was a choice
+def test_with_leave_the_new_unit_stays_and_the_next_run_mends_it(converged: LabHost) -> None:
+    before = unit_of(converged)
+    ran = deploy(*SERVES_NOBODY, "--data", "on_failed_gate=leave")
+    assert ran.exit_code != 0 and "put back" not in ran.output
+    assert unit_of(converged) != before
+    ran = deploy()
+    assert ran.exit_code == 0, ran.output
+    assert answer(converged) == SENTENCE
+
+
+def test_each_change_is_in_the_journal_with_what_served_before_and_after(
+    converged: LabHost,
+) -> None:
+    """Also that which failed, and nothing for a run that changed nothing."""
+    assert deploy().exit_code == 0
+    asked = stages.fortyninety("history", "inventory/lab.py", "--limit", "lab1", "--json")
+    assert asked.returncode == 0, asked.stderr
+    changes = json.loads(asked.stdout)["result"]["changes"]
+    failed = [each for each in changes if each["result"] == "failed"]
+    assert failed, changes
+    assert "put back: " in failed[-1]["why"]
+    assert failed[-1]["before"] == failed[-1]["after"] != {"engine": "", "configuration": ""}
+    assert re.fullmatch(r"\S+@\S+", failed[-1]["who"])
+    assert deploy().changed == {}
+    asked = stages.fortyninety("history", "inventory/lab.py", "--limit", "lab1", "--json")
+    assert json.loads(asked.stdout)["result"]["changes"] == changes
 
 
 # --- Cut anywhere ---------------------------------------------------------------------------------
@@ -178,9 +261,12 @@ def test_an_apt_cut_by_a_power_failure_is_repaired(converged: LabHost) -> None:
 
 
 @pytest.fixture(scope="module")
-def pair(converged: LabHost) -> list[LabHost]:
+def pair(converged: LabHost) -> Iterator[list[LabHost]]:
     """The host of this story and a second one, each with one card so that both fit here."""
-    return [converged, *start_converged(2)[1:]]
+    second = start_converged(2)[1]
+    yield [converged, second]
+    # Or it would be deployed to by every module that takes the first one over.
+    hosts.down([second.name])
 
 
 def test_two_hosts_deploy_side_by_side_and_the_failure_of_one_leaves_the_other_right(

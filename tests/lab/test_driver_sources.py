@@ -83,6 +83,14 @@ def repository(
         yield made
 
 
+@pytest.fixture(scope="module")
+def later_driver(repository: Repository, borrowed: dict[str, bytes]) -> str:
+    """A version of branch 580 that comes out after the installed one."""
+    version = "580.200.01"
+    repository.add(*nvidia_repository.driver(version, borrowed), borrowed=borrowed)
+    return version
+
+
 def reach_directly(host: LabHost) -> None:
     """The lab's own repository is on the bridge, and no business of the package cache."""
     host.ssh(
@@ -175,10 +183,12 @@ def test_branch_580_takes_the_place_of_550_by_one_transaction_and_one_reboot(
     assert (again.exit_code, again.changed) == (0, {}), again.output
 
 
+@pytest.mark.exhaustive  # after the first deploy tests/host/test_driver_kept.py asks apt itself
 def test_a_later_driver_is_left_alone_while_other_packages_are_upgraded(
-    host: LabHost, repository: Repository, borrowed: dict[str, bytes]
+    host: LabHost, repository: Repository, later_driver: str
 ) -> None:
     """apt and unattended upgrades are asked themselves, with the pins and without them."""
+    del later_driver
     repository.add(Package("lab-ordinary", "1.0"))
     known = host.ssh("apt-get -qq update; apt-cache policy lab-ordinary", check=True).stdout
     assert "Candidate: (none)" in known, "nothing but what is planned comes from the repository"
@@ -190,7 +200,6 @@ def test_a_later_driver_is_left_alone_while_other_packages_are_upgraded(
     )
     host.ssh("apt-get -qq -y install lab-ordinary >/dev/null", check=True)
     repository.add(Package("lab-ordinary", "2.0"))
-    repository.add(*nvidia_repository.driver("580.200.01", borrowed), borrowed=borrowed)
     driver = {name for name, version in versions(host).items() if version.startswith("580.")}
     assert {"libcuda1", "libnvidia-ptxjitcompiler1", "nvidia-driver-cuda"} <= driver
 
@@ -216,12 +225,13 @@ def test_a_later_driver_is_left_alone_while_other_packages_are_upgraded(
 
 
 def test_a_driver_that_was_swapped_in_the_background_comes_back(
-    host: LabHost, repository: Repository
+    host: LabHost, repository: Repository, later_driver: str
 ) -> None:
+    names = ("libcuda1", "libnvidia-ptxjitcompiler1", "libnvidia-ml1", "nvidia-driver-cuda")
     host.ssh(
+        "apt-get -qq update && "
         "apt-get -qq -y --allow-change-held-packages --allow-downgrades install "
-        "libcuda1=580.200.01-1 libnvidia-ptxjitcompiler1=580.200.01-1 "
-        "libnvidia-ml1=580.200.01-1 nvidia-driver-cuda=580.200.01-1 >/dev/null",
+        f"{' '.join(f'{name}={later_driver}-1' for name in names)} >/dev/null",
         check=True,
     )
     assert "version mismatch" in host.ssh("nvidia-smi").stdout

@@ -281,6 +281,7 @@ def converges(host: LabHost, project: Path) -> None:
     assert unmarked.stdout == ""
 
 
+@pytest.mark.exhaustive  # of a build that was cut tests/unit/on_host, of power cuts test_deploy
 def test_a_build_whose_host_lost_power_is_cleared_and_made_anew(
     host: LabHost, project: Path
 ) -> None:
@@ -297,7 +298,9 @@ def test_a_build_whose_host_lost_power_is_cleared_and_made_anew(
     assert len(environments(host)) == 2
 
 
-def test_an_upgrade_that_went_well_is_rolled_back_and_forth(host: LabHost) -> None:
+def test_an_upgrade_that_went_well_is_rolled_back_and_forth(host: LabHost, project: Path) -> None:
+    other_lock(project)
+    converges(host, project)
     upgraded = live(host)
     back = rollback("--json")
     assert back.returncode == 0, back.stderr

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from fortyninety.plan.paths import SERVICE_UNIT
-from fortyninety.plan.plan import survey_request
+from fortyninety.plan.survey_request import survey_request
 from fortyninety.releases.release import load_release
 from fortyninety.settings.defaults import default_settings
 from fortyninety.settings.model import Settings

@@ -14,7 +14,7 @@ import pytest
 from fortyninety.checkout import ROOT
 from lab import hosts
 from lab.hosts import LabHost
-from tests.lab.converged_hosts import start_converged_with_two_cards
+from tests.lab.converged_hosts import TWO_CARDS, start_converged_with_two_cards
 from tests.lab.deploys import LAB_INVENTORY, deploy
 from tests.lab.host_state import differences, state_of
 
@@ -67,22 +67,43 @@ def reset_command(*arguments: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def served(lab: None) -> LabHost:
-    """A host as a deploy left it."""
-    del lab
-    (host,) = start_converged_with_two_cards(1)
-    return host
-
-
-@pytest.fixture(scope="module")
-def bare(served: LabHost) -> Iterator[set[str]]:
+def bare(lab: None) -> set[str]:
     """What a host of the same image is made of, on which nothing was deployed."""
-    _, host = hosts.up(2)
-    yield state_of(host)
+    del lab
+    (host,) = hosts.up(1, cards=TWO_CARDS)
+    found = state_of(host)
+    hosts.down([host.name])
+    return found
+
+
+@pytest.fixture
+def served(bare: set[str]) -> Iterator[LabHost]:
+    """A host as a deploy left it."""
+    del bare
+    (host,) = start_converged_with_two_cards(1)
+    yield host
     hosts.down([host.name])
 
 
-@pytest.mark.exhaustive  # what a reset takes is compared with the bare host below
+def assert_as_bare(host: LabHost, bare: set[str]) -> None:
+    """It differs from the bare one in nothing but what the command said it leaves."""
+    found = differences(bare, state_of(host), [*OF_EVERY_HOST, *OF_ITS_PAST])
+    assert not found, "\n".join(found)
+
+
+def test_a_reset_host_is_as_it_was_but_for_what_is_said(served: LabHost, bare: set[str]) -> None:
+    """What stays behind decides later, unseen, what the next owner's packages do."""
+    code, done = reset()
+    assert (code, done["error"]) == (0, None), done
+    assert_as_bare(served, bare)
+    said = " / ".join(done["leaves"])
+    assert all(each in said for each in ("logs", "apt's lists", "nvpd", "/var/lib/dkms")), said
+    # An operator who is not sure asks twice.
+    code, done = reset()
+    assert (code, done["removes"]) == (0, []), done
+
+
+@pytest.mark.exhaustive  # what a reset takes is compared with the bare host above
 def test_a_reset_that_keeps_the_model_and_the_driver_keeps_them(served: LabHost) -> None:
     """Who wants the disk's 40 GB or the driver again would fetch and reboot for nothing."""
     code, done = reset("--keep-model", "--keep-driver")
@@ -94,44 +115,72 @@ def test_a_reset_that_keeps_the_model_and_the_driver_keeps_them(served: LabHost)
     assert again[1]["removes"] == []
 
 
-@pytest.mark.exhaustive  # not seen to pass since the last of these expressions
-def test_a_reset_host_is_as_it_was_but_for_what_is_said(served: LabHost, bare: set[str]) -> None:
-    """What stays behind decides later, unseen, what the next owner's packages do."""
-    code, done = reset()
-    assert (code, done["error"]) == (0, None), done
-    found = differences(bare, state_of(served), [*OF_EVERY_HOST, *OF_ITS_PAST])
-    assert not found, "\n".join(found)
-    said = " / ".join(done["leaves"])
-    assert all(each in said for each in ("logs", "apt's lists", "nvpd", "/var/lib/dkms")), said
-
-
-@pytest.mark.exhaustive  # after the one before
-def test_a_second_reset_removes_nothing(served: LabHost) -> None:
-    """An operator who is not sure asks twice."""
-    code, done = reset()
-    assert (code, done["removes"]) == (0, []), done
-
-
 @pytest.mark.exhaustive  # an ended reset finds nothing above
 def test_a_reset_host_deploys_again(served: LabHost) -> None:
     """A reset that leaves half of something would stop the next deploy there."""
+    code, done = reset()
+    assert code == 0, done
     ran = deploy("--limit", "lab1")
     assert ran.exit_code == 0, ran.output
+    assert served.ssh("nvidia-smi -L; systemctl is-active vllm", check=True)
+
+
+# What runs on a host in the middle of a reset: the removal of an environment, and of packages.
+MOMENTS = ["[r]m -rf --one-file-system -- /.*/engines", "[d]pkg .*--(remove|purge)"]
+
+
+def begin_reset_until(moment: str, host: LabHost) -> subprocess.Popen[bytes]:
+    """A reset under way, at the moment at which such a process runs on the host."""
+    process = subprocess.Popen(
+        reset_command(), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    host.ssh(f"until pgrep -f '{moment}' >/dev/null; do :; done", timeout=300, check=True)
+    return process
 
 
 @pytest.mark.exhaustive  # an ended reset finds nothing above
-@pytest.mark.parametrize("at", ["rm -rf --one-file-system", "dpkg .*--(remove|purge)"])
-def test_a_reset_that_was_cut_is_gone_on_with(at: str, served: LabHost, bare: set[str]) -> None:
+@pytest.mark.parametrize("power_fails", [False, True], ids=["killed", "power"])
+@pytest.mark.parametrize("moment", MOMENTS, ids=["folders", "packages"])
+def test_a_reset_that_was_cut_is_gone_on_with(
+    moment: str, power_fails: bool, served: LabHost, bare: set[str]
+) -> None:
     """A laptop's lid closes, or the power fails, in the middle of it."""
-    with subprocess.Popen(reset_command(), cwd=ROOT, stdout=subprocess.DEVNULL) as process:
-        served.ssh(f"until pgrep -f '[{at[0]}]{at[1:]}' >/dev/null; do :; done", timeout=300)
+    with begin_reset_until(moment, served) as process:
+        if power_fails:
+            served.cut_power()
         process.send_signal(signal.SIGKILL)
-        served.cut_power()
-    served.start()
+    if power_fails:
+        served.start()
     code, done = reset()
     assert (code, done["error"]) == (0, None), done
     assert done["removes"]
-    found = differences(bare, state_of(served), [*OF_EVERY_HOST, *OF_ITS_PAST])
-    assert not found, "\n".join(found)
+    assert_as_bare(served, bare)
+
+
+@pytest.mark.exhaustive  # an ended reset finds nothing above
+def test_a_removal_of_packages_that_dies_is_said_and_gone_on_with(
+    served: LabHost, bare: set[str]
+) -> None:
+    """Out of memory, or somebody who ends it: dpkg refuses everything until it is repaired."""
+    with begin_reset_until(MOMENTS[1], served) as process:
+        served.ssh("pkill -9 -x dpkg", check=True)
+        assert process.stdout is not None
+        page = json.loads(process.stdout.read())
+    assert process.returncode == 1
+    (host,) = page["result"]["hosts"]
+    assert host["error"] is not None and not host["done"], host
+    code, done = reset()
+    assert (code, done["error"]) == (0, None), done
+    assert_as_bare(served, bare)
+
+
+@pytest.mark.exhaustive  # an ended reset finds nothing above
+def test_a_deploy_brings_back_what_a_cut_reset_took(served: LabHost) -> None:
+    """Who thinks better of it need not end the reset first."""
+    with begin_reset_until(MOMENTS[1], served) as process:
+        served.cut_power()
+        process.send_signal(signal.SIGKILL)
+    served.start()
     ran = deploy("--limit", "lab1")
     assert ran.exit_code == 0, ran.output
+    assert served.ssh("nvidia-smi -L; systemctl is-active vllm", check=True)

@@ -31,7 +31,10 @@ OLD_ENGINE = (
     (MEASURED / "vllm-0.8.5.post1-h200.log", Card(150_109_880_320, CUBLAS_WORKSPACE_HOPPER)),
 )
 # 0.32.0 on H200s, whose cards CUDA had whole.
-LATEST = (MEASURED / "vllm-0.32.0-h200x2.log", MEASURED / "vllm-0.32.0-h200x2-longer.log")
+LATEST = tuple(
+    MEASURED / f"vllm-0.32.0-h200{name}.log"
+    for name in ("x2", "x2-longer", "x2-stages", "-one-card")
+)
 # What an RTX 4090 leaves to processes.
 USABLE = Card.of_memory(24564).usable
 

@@ -50,6 +50,8 @@ SUFFIXES = {
     *(".kdbx", ".secret", ".token", ".password", ".bak", ".old", ".orig", ".save"),
 }
 PUBLIC = re.compile(r"cert|^common-|^authorized_keys|^known_hosts|public", re.I)
+# Whose group is the gateway's alone: tests/host/haproxy_files.py.
+OF_THE_GATEWAY = ("/etc/fortyninety/gateway/", "/etc/fortyninety/front/")
 LARGEST = 256 * 1024
 SHOWN = 10
 # Trees of packages' files, of which each is checked against its package elsewhere.
@@ -115,6 +117,7 @@ def in_files(roots: list[str]) -> list[str]:
                     )
                     open_to_others = bool(state.st_mode & 0o004)
                     open_to_group = bool(state.st_mode & 0o040) and state.st_gid != 0
+                    open_to_group &= not path.startswith(OF_THE_GATEWAY)
                     if not named and not (open_to_others and reachable(path)):
                         continue
                     if not (open_to_others or (named and open_to_group)):

@@ -6,11 +6,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+# The namespaces that a process may have for itself, and not with the rest of the host.
+KINDS = ("ipc", "mnt", "user", "uts")
+
 
 def text(path: str) -> str:
     """A file of /proc, empty where its process has ended."""
     try:
         return Path(path).read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def link(path: str) -> str:
+    """What a link of /proc names, empty where its process has ended."""
+    try:
+        return os.readlink(path)
     except OSError:
         return ""
 
@@ -21,10 +32,7 @@ def process(pid: str) -> dict[str, object]:
         (key, value.strip())
         for key, _, value in (line.partition(":") for line in text(f"{folder}/status").splitlines())
     )
-    try:
-        executable = os.readlink(f"{folder}/exe")
-    except OSError:
-        executable = ""
+    executable = link(f"{folder}/exe")
     # Addresses, permissions, offset, device, inode, and a path where it is no plain memory.
     maps = [
         each
@@ -42,6 +50,9 @@ def process(pid: str) -> dict[str, object]:
         "status": status,
         "mapped": sorted(mapped),
         "loaded": sorted(loaded),
+        "shared_namespaces": [
+            kind for kind in KINDS if link(f"{folder}/ns/{kind}") == link(f"/proc/1/ns/{kind}")
+        ],
     }
 
 

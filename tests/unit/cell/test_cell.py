@@ -197,6 +197,11 @@ def test_each_member_is_reached_at_its_own_address_and_interface() -> None:
     assert environment["GLOO_SOCKET_IFNAME"] == environment["NCCL_SOCKET_IFNAME"] == "eth0"
 
 
+def test_each_member_has_packets_of_the_members_alone() -> None:
+    unit = service_unit(plan(1))
+    assert "\nIPAddressDeny=any\nIPAddressAllow=localhost 192.0.2.1 192.0.2.2\n" in unit
+
+
 def test_the_cpu_engine_has_an_entry_of_its_own_for_the_headless() -> None:
     head, other = (words(service_unit(plan(rank, engine="0.32.0-cpu"))) for rank in (0, 1))
     assert "vllm.entrypoints.openai.api_server" in head

@@ -86,11 +86,11 @@ def test_what_is_not_installed_is_named_with_how_to_install_it(
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "xdist" else find(name)
+        importlib.util, "find_spec", lambda name: None if name == "testinfra" else find(name)
     )
     ran = check(str(inventory))
     assert ran.exit_code == 2
-    assert "xdist" in ran.output and "requirements/controller.txt" in ran.output
+    assert "testinfra" in ran.output and "requirements/controller.txt" in ran.output
 
 
 def test_without_the_suite_it_says_where_it_looked(

@@ -50,11 +50,14 @@ def write_own(folder: Path, work: str) -> None:
 
 
 def deploy(
-    folder: Path, *arguments: str, hosts: dict[str, Answers] | None = None, cwd: Path = ROOT
+    folder: Path,
+    *arguments: str,
+    hosts: dict[str, Answers] | None = None,
+    cwd: Path = ROOT,
+    **data: object,
 ) -> subprocess.CompletedProcess[str]:
-    return run_over(
-        folder, "deploy", hosts or {"box": survey()}, *arguments, data=dict(WAY), cwd=cwd
-    )
+    hosts = hosts or {"box": survey()}
+    return run_over(folder, "deploy", hosts, *arguments, data={**WAY, **data}, cwd=cwd)
 
 
 def test_at_the_end_each_host_has_an_address_and_a_line_to_try(own_folder: Path) -> None:
@@ -70,6 +73,31 @@ def test_at_the_end_each_host_has_an_address_and_a_line_to_try(own_folder: Path)
     assert "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4" in request
 
 
+def test_a_host_with_a_gateway_has_its_address_and_a_line_with_a_key(own_folder: Path) -> None:
+    ran = deploy(own_folder, "--yes", cwd=own_folder, gateway=True, gateway_port=8443)
+    assert ran.returncode == 0, ran.stderr
+    said = ran.stdout.splitlines()
+    base, path = "https://192.0.2.7:8443/v1", f"{own_folder}/boxes"
+    assert f"@fake/box answers at {base} to who has a key. To try it:" in said
+    key = f"fortyninety key add {path}.py NAME --tenant TENANT"
+    assert f"  export OPENAI_API_KEY=$({key})" in said
+    (request,) = (line for line in said if "curl" in line)
+    assert request.startswith(
+        """  printf 'header = "Authorization: Bearer %s"\\n' "$OPENAI_API_KEY" | """
+    )
+    assert f"curl --cacert {path}.authority/authority.pem -K - {base}/chat/completions " in request
+    assert "127.0.0.1:8000" not in ran.stdout
+
+
+def test_json_names_the_gateway_by_the_name_that_was_set_for_it(own_folder: Path) -> None:
+    names = ["llm.example.org"]
+    arguments = ("--yes", "--json")
+    ran = deploy(own_folder, *arguments, cwd=own_folder, gateway=True, gateway_names=names)
+    (host,) = json.loads(ran.stdout)["result"]["hosts"]
+    assert host["serves"]["gateway"] == "https://llm.example.org:443/v1"
+    assert host["serves"]["with_key"].count("https://llm.example.org:443/v1/chat/completions") == 1
+
+
 def test_json_is_one_object_whatever_pyinfra_and_a_deploy_file_print(tmp_path: Path) -> None:
     write_own(tmp_path, "print('printed at work')\n\nprint('printed on loading')")
     ran = deploy(tmp_path, "--yes", "--json", cwd=tmp_path)
@@ -79,6 +107,7 @@ def test_json_is_one_object_whatever_pyinfra_and_a_deploy_file_print(tmp_path: P
     (host,) = page["result"]["hosts"]
     assert host["deployed"] and host["changes"] == 1
     assert host["serves"]["address"] == "127.0.0.1:8000"
+    assert host["serves"]["gateway"] is None and host["serves"]["with_key"] is None
 
 
 def test_a_host_that_fails_is_named_with_its_operation_and_reason(tmp_path: Path) -> None:
@@ -114,6 +143,13 @@ def test_every_reason_against_it_is_said_at_once(tmp_path: Path) -> None:
     assert ran.returncode == 1
     assert "Refused: nothing was changed on any host, for 1 reason:" in ran.stderr
     assert "@fake/old: distribution is Debian GNU/Linux 11" in ran.stderr
+
+
+def test_of_a_host_whose_settings_are_wrong_only_that_is_said(tmp_path: Path) -> None:
+    ran = deploy(tmp_path, "--yes", max_num_seqs="many")
+    assert ran.returncode == 2
+    assert "for 1 reason:" in ran.stderr and "max_num_seqs is 'many'" in ran.stderr
+    assert "connection" not in ran.stderr
 
 
 def test_what_cannot_be_meant_ends_with_2_and_asks_no_host(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from fortyninety.checkout import ROOT
 from fortyninety.cli import main
 from fortyninety.fit.report import PARTS
 from lab.tiny_model import AWQ, write_repository
+from tests.unit.fleet.imagined_fleet import run_over
 
 
 def run(*arguments: str) -> Result:
@@ -152,6 +153,27 @@ def test_hosts_that_do_not_answer_are_computed_from_their_settings(tmp_path: Pat
     assert alone.returncode == 0, alone.stderr
     (values,) = json.loads(alone.stdout)["result"]["hosts"]
     assert values["max_model_len"] == 16384
+
+
+def test_a_host_whose_sudo_asks_for_a_password_is_computed_from_its_settings(
+    tmp_path: Path,
+) -> None:
+    """pyinfra would ask for the password on the terminal, in the middle of it."""
+    lines = [
+        *("fortyninety asks", "user 1000 admin", "sudo refused sudo: a password is required"),
+        *("python3 3.11.2", "clock NOW"),
+    ]
+    refused = [("fortyninety asks", lines, True)]
+    data = {"_sudo": True, "gpu_count": 2, "profile": "burst"}
+    ran = run_over(tmp_path, "fit", {"box": refused}, "--json", data=data)
+    assert ran.returncode == 0, ran.stderr
+    (host,) = json.loads(ran.stdout)["result"]["hosts"]
+    assert host["remarks"] == [
+        "@fake/box was not read (sudo of user 'admin': refused (sudo: a password is required)); "
+        "2 cards assumed: 24564 MiB a card, as every NVIDIA GeForce RTX 4090 has"
+    ]
+    asked = (tmp_path / "answers.json.commands").read_text().splitlines()
+    assert len(asked) == 1, asked
 
 
 def test_an_inventory_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -58,6 +58,24 @@ def test_a_report_has_what_is_needed_and_nothing_that_was_planted(tmp_path: Path
     assert text.startswith("### Versions\n\n- fortyninety ")
 
 
+def test_a_box_whose_sudo_asks_for_a_password_is_not_read_and_its_user_not_named(
+    tmp_path: Path,
+) -> None:
+    """pyinfra would ask for the password on the terminal; the user may stand in ~/.ssh/config."""
+    lines = [
+        *("fortyninety asks", "user 1000 carol", "sudo refused sudo: a password is required"),
+        *("python3 3.11.2", "clock NOW"),
+    ]
+    hosts = {"box": [("fortyninety asks", lines, True)]}
+    ran = run_over(tmp_path, "report", hosts, "--no-check", data={"_sudo": True})
+    assert ran.returncode == 2, ran.stderr
+    assert "sudo of user '<user>' is refused" in ran.stdout
+    assert "echo '<user> ALL=(ALL) NOPASSWD: ALL'" in ran.stdout
+    assert "carol" not in ran.stdout + ran.stderr
+    asked = (tmp_path / "answers.json.commands").read_text()
+    assert "read in one round trip" not in asked
+
+
 def test_what_the_check_says_passes_through_the_same(tmp_path: Path) -> None:
     redact = Redactor({"acme-gpu-7": "box-1"})
     said = f"card {UUID} is capped at 450 W on acme-gpu-7 (192.0.2.7); expected 400 W"

@@ -98,6 +98,7 @@ BASES: dict[tuple[str, ...], dict[str, str]] = {
     # The host tests run in a process of their own for each line.
     ("report",): {"no_check": ""},
     ("reset",): {"yes": ""},
+    ("rollout",): {"yes": ""},
 }
 
 

@@ -30,10 +30,15 @@ def chunked(*pieces: bytes) -> bytes:
 
 
 class OddEngine:
-    """Serves one connection after another; `requests` are the bytes that came."""
+    """Serves one connection after another; `requests` are the bytes that came.
 
-    def __init__(self, answer: Answering) -> None:
+    One that `keeps` answers further requests on a connection, and has to say where an answer ends.
+    """
+
+    def __init__(self, answer: Answering, *, keeps: bool = False) -> None:
         self.requests: list[bytes] = []
+        self.connections = 0
+        self._keeps = keeps
         self.over = threading.Event()
         self._answer = answer
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -55,21 +60,32 @@ class OddEngine:
                 connection, _ = self._listening.accept()
             except OSError:
                 return
+            self.connections += 1
             threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, connection: socket.socket) -> None:
         with connection:
-            request = b""
-            while b"\r\n\r\n" not in request:
-                request += connection.recv(65536)
-            head, _, body = request.partition(b"\r\n\r\n")
-            for line in head.split(b"\r\n"):
-                if line.lower().startswith(b"content-length:"):
-                    while len(body) < int(line.partition(b":")[2]):
-                        body += connection.recv(65536)
-            self.requests.append(head + b"\r\n\r\n" + body)
             try:
-                for piece in self._answer(request):
-                    connection.sendall(piece)
+                while (request := _request(connection)) is not None:
+                    self.requests.append(request)
+                    for piece in self._answer(request):
+                        connection.sendall(piece)
+                    if not self._keeps:
+                        return
             except OSError:
                 return
+
+
+def _request(connection: socket.socket) -> bytes | None:
+    """The next request; None at the connection's end."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        if not (data := connection.recv(65536)):
+            return None
+        request += data
+    head, _, body = request.partition(b"\r\n\r\n")
+    for line in head.split(b"\r\n"):
+        if line.lower().startswith(b"content-length:"):
+            while len(body) < int(line.partition(b":")[2]):
+                body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body

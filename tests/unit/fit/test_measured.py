@@ -101,6 +101,19 @@ def test_a_later_release_is_refused_where_150_mib_less_killed_it() -> None:
         assert [answer.fits for answer in answers] == [False, True]
 
 
+def test_what_a_cell_is_let_in_with_is_what_its_later_start_lived_with() -> None:
+    found = {life.case.name: life for life in lives()}
+    config = {**CONFIGURATIONS["llama-3.1-70b-awq"], "max_position_embeddings": 131072}
+    weights = computed_weights(read_architecture(config))
+    cell = make_shape([Box((Card.of_memory(24564),))] * 2)
+    for share, name in ((0.94, "stages-094-less-100"), (0.93, "stages-093-less-200")):
+        flags = Flags(16384, 4, gpu_memory_utilization=share, max_num_batched_tokens=2048)
+        life = found[name]
+        # With less memory than a 4090 has, by what is unknown of one.
+        assert life.usable <= USABLE - UNKNOWN
+        assert estimate(weights, cell, "0.32.0", flags).fits == life.lived
+
+
 def test_a_plan_that_reads_whole_prompts_is_refused_until_fragmentation_has_room() -> None:
     by_name = {life.case.name: life.case for life in lives() if life.case.card.usable == USABLE}
     whole = by_name["balanced"].fit

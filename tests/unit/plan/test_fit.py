@@ -155,7 +155,7 @@ def test_a_16_bit_cache_holds_half_of_what_an_fp8_one_does() -> None:
 def test_a_hosts_prediction_is_that_of_its_settings() -> None:
     chosen, release = settings(), load_release("0.8.5.post1")
     answer = planned_fit("box1", chosen, release, bare_host(), weights())
-    assert predicted_kv_tokens(chosen, release, bare_host(), weights()) == answer.fit.kv_tokens
+    assert predicted_kv_tokens(chosen, release, bare_host(), weights()) == answer.kv_tokens
 
 
 @pytest.mark.parametrize(

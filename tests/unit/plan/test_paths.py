@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from fortyninety.plan.paths import SERVICE_UNIT, Paths, compared, named, plan_paths
-from fortyninety.plan.plan import survey_request
+from fortyninety.plan.survey_request import survey_request
 from fortyninety.releases.release import load_release
 from tests.unit.readings import settings
 

@@ -12,8 +12,9 @@ from fortyninety.operations.units import unit_commands
 from fortyninety.packages.package import Package
 from fortyninety.plan.archives import AptSource, apt_sources
 from fortyninety.plan.paths import ARCHIVE_SOURCES
-from fortyninety.plan.plan import make_plan, survey_request
+from fortyninety.plan.plan import make_plan
 from fortyninety.plan.python import python_packages, python_source
+from fortyninety.plan.survey_request import survey_request
 from fortyninety.releases.release import load_release
 from fortyninety.survey.reading import AptArchive, HostReading, PackageState
 from tests.unit.readings import bare_host, changed, settings

@@ -36,7 +36,13 @@ BY_AN_OPERATION = {
     *(path for _, path in UNITS),
     declared.CELL_FIREWALL_UNIT,
     declared.CELL_FIREWALL_RULES,
+    declared.FIREWALL_UNIT,
+    declared.FIREWALL_RULES,
     declared.NOUVEAU_CONFIGURATION,
+    declared.HAPROXY_MASK,
+    declared.EXPORTER_MASK,
+    declared.PROMETHEUS_MASK,
+    declared.ALERTMANAGER_MASK,
     declared.BROUGHT,
 }
 

@@ -120,10 +120,14 @@ def test_the_cpu_engine_takes_the_same_arguments_but_for_marlin() -> None:
     assert on_cpu[start:] == [*expected, *load_release("0.32.0-cpu").extra_arguments]
 
 
-def test_prefix_caching_that_is_off_has_no_flag() -> None:
-    assert "--enable-prefix-caching" not in exec_start(
-        service_unit(plan(enable_prefix_caching=False))
-    )
+@pytest.mark.parametrize("release", ["0.6.3.post1", "0.8.5.post1", "0.32.0", "0.33.0"])
+def test_prefix_caching_that_is_off_is_off(release: str) -> None:
+    """Later releases cache unless told not to: without a flag others' prompts can be told."""
+    arguments = exec_start(service_unit(plan(enable_prefix_caching=False, engine=release)))
+    assert "--enable-prefix-caching" not in arguments
+    assert ("--no-enable-prefix-caching" in arguments) == (release != "0.6.3.post1")
+    on = exec_start(service_unit(plan(engine=release)))
+    assert "--no-enable-prefix-caching" not in on
 
 
 def test_a_flag_that_the_release_lacks_is_an_error_and_not_left_out() -> None:
@@ -175,3 +179,33 @@ def test_an_engine_that_dies_is_never_given_up_and_says_why_it_died() -> None:
     says = "-+/opt/fortyninety/bin/engine-failure --unit vllm.service"
     assert f"ExecStopPost={says} --ending" in lines
     assert f"ExecStartPost={says} --before" in lines
+
+
+def test_the_unit_has_no_packets_but_those_of_who_may_reach_the_engine() -> None:
+    unit = service_unit(plan())
+    assert re.findall(r"^IPAddress.*", unit, re.MULTILINE) == [
+        "IPAddressDeny=any",
+        "IPAddressAllow=localhost",
+    ]
+    assert "IPAddress" not in service_unit(plan(listen_address="0.0.0.0"))
+
+
+def test_the_processes_of_one_box_meet_on_loopback_whatever_the_release() -> None:
+    for release in known_releases():
+        environment = dict(plan(release=load_release(release)).environment)
+        assert environment["VLLM_HOST_IP"] == "127.0.0.1"
+        assert environment["NCCL_SOCKET_IFNAME"] == environment["GLOO_SOCKET_IFNAME"] == "lo"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
+@pytest.mark.parametrize("changes", [{}, {"listen_address": "0.0.0.0"}], ids=str)
+def test_systemd_finds_little_that_the_unit_may_do(tmp_path: Path, changes: dict[str, Any]) -> None:
+    unit = tmp_path / "vllm.service"
+    unit.write_text(service_unit(plan(**changes)))
+    analyzed = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=15", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert analyzed.returncode == 0, analyzed.stdout + analyzed.stderr

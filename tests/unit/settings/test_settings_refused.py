@@ -294,6 +294,41 @@ def test_a_host_that_no_name_service_takes_is_refused(name: str) -> None:
     assert not is_host_name(name)
     for key in ("cell_address", "peer_address"):
         assert only_problem(**{key: name}).subject == key
+    assert only_problem(gateway_names=["llm.lan", name]).subject == "gateway_names"
+
+
+@pytest.mark.parametrize("path", ["x.pem", "-", "", "~", "/a b", "/a\n", "file:/a"])
+def test_a_certificate_is_named_by_its_full_path(path: str) -> None:
+    assert only_problem(gateway_certificate=path).subject == "gateway_certificate"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "192.0.2.10",
+        "192.0.2.10/32",
+        "192.0.2.10/31",
+        "192.0.2.0/24",
+        "192.0.2.255/24",
+        "127.0.0.2/8",
+        "224.0.0.5/24",
+        "169.254.1.1/16",
+        "2001:db8::/64",
+        "2001:db8::1",
+        "fe80::1/64",
+        "fe80::1%eth0/64",
+        "llm.lan/24",
+        "192.0.2.10/24\n",
+        "",
+    ],
+)
+def test_what_no_fronts_can_share_is_refused(address: str) -> None:
+    assert only_problem(virtual_address=address).subject == "virtual_address"
+
+
+@pytest.mark.parametrize("address", ["192.0.2.10/24", "2001:db8::10/64", "10.0.0.255/16"])
+def test_an_address_that_fronts_can_share_is_taken(address: str) -> None:
+    assert accepted(virtual_address=address)
 
 
 # --- Words ----------------------------------------------------------------------------------------
@@ -337,6 +372,8 @@ def test_a_version_is_of_plain_digits(key: str) -> None:
         ({"peer_port": 2222, "ssh_port": 2222}, "peer_port"),
         ({"cell": "a", "cell_port": 7999}, "cell_port"),
         ({"cell": "a", "cell_port": 2221, "ssh_port": 2222}, "cell_port"),
+        ({"gateway": True, "gateway_port": 22}, "gateway_port"),
+        ({"gateway": True, "gateway_status_port": 8000}, "gateway_status_port"),
     ],
 )
 def test_no_two_listen_on_one_port_and_none_on_sshs(changes: dict[str, Any], key: str) -> None:
@@ -348,6 +385,7 @@ def test_no_two_listen_on_one_port_and_none_on_sshs(changes: dict[str, Any], key
 def test_a_port_that_nothing_listens_on_is_nobodys() -> None:
     assert accepted(port=8873, snapshot_peers=False)
     assert accepted(port=29500)
+    assert accepted(port=8404)
 
 
 # --- How a host is reached ------------------------------------------------------------------------

@@ -27,9 +27,17 @@ from pyinfra.context import ctx_host, ctx_state
 
 import fortyninety.operations
 from fortyninety.facts.completion import CompletionResult
+from fortyninety.firewall.rules import Door, Firewall
+from fortyninety.gateway.certificates import Given
+from fortyninety.on_host.drain.state import Drained
 from fortyninety.operations import converge as making
 from fortyninety.operations import reset as resetting
+from fortyninety.operations.restoring import Restoring
+from fortyninety.operations.tables import OF_A_CELL
 from fortyninety.packages.needed import DpkgEntry
+from fortyninety.plan.draining import Draining
+from fortyninety.plan.instance import FRONT
+from fortyninety.plan.monitor import Daemon
 from fortyninety.plan.paths import SERVICE
 from fortyninety.plan.plan import Plan, make_plan
 from fortyninety.plan.preflight import host_problems
@@ -107,6 +115,8 @@ VALID = {
     forms.UNIT_LINE: "Id=f0rged",
     forms.ACCOUNT: "vllm:x:1:1::/:/f0rged",
     forms.IPV4: "192.0.2.1",
+    forms.PORT: "22",
+    forms.ADDRESS: "fe80::1%eth0",
 }
 
 
@@ -153,6 +163,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "bool": st.booleans(),
     "int": st.integers(0, 3),
     "list[str]": st.lists(ENCODABLE, max_size=3),
+    "tuple[str, str, str] | None": st.none() | st.tuples(*(ENCODABLE,) * 3),
     "tuple[str, ...]": st.lists(ENCODABLE, max_size=3).map(tuple),
     "dict[str, str]": st.dictionaries(ENCODABLE, ENCODABLE, max_size=3),
     "dict[str, str | None]": st.dictionaries(
@@ -162,6 +173,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "list[ServedUnit]": st.lists(
         st.builds(ServedUnit, ENCODABLE, st.integers(0, 9), ENCODABLE), max_size=3
     ),
+    "Drained | None": st.none()
+    | st.builds(Drained, st.integers(0, 9), st.sampled_from([9, 10**11]), ENCODABLE, ENCODABLE),
     "dict[str, FileState]": st.dictionaries(
         st.one_of(ENCODABLE, st.sampled_from(["/a", "/b"])),
         st.builds(FileState, ENCODABLE, ENCODABLE, ENCODABLE, ENCODABLE, ENCODABLE, ENCODABLE),
@@ -244,16 +257,20 @@ GIVEN: dict[str, Any] = {
     "lock": PLAN.release.lock_path,
     "live": PLAN.paths.engine,
     "published": PLAN.paths.snapshot,
+    "served": PLAN.paths.served,
     "service": SERVICE,
     "unit_name": SERVICE,
     "driver_package": "nvidia-kernel-dkms",
     "files": ("/a", "/b"),
+    "texts": {"a": "text"},
+    "table": OF_A_CELL,
     "fingerprint": "A" * 40,
     "kept": 0,
     "keep": 0,
     "allowed": True,
     "supply": lambda state, host: True,
     "plan": RESET,
+    "draining": Draining("/a", 8000, 1, 60),
 }
 BY_TYPE: dict[str, Any] = {
     "str": "/a",
@@ -263,10 +280,19 @@ BY_TYPE: dict[str, Any] = {
     "int | None": None,
     "str | None": None,
     "dict[str, Any]": {},
+    "Mapping[str, str]": {},
     "Sequence[str]": (),
     "Sequence[Package]": (*PLAN.driver.headers, *PLAN.driver.packages),
+    "CertificateSource": Given("nobody's\n"),
+    "Instance": FRONT,
+    "AuthoritySource | None": None,
+    "AuthoritySource": SimpleNamespace(text=lambda moment: "nobody's\n"),
+    "Callable[[], str] | None": lambda: "",
+    "Daemon": Daemon("a", "/etc/a.service", "[Unit]\n", "/run/a", "/run/b", "0" * 64, "1" * 64),
     "Sequence[Directory]": PLAN.paths.directories,
     "Sequence[tuple[str, str]]": (),
+    "Firewall": Firewall((Door("SSH", (22,)),)),
+    "Restoring | None": Restoring("/a", "/b", "/c", 1, 2, "/d"),
 }
 
 
@@ -402,6 +428,7 @@ def check_answer(lines: list[str]) -> None:
             *reading.snapshot.commits,
             *reading.snapshot.leftovers,
             *reading.service.environments,
+            *reading.service.altered,
         )
     )
     check(reading)

@@ -279,14 +279,14 @@ def test_a_unit_that_was_changed_since_it_served_is_not_remembered(tmp_path: Pat
     unit = tmp_path / "served" / f"{name}.service"
     unit.parent.mkdir()
 
-    def served() -> list[str]:
-        reading = survey(tmp_path, install_directory=str(tmp_path))
-        return [each.configuration for each in reading.service.served]
+    def served() -> tuple[list[str], list[str]]:
+        service = survey(tmp_path, install_directory=str(tmp_path)).service
+        return [each.configuration for each in service.served], service.altered
 
     unit.write_text(text.replace("CONFIGURATION=", f"CONFIGURATION={name}"))
-    assert served() == [name]
+    assert served() == ([name], [])
     unit.write_text(unit.read_text() + "User=root\n")
-    assert served() == []
+    assert served() == ([], [name])
 
 
 def test_nothing_that_a_stranger_names_or_prints_makes_a_record(

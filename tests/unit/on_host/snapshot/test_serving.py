@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,20 @@ def test_systemd_lets_through_the_fleet_and_gives_no_right_but_the_one_for_the_c
         f"RuntimeMaxSec={serve.LONGEST_SERVICE}",
     ):
         assert each in properties
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
+def test_systemd_finds_little_that_the_daemon_may_do(tmp_path: Path) -> None:
+    unit = tmp_path / "peer.service"
+    properties = unit_properties(Path("/srv/models/x/y"), ["192.0.2.1"])
+    unit.write_text("\n".join(("[Service]", "ExecStart=/usr/bin/rsync", *properties, "")))
+    analyzed = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=15", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert analyzed.returncode == 0, analyzed.stdout + analyzed.stderr
 
 
 def test_a_host_listens_where_its_peers_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
