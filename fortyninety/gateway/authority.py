@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +14,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from fortyninety.text.private_file import ReadableByOthers, read_private
 
 AUTHORITY_DAYS = 3650
 SERVER_DAYS = 90
@@ -170,13 +171,10 @@ def _make(folder: Path, fleet: str, now: datetime) -> None:
 
 
 def _read(folder: Path) -> Authority:
-    with (folder / KEY).open("rb") as stream:
-        mode = os.fstat(stream.fileno()).st_mode
-        content = stream.read(LARGEST)
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise AuthorityUnusable(
-            f"{folder / KEY} can be read by others (mode {stat.S_IMODE(mode):o}): chmod 600 it"
-        )
+    try:
+        content = read_private(folder / KEY, LARGEST)
+    except ReadableByOthers as error:
+        raise AuthorityUnusable(f"{folder / KEY} is a file that {error}: chmod 600 it") from error
     key = serialization.load_pem_private_key(content, password=None)
     with (folder / CERTIFICATE).open("rb") as stream:
         certificate = x509.load_pem_x509_certificate(stream.read(LARGEST))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
+
+from fortyninety.text.private_file import ReadableByOthers, read_private
 
 # A token of the public hub has 37 characters; a file of more is something else.
 LONGEST_TOKEN = 4096
@@ -31,13 +32,11 @@ def token_at(place: str | None) -> str | None:
 
 def _of_file(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            content = stream.read(LONGEST_TOKEN + 1)
+        content = read_private(path, LONGEST_TOKEN + 1)
     except OSError as error:
         raise NoToken(f"in {path}, which cannot be read: {error.strerror}") from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise NoToken(f"in {path}, which others may read (mode {stat.S_IMODE(mode):o})")
+    except ReadableByOthers as error:
+        raise NoToken(f"in {path}, which {error}") from error
     if len(content) > LONGEST_TOKEN:
         raise NoToken(f"in {path}, which holds more than a token")
     return content.decode(errors="replace").strip()

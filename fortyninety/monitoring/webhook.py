@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from fortyninety.text.private_file import ReadableByOthers, read_private
 
 LONGEST = 2048
 
@@ -20,13 +20,11 @@ def webhook_url(path: Path) -> str:
     It may hold a secret: nothing that is raised has a part of it.
     """
     try:
-        with path.open("rb") as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            content = stream.read(LONGEST + 1)
+        content = read_private(path, LONGEST + 1)
     except OSError as error:
         raise WebhookUnusable(f"{path} cannot be read: {error.strerror}") from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise WebhookUnusable(f"{path} may be read by others (mode {stat.S_IMODE(mode):o})")
+    except ReadableByOthers as error:
+        raise WebhookUnusable(f"{path} is a file that {error}: chmod 600 it") from error
     url = content.decode(errors="replace").strip()
     if len(content) > LONGEST or not _is_url(url):
         raise WebhookUnusable(f"{path} holds something else than one http:// or https:// URL")

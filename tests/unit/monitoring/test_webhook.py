@@ -42,7 +42,7 @@ def test_something_else_is_refused_and_not_shown(content: str, tmp_path: Path) -
 
 
 def test_what_others_may_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WebhookUnusable, match="may be read by others"):
+    with pytest.raises(WebhookUnusable, match=r"others may read \(mode 640\): chmod 600 it"):
         webhook_url(file_with("https://a/", tmp_path, 0o640))
     with pytest.raises(WebhookUnusable, match="cannot be read"):
         webhook_url(tmp_path / "missing")
