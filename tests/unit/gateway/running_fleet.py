@@ -30,7 +30,8 @@ class RunningFleet:
     def chosen(self, prompt: str) -> RunningGateway:
         """The box that has a conversation; it costs a request."""
         before = self.answered()
-        assert self.front.ask(self.secret, body={"prompt": prompt}).status == 200
+        with self.front.nothing_left():
+            assert self.front.ask(self.secret, body={"prompt": prompt}).status == 200
         after = self.answered()
         (place,) = (number for number in range(len(after)) if after[number] > before[number])
         return self.boxes[place]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +13,7 @@ from fortyninety.gateway.policy import Policy
 from fortyninety.releases.release import load_release
 from tests.unit.gateway.fake_engine import LOOPBACK
 from tests.unit.gateway.running_gateway import RunningGateway, RunningHaproxy
+from tests.unit.gateway.waiting import until
 
 FRONT = "front-1"
 
@@ -47,3 +49,17 @@ class RunningFront(RunningHaproxy):
     def state_of(self, box: RunningGateway) -> str:
         """What the front says of a box: UP, DOWN, DRAIN."""
         return self.figure("boxes", box.name, "status").split()[0]
+
+    @contextmanager
+    def nothing_left(self) -> Iterator[None]:
+        """End once no more is under way than before: a client may have its answer sooner.
+
+        Where a box has what is about to end, the next request of its conversation goes elsewhere.
+        """
+        before = self._under_way()
+        yield
+        until(lambda: self._under_way() <= before)
+
+    def _under_way(self) -> int:
+        """How many requests its boxes have."""
+        return sum(int(self.figure("boxes", box.name, "scur")) for box in self.boxes)

@@ -119,14 +119,14 @@ class RunningHaproxy:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                socket.create_connection((LOOPBACK, self.port), 1).close()
-                # Its control socket has its name a moment later.
-                self.control.stat()
-                return
+                # It listens before it answers here, which counts as no client's connection.
+                if self.control_line("show info"):
+                    return
             except OSError:
-                assert self.process.poll() is None, self.log.read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+                pass
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """End the process."""
@@ -219,8 +219,8 @@ class RunningHaproxy:
         return found[lines[0].index(column)]
 
     def logged(self) -> list[dict[str, Any]]:
-        """The lines of the access log."""
-        lines = self.log.read_text().splitlines()
+        """The whole lines of the access log; one is written once its answer has been sent."""
+        lines = self.log.read_text().rpartition("\n")[0].splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
 

@@ -11,6 +11,7 @@ from fortyninety.checkout import ROOT
 from fortyninety.gateway.authority import issue
 from tests.unit.gateway.fake_engine import FakeEngine
 from tests.unit.gateway.running_gateway import MODEL, RunningGateway, made_key, needs_haproxy
+from tests.unit.gateway.waiting import until
 
 pytestmark = needs_haproxy
 
@@ -36,6 +37,7 @@ def test_it_is_answered_as_somebody_with_a_key_and_leaves_no_key(gateway: Runnin
     gateway.give(key)
     before = gateway.key_map.read_text()
     assert asked(gateway) == {"answer": "whole"}
+    until(lambda: len(gateway.logged()) == 1)
     (line,) = (each for each in gateway.logged() if each["key"] == "fortyninety-probe")
     assert (line["tenant"], line["status"]) == ("fortyninety", 200)
     (entry,) = gateway.control_line(f"show map {gateway.key_map}").strip().splitlines()

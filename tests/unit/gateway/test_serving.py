@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from fortyninety.on_host.gateway_control import put_in_force
 from tests.unit.gateway.conftest import Gateways
@@ -126,14 +127,18 @@ def test_the_log_says_who_asked_and_no_prompt_and_no_key(gateway: RunningGateway
     secret, key = made_key("ada")
     gateway.give(key)
     words = "the-words-of-a-prompt"
-    gateway.ask(secret, body={"prompt": words})
-    gateway.ask(secret, f"/v1/models?q={words}", method="GET")
-    gateway.ask(secret, f"/{words}?q={words}")
-    gateway.ask(f"{secret}{words}", X=words)
-    gateway.ask(secret, method=words)
-    gateway.raw(f"{words}\r\n\r\n".encode())
-    # A line for each request, and in their order.
-    until(lambda: len(gateway.logged()) >= 6)
+    requests: list[Callable[[], object]] = [
+        lambda: gateway.ask(secret, body={"prompt": words}),
+        lambda: gateway.ask(secret, f"/v1/models?q={words}", method="GET"),
+        lambda: gateway.ask(secret, f"/{words}?q={words}"),
+        lambda: gateway.ask(f"{secret}{words}", X=words),
+        lambda: gateway.ask(secret, method=words),
+        lambda: gateway.raw(f"{words}\r\n\r\n".encode()),
+    ]
+    for number, request in enumerate(requests, 1):
+        request()
+        # A line for each, and before the next, which another thread may write sooner.
+        until(lambda number=number: len(gateway.logged()) == number)
     text = gateway.log.read_text()
     assert words not in text and secret not in text and key.sha256 not in text
     said = [
