@@ -266,8 +266,8 @@ signals_interval = 60
 # The exporter's port on loopback. Not 9100, where somebody's own may be, which stays as it is.
 signals_exporter_port = 9490
 
-# The port at which the box's gateway shows the fleet's monitor what is on loopback, over TLS and by
-# a certificate of the fleet's authority for it alone, such as 9491; None is no such port.
+# The port at which the host's gateway, or its front, shows the fleet's monitor what is on loopback,
+# over TLS and by a certificate of the fleet's authority for it alone, such as 9491; None is none.
 signals_port = None
 
 # The networks that the monitor asks from, with firewall = True; an empty list is everybody, who

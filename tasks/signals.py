@@ -32,6 +32,7 @@ def say(plan: Plan) -> None:
         name="Install the node exporter",
     )
     programs.put(plan.paths.signals, archive(SIGNALS), "program that reads the box")
+    signals.authority(plan.signals.authority, name="Tell it the fleet's authority")
     files.file(SIGNALS_KNOWN, plan.signals.known, name="Write what it cannot know by itself")
     signals.running(
         {

@@ -55,10 +55,10 @@ def export(
     and dashboards/ (for Grafana), authority.pem, by which boxes are believed, and monitor.pem, a
     certificate with its key, by which they know the monitor: give it to Prometheus' account alone.
     It lasts 90 days, and an export in its second half renews it. What else is in DIRECTORY stays.
-    No box is asked.
+    No host is asked.
 
-    Ends with 0 where every box can be watched, 1 where one cannot (the others are written), 2
-    where the inventory or DIRECTORY cannot be used.
+    Ends with 0 where every box and front can be watched, 1 where one cannot (the others are
+    written), 2 where the inventory or DIRECTORY cannot be used.
 
     \b
     Examples:
@@ -79,7 +79,9 @@ def export(
         except InventoryUnusable as unusable:
             raise NoAnswer(str(unusable)) from unusable
     if not boxes:
-        raise NoAnswer("" if problems else f"{inventory} has no box with an engine", problems)
+        raise NoAnswer(
+            "" if problems else f"{inventory} has no box with an engine, and no front", problems
+        )
     files = exported_files(boxes, f"{pages.rstrip('/')}/" if pages else "docs/")
     try:
         for name, text in files.items():
@@ -96,7 +98,7 @@ def export(
         watched = [{"host": box.name, "target": box.target} for box in boxes]
         print_envelope(code, {"files": names, "boxes": watched}, problems)
     else:
-        click.echo(f"{len(boxes)} boxes, {len(names)} files in {printable(str(directory), 200)}")
+        click.echo(f"{len(boxes)} hosts, {len(names)} files in {printable(str(directory), 200)}")
         for problem in problems:
             click.secho(str(problem), fg="red", err=True)
     sys.exit(code)

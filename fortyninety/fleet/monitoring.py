@@ -1,4 +1,4 @@
-"""Find which boxes of an inventory's file show their signals to a monitor, and where.
+"""Find which boxes and fronts of an inventory's file show their signals to a monitor, and where.
 
 Import it when a command runs, not before: pyinfra_cli patches the standard library.
 """
@@ -17,7 +17,7 @@ from fortyninety.problem import Problem
 
 
 def watched_boxes(inventory: str, limit: Iterable[str]) -> tuple[list[WatchedBox], list[Problem]]:
-    """The boxes that can be watched, in the inventory's order, and why others cannot.
+    """The boxes and fronts that can be watched, in the inventory's order, and why others cannot.
 
     Nothing is connected to. Raises InventoryUnusable.
     """

@@ -7,7 +7,7 @@ from typing import Any
 
 from fortyninety.cell.membership import named_cell
 from fortyninety.fleet.fronts import names_of
-from fortyninety.monitoring.watched import WatchedBox
+from fortyninety.monitoring.watched import OF_A_BOX, OF_A_FRONT, WatchedBox
 from fortyninety.plan.gateway import asks_by_key
 from fortyninety.problem import Problem
 from fortyninety.settings.model import Settings
@@ -16,7 +16,7 @@ from fortyninety.settings.model import Settings
 def watched_of(
     data: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Settings]
 ) -> tuple[list[WatchedBox], list[Problem]]:
-    """The boxes of `settings` that can be watched, in their order, and why others cannot.
+    """The boxes and fronts of `settings` that can be watched, in order, and why others cannot.
 
     `data` are of every host of the inventory, in its order: a cell's first is its head.
     """
@@ -27,17 +27,19 @@ def watched_of(
         if (cell := named_cell(each)) is not None:
             heads.setdefault(cell, name)
     for name, its in settings.items():
-        if not its.has_engine:
+        if not (its.has_engine or its.is_front):
             continue
-        is_head = its.cell is None or heads.get(its.cell) == name
-        if (why := _why_not(name, its, is_head=is_head)) is not None:
+        answers = its.has_engine and (its.cell is None or heads.get(its.cell) == name)
+        if (why := _why_not(name, its, answers=answers)) is not None:
             problems.append(why)
         else:
-            boxes.append(_box(name, data[name], its))
+            boxes.append(_watched(name, data[name], its, answers=answers))
     return boxes, problems
 
 
-def _box(name: str, data: Mapping[str, Any], settings: Settings) -> WatchedBox:
+def _watched(
+    name: str, data: Mapping[str, Any], settings: Settings, *, answers: bool
+) -> WatchedBox:
     address = data.get("ssh_hostname")
     assert settings.signals_port is not None
     return WatchedBox(
@@ -45,13 +47,18 @@ def _box(name: str, data: Mapping[str, Any], settings: Settings) -> WatchedBox:
         # As its certificate names it.
         address=address if address in names_of(name, data, settings) else name,
         port=settings.signals_port,
-        release=settings.engine,
-        snapshot=settings.model_revision,
+        release=settings.engine if answers else "",
+        snapshot=settings.model_revision if answers else "",
+        pages=tuple(
+            dict.fromkeys(
+                (*(OF_A_BOX if answers else ()), *(OF_A_FRONT if settings.is_front else ()))
+            )
+        ),
     )
 
 
-def _why_not(host: str, settings: Settings, *, is_head: bool) -> Problem | None:
-    if not is_head:
+def _why_not(host: str, settings: Settings, *, answers: bool) -> Problem | None:
+    if not (answers or settings.is_front):
         return Problem(
             host=host,
             subject="a page for the monitor",
@@ -66,7 +73,8 @@ def _why_not(host: str, settings: Settings, *, is_head: bool) -> Problem | None:
             expected="signals = True and a signals_port",
             remedy="Set both and deploy (docs/signals.md)",
         )
-    if asks_by_key(settings) and settings.gateway_certificate is not None:
+    own_certificate = asks_by_key(settings) or not answers
+    if own_certificate and settings.gateway_certificate is not None:
         return Problem(
             host=host,
             subject="a page for the monitor",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from fortyninety.gateway.configuration import common_values, own_socket
+from fortyninety.gateway.configuration import Monitor, common_values, own_socket
 from fortyninety.gateway.policy import Policy
 from fortyninety.gateway.quoting import haproxy_word
 from fortyninety.templates import render
@@ -28,7 +28,8 @@ class Front:
 
     `addresses` are those that it listens at for clients, by `certificate`. `identity` is the
     certificate that boxes know it by, and `authority` signed theirs. `paths` maps each path that
-    is let through to the method that it is asked by.
+    is let through to the method that it is asked by. `monitor` reads how the front is, where no
+    gateway of the same host shows it.
     """
 
     addresses: tuple[str, ...]
@@ -41,6 +42,7 @@ class Front:
     boxes: tuple[Box, ...]
     paths: Mapping[str, str]
     policy: Policy
+    monitor: Monitor | None = None
 
 
 def front_configuration(front: Front) -> str:
@@ -56,6 +58,7 @@ def front_configuration(front: Front) -> str:
         TEMPLATE,
         **common_values(front.policy, front.paths),
         front=front,
+        monitor=front.monitor,
         control_socket=front.control_socket,
         key_map=front.key_map,
         forwarded_host="front",

@@ -170,7 +170,9 @@ BOX = Dashboard(
         _panel(
             "Certificate's time left",
             "s",
-            f"fortyninety_certificate_expiry_timestamp_seconds{{{CHOSEN}}} - time()",
+            # The authority's ten years would hide the months of the others.
+            "fortyninety_certificate_expiry_timestamp_seconds"
+            f'{{{CHOSEN},certificate!="authority"}} - time()',
             "{{certificate}}",
         ),
         _panel(

@@ -1,4 +1,4 @@
-"""Say what a Prometheus asks each box for: the targets, and what each is to serve."""
+"""Say what a Prometheus asks each box and front for, and what each box is to serve."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ from dataclasses import dataclass
 
 import yaml
 
-# The label that every series of a box has, and the pages that its gateway shows.
+# The label that every series of a box or a front has, and the pages that each shows.
 BOX = "box"
-PAGES = ("node", "engine", "gateway")
+OF_A_BOX = ("node", "engine", "gateway")
+OF_A_FRONT = ("node", "front")
 
 
 @dataclass(frozen=True)
 class WatchedBox:
-    """A box that shows its signals: where, and what the inventory has it serve."""
+    """A host that shows its signals: where, on which pages, and what the inventory has it serve.
+
+    A front alone serves nothing by itself: its `release` and `snapshot` are "".
+    """
 
     name: str
     address: str
     port: int
     release: str
     snapshot: str
+    pages: tuple[str, ...] = OF_A_BOX
 
     @property
     def target(self) -> str:
@@ -31,14 +36,14 @@ class WatchedBox:
 
 
 def targets_text(boxes: Iterable[WatchedBox]) -> str:
-    """The targets for `file_sd_configs`: three pages of each box."""
+    """The targets for `file_sd_configs`: the pages of each."""
     targets = [
         {
             "targets": [box.target],
             "labels": {BOX: box.name, "job": f"fortyninety-{page}", "__metrics_path__": f"/{page}"},
         }
         for box in boxes
-        for page in PAGES
+        for page in box.pages
     ]
     return json.dumps(targets, indent=2) + "\n"
 
@@ -52,6 +57,7 @@ def wanted_text(boxes: Sequence[WatchedBox]) -> str:
             "labels": {BOX: box.name, "release": box.release, "snapshot": box.snapshot},
         }
         for box in boxes
+        if box.release
     ]
     group = {"name": "fortyninety-wanted", "interval": "30s", "rules": rules}
     text = "# What the inventory had each box serve when this was exported.\n"

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from pyinfra import host
 
 from fortyninety.deadlines import UNIT
+from fortyninety.gateway.certificates import AuthoritySource
 from fortyninety.operations.brought import noting_names
+from fortyninety.operations.certificates import Access, absent, believed
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.files import file_commands
 from fortyninety.operations.reasons import differs
@@ -16,6 +18,7 @@ from fortyninety.plan.paths import (
     EXPORTER_SERVICE,
     EXPORTER_UNIT,
     SIGNALS_ACCOUNT,
+    SIGNALS_AUTHORITY,
     SIGNALS_FOLDER,
     SIGNALS_KNOWN,
     SIGNALS_SERVICE,
@@ -27,7 +30,16 @@ from fortyninety.survey.reading import HostReading
 
 # What is started at boot.
 UNITS = (EXPORTER_SERVICE, SIGNALS_TIMER)
-FILES = (SIGNALS_UNIT, SIGNALS_TIMER_UNIT, EXPORTER_UNIT, SIGNALS_KNOWN)
+FILES = (SIGNALS_UNIT, SIGNALS_TIMER_UNIT, EXPORTER_UNIT, SIGNALS_KNOWN, SIGNALS_AUTHORITY)
+
+
+@converging
+def authority(reading: HostReading, its: AuthoritySource | None) -> Iterator[Command]:
+    """The certificate of the fleet's authority, for what reads the box; else none."""
+    if its is None:
+        yield from absent(reading, SIGNALS_AUTHORITY)
+        return
+    yield from believed(reading, SIGNALS_AUTHORITY, its, Access("644", "root", "root"))
 
 
 @converging

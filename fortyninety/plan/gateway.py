@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePosixPath
@@ -106,10 +106,19 @@ def plan_gateway(
 
 
 def plan_front(
-    settings: Settings, paths: Paths, reading: HostReading, secrets: Secrets, place: Place
+    settings: Settings,
+    paths: Paths,
+    reading: HostReading,
+    secrets: Secrets,
+    place: Place,
+    *,
+    shows: bool,
 ) -> GatewayPlan:
-    """The front of a host that lets people in to boxes."""
-    text = front_configuration(_front(settings, reading, place))
+    """The front of a host that lets people in to boxes.
+
+    It `shows` the host to the fleet's monitor where the host has no gateway of its own.
+    """
+    text = front_configuration(_front(settings, reading, place, shows=shows))
     description = "Let people with keys in to the fleet's boxes, by HAProxy"
     unit = partial(_unit, FRONT, settings, paths, description, port=settings.gateway_port)
     return _planned(FRONT, text, unit, secrets)
@@ -187,28 +196,37 @@ def _gateway(settings: Settings, release: Release, reading: HostReading, place: 
         paths=release.api_paths,
         policy=policy_of(settings),
         fronts=fronts,
-        monitor=_monitor(settings, reading),
+        monitor=_monitor(
+            settings,
+            reading,
+            GATEWAY,
+            {
+                "engine": settings.port,
+                "gateway": settings.gateway_status_port,
+                **({"front": settings.front_status_port} if settings.is_front else {}),
+            },
+        ),
     )
 
 
-def _monitor(settings: Settings, reading: HostReading) -> Monitor | None:
+def _monitor(
+    settings: Settings, reading: HostReading, instance: Instance, ports: Mapping[str, int]
+) -> Monitor | None:
+    """Who reads a host by this of its HAProxys: the exporter, and these ports of loopback."""
     if settings.signals_port is None:
         return None
-    ports = {
-        "node": settings.signals_exporter_port,
-        "engine": settings.port,
-        "gateway": settings.gateway_status_port,
-    }
+    pages = {"node": settings.signals_exporter_port, **ports}
     return Monitor(
         addresses=_everywhere(reading, settings.signals_port),
-        certificate=PurePosixPath(GATEWAY.certificate),
-        authority=PurePosixPath(GATEWAY.authority),
+        certificate=PurePosixPath(instance.certificate),
+        authority=PurePosixPath(instance.authority),
         name=MONITOR,
-        pages={page: f"{LOOPBACK_ADDRESS}:{port}" for page, port in ports.items()},
+        pages={page: f"{LOOPBACK_ADDRESS}:{port}" for page, port in pages.items()},
     )
 
 
-def _front(settings: Settings, reading: HostReading, place: Place) -> Front:
+def _front(settings: Settings, reading: HostReading, place: Place, *, shows: bool) -> Front:
+    own = {"front": settings.front_status_port}
     return Front(
         addresses=_everywhere(reading, settings.gateway_port),
         certificate=PurePosixPath(FRONT.certificate),
@@ -220,6 +238,7 @@ def _front(settings: Settings, reading: HostReading, place: Place) -> Front:
         boxes=place.boxes,
         paths=place.paths,
         policy=policy_of(settings),
+        monitor=_monitor(settings, reading, FRONT, own) if shows else None,
     )
 
 

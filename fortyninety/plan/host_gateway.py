@@ -30,14 +30,14 @@ def gateway_problems(
 ) -> Iterator[Problem]:
     """What is wrong with the host, for its gateway and for its front."""
     own = gateway_ports(settings, place)
-    if settings.signals_port is not None and not (own and settings.signals):
+    front = (settings.gateway_port,) if settings.is_front else ()
+    if settings.signals_port is not None and not ((own or front) and settings.signals):
         yield Problem(
             host=host,
             subject="signals_port",
             found=str(settings.signals_port),
-            expected="None without signals = True and a gateway, which shows them",
+            expected="None without signals = True and a gateway or a front, which shows them",
         )
-    front = (settings.gateway_port,) if settings.is_front else ()
     if not (own or front):
         return
     if reading.unit(HAPROXY_SERVICE, "ActiveState") == "active":

@@ -246,7 +246,8 @@ def make_plan(
     paths = plan_paths(settings, release)
     front = None
     if front_secrets is not None:
-        front = plan_front(settings, paths, reading, front_secrets, place)
+        shows = secrets is None
+        front = plan_front(settings, paths, reading, front_secrets, place, shows=shows)
     if not settings.has_engine:
         return _plan_without_engine(settings, release, reading, front, place)
     cards = tensor_parallel_size(settings, reading)
@@ -301,6 +302,7 @@ def make_plan(
             reading,
             cell,
             gateway_port=gateway_ports(settings, place)[0] if secrets is not None else None,
+            secrets=secrets or front_secrets,
         ),
         tenants_apart=apart,
     )
@@ -339,7 +341,13 @@ def _plan_without_engine(
         package_source=package_source(settings),
         snapshot_packages=(),
         signals=plan_signals(
-            settings, release, plan_paths(settings, release), reading, None, gateway_port=None
+            settings,
+            release,
+            plan_paths(settings, release),
+            reading,
+            None,
+            gateway_port=None,
+            secrets=None if front is None else front.secrets,
         ),
         arguments=(),
         environment=(),

@@ -114,7 +114,8 @@ class ResetPlan:
         apt = () if self.keep_driver else APT_FILES
         notes = (declared.ROLLOUT_RECORD, declared.FAILED_GATE)
         drained = (declared.DRAINED, declared.UNDRAIN_STAMP)
-        own = (declared.TENANT_SECRET, declared.SIGNALS_KNOWN, *notes, *drained)
+        signals = (declared.SIGNALS_KNOWN, declared.SIGNALS_AUTHORITY)
+        own = (declared.TENANT_SECRET, *signals, *notes, *drained)
         return (declared.NVCC, *own, *apt)
 
     @property

@@ -9,11 +9,14 @@ from typing import Any
 from fortyninety.cards.power import card_key
 from fortyninety.cell.membership import Membership
 from fortyninety.engine.command_line import LOOPBACK_ADDRESS
+from fortyninety.gateway.certificates import AuthoritySource
 from fortyninety.packages.package import Package
+from fortyninety.plan.gateway import Secrets
 from fortyninety.plan.paths import (
     EXPORTER_SERVICE,
     SERVICE,
     SIGNALS_ACCOUNT,
+    SIGNALS_AUTHORITY,
     SIGNALS_FOLDER,
     SIGNALS_KNOWN,
     SIGNALS_SERVICE,
@@ -41,12 +44,16 @@ FS_TYPES_LEFT_OUT = (
 
 @dataclass(frozen=True)
 class SignalsPlan:
-    """What is put onto a host: `known` is the text of a file, the others of units."""
+    """What is put onto a host: `known` is the text of a file, the others of units.
+
+    `authority` is whose certificate the host says the end of.
+    """
 
     known: str
     service: str
     timer: str
     exporter: str
+    authority: AuthoritySource | None = None
 
     @property
     def packages(self) -> tuple[Package, ...]:
@@ -62,12 +69,18 @@ def plan_signals(
     cell: Membership | None,
     *,
     gateway_port: int | None,
+    secrets: Secrets | None,
 ) -> SignalsPlan | None:
     """What a host is to say; None where the settings ask for nothing."""
     if not settings.signals:
         return None
+    authority = None if secrets is None else secrets.authority
+    known = _known_of_gateways(settings, gateway_port, authority) | _known_of_engine(
+        settings, release, paths, reading, cell
+    )
     return SignalsPlan(
-        known=_known(settings, release, paths, reading, cell, gateway_port=gateway_port),
+        known=_text(known),
+        authority=authority,
         service=render(
             "fortyninety-signals.service.j2",
             service=SIGNALS_SERVICE,
@@ -93,37 +106,48 @@ def plan_signals(
     )
 
 
-def _known(
+def _known_of_gateways(
+    settings: Settings, gateway_port: int | None, authority: AuthoritySource | None
+) -> dict[str, Any]:
+    """Where those answer that the host has."""
+    known: dict[str, Any] = {}
+    if gateway_port is not None:
+        known |= {"gateway_port": gateway_port, "status_port": settings.gateway_status_port}
+    if settings.is_front:
+        known |= {
+            "front_port": settings.gateway_port,
+            "front_status_port": settings.front_status_port,
+        }
+    if authority is not None:
+        known["authority"] = SIGNALS_AUTHORITY
+    return known
+
+
+def _known_of_engine(
     settings: Settings,
     release: Release,
     paths: Paths,
     reading: HostReading,
     cell: Membership | None,
-    *,
-    gateway_port: int | None,
-) -> str:
+) -> dict[str, Any]:
     if not settings.has_engine:
-        return _text({"cards": 0})
+        return {"cards": 0}
     limit = settings.power_limit
     caps = {"": limit} if isinstance(limit, int) else limit
-    return _text(
-        {
-            "unit": SERVICE,
-            "port": settings.port if cell is None or cell.is_head else None,
-            "status_port": None if gateway_port is None else settings.gateway_status_port,
-            "gateway_port": gateway_port,
-            "cards": settings.gpu_count or len(reading.cards.devices),
-            "power_limits": {card_key(key): cap for key, cap in caps.items()},
-            "engine": {
-                "release": release.release,
-                "model": settings.model_name,
-                "repository": settings.model_repository,
-                "environment_link": paths.current_engine,
-                "snapshot_link": paths.current_snapshot,
-            },
-            "advisories": [[each.id, each.fixed_in or ""] for each in release.advisories],
-        }
-    )
+    return {
+        "unit": SERVICE,
+        "port": settings.port if cell is None or cell.is_head else None,
+        "cards": settings.gpu_count or len(reading.cards.devices),
+        "power_limits": {card_key(key): cap for key, cap in caps.items()},
+        "engine": {
+            "release": release.release,
+            "model": settings.model_name,
+            "repository": settings.model_repository,
+            "environment_link": paths.current_engine,
+            "snapshot_link": paths.current_snapshot,
+        },
+        "advisories": [[each.id, each.fixed_in or ""] for each in release.advisories],
+    }
 
 
 def _text(known: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from testinfra.host import Host
 
 from fortyninety.settings.model import Settings
 from tests.host.conftest import FLEET
+from tests.host.fronts import has_engine, is_front
 from tests.host.inventory_bridge import Box
 from tests.host.on_host import read
 
@@ -18,7 +19,8 @@ ALERTMANAGER = "fortyninety-alertmanager.service"
 FOLDER = "/etc/fortyninety/monitor"
 IDENTITY = f"{FOLDER}/monitor.pem"
 WEBHOOK = f"{FOLDER}/webhook-url"
-PAGES = {"fortyninety-node", "fortyninety-engine", "fortyninety-gateway"}
+OF_A_BOX = {"fortyninety-node", "fortyninety-engine", "fortyninety-gateway"}
+OF_A_FRONT = {"fortyninety-node", "fortyninety-front"}
 
 
 def _asked(host: Host, port: int, path: str) -> dict[str, Any]:
@@ -33,12 +35,13 @@ def _asked(host: Host, port: int, path: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def watched(box: Box, request: pytest.FixtureRequest) -> set[str]:
-    """The boxes of the inventory that show their signals."""
+def watched(box: Box, request: pytest.FixtureRequest) -> dict[str, set[str]]:
+    """The boxes and fronts of the inventory that show their signals, and the pages of each."""
     return {
-        each.name
+        each.name: (OF_A_BOX if has_engine(each) else set())
+        | (OF_A_FRONT if is_front(each) else set())
         for each in request.config.stash[FLEET].everyone
-        if "engine" in each.data["roles"]
+        if (has_engine(each) or is_front(each))
         and each.data.get("signals") is True
         and each.data.get("signals_port") is not None
         and each.data.get("gateway_certificate") is None
@@ -54,14 +57,14 @@ def test_it_watches_and_passes_on_and_both_come_back_at_boot(host: Host) -> None
         )
 
 
-def test_every_box_is_asked(host: Host, settings: Settings, watched: set[str]) -> None:
+def test_every_box_is_asked(host: Host, settings: Settings, watched: dict[str, set[str]]) -> None:
     """A box that nobody asks raises no alert."""
     found = _asked(host, settings.monitor_port, "/api/v1/targets?state=active")
     asked: dict[str, set[str]] = {}
     for each in found["data"]["activeTargets"]:
         asked.setdefault(each["labels"].get("box", "?"), set()).add(each["labels"]["job"])
-    missed = {name for name in watched if not asked.get(name, set()) >= PAGES}
-    assert not missed and set(asked) <= watched, (
+    missed = {name for name, pages in watched.items() if not asked.get(name, set()) >= pages}
+    assert not missed and set(asked) <= set(watched), (
         f"{', '.join(sorted(asked)) or 'no box'} is asked; expected {', '.join(sorted(watched))}. "
         "Deploy again"
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from fortyninety.on_host.signals.box import noted, read_box
 from fortyninety.on_host.signals.cards import read_cards
 from fortyninety.on_host.signals.engine import read_engine
-from fortyninety.on_host.signals.gateway import read_gateway
+from fortyninety.on_host.signals.gateway import read_authority, read_front, read_gateway
 from fortyninety.on_host.signals.metrics import Samples
 from fortyninety.on_host.signals.xids import read_xids
 
@@ -30,6 +30,8 @@ def main() -> int:
         "journal": lambda: read_xids(state, samples),
         "engine": lambda: read_engine(known, samples),
         "gateway": lambda: read_gateway(known, state, samples),
+        "front": lambda: read_front(known, state, samples),
+        "authority": lambda: read_authority(known, samples),
         "box": lambda: read_box(samples),
     }
     for name, read in sources.items():

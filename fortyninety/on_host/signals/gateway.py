@@ -1,6 +1,6 @@
-"""Say what the gateway says of itself: whether a completion came back, and until when it is valid.
+"""Say what the gateway and the front say of themselves: whether they serve, until when they may.
 
-The certificate is the one that clients are shown. Its file has the key in it, which is nobody's
+A certificate is the one that clients are shown. Its file has the key in it, which is nobody's
 business here.
 """
 
@@ -8,10 +8,12 @@ import time
 
 from fortyninety.on_host.signals.ask import status_of
 from fortyninety.on_host.signals.metrics import Samples
+from fortyninety.on_host.signals.validity import file_ends_at
 
 PATIENCE = 3.0
 # Seconds until the certificate is looked at again: a handshake, and the import of what speaks TLS.
 AS_LONG = 1800
+EXPIRY = "certificate_expiry_timestamp_seconds"
 
 
 def read_gateway(
@@ -23,7 +25,35 @@ def read_gateway(
         return None
     status = status_of(status_port, "/ready", seconds=PATIENCE)
     samples.add("completion_probe_up", {200: True, 503: False}.get(status or 0))
-    before = state.get("certificate")
+    ends = _shown_until(port, "certificate", state)
+    samples.add(EXPIRY, ends, "gateway")
+    return bool(status) and ends is not None
+
+
+def read_front(known: dict[str, object], state: dict[str, object], samples: Samples) -> bool | None:
+    """The same of a front, which serves nobody where it does not answer."""
+    status_port, port = known.get("front_status_port"), known.get("front_port")
+    if not isinstance(status_port, int) or not isinstance(port, int):
+        return None
+    samples.add("front_up", status_of(status_port, "/ready", seconds=PATIENCE) == 200)
+    ends = _shown_until(port, "front_certificate", state)
+    samples.add(EXPIRY, ends, "front")
+    return ends is not None
+
+
+def read_authority(known: dict[str, object], samples: Samples) -> bool | None:
+    """Until when the fleet's authority is valid; None where the host is not told of it."""
+    path = known.get("authority")
+    if not isinstance(path, str):
+        return None
+    ends = file_ends_at(path)
+    samples.add(EXPIRY, ends, "authority")
+    return ends is not None
+
+
+def _shown_until(port: int, key: str, state: dict[str, object]) -> int | None:
+    """When the certificate ends that this port shows, kept in `state` for a while."""
+    before = state.get(key)
     now = int(time.time())
     if not isinstance(before, list) or not before[1] <= now < before[1] + AS_LONG:
         # Seldom, and dear.
@@ -31,7 +61,5 @@ def read_gateway(
 
         ends = served_until(port, seconds=PATIENCE)
         before = None if ends is None else [ends, now]
-        state["certificate"] = before
-    if before is not None:
-        samples.add("certificate_expiry_timestamp_seconds", before[0], "gateway")
-    return bool(status) and before is not None
+        state[key] = before
+    return None if before is None else before[0]

@@ -120,9 +120,14 @@ METRICS = (
         "completion_probe_up", GAUGE, "Whether the gateway's last real completion was answered."
     ),
     Metric(
+        "front_up",
+        GAUGE,
+        "Whether the front answers and a box behind it is ready (1) or not (0).",
+    ),
+    Metric(
         "certificate_expiry_timestamp_seconds",
         GAUGE,
-        "When a certificate ends: the gateway's, as it is served.",
+        "When a certificate ends: the gateway's or front's as it is served, or the authority's.",
         "certificate",
     ),
     Metric("drained", GAUGE, "Whether the box is drained (1) or not (0)."),

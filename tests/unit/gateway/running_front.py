@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -22,7 +22,12 @@ class RunningFront(RunningHaproxy):
     """The front of some boxes."""
 
     def __init__(
-        self, folder: Path, authority: Authority, boxes: Sequence[RunningGateway], **policy: int
+        self,
+        folder: Path,
+        authority: Authority,
+        boxes: Sequence[RunningGateway],
+        pages: Mapping[str, str] | None = None,
+        **policy: int,
     ) -> None:
         super().__init__(folder, authority, FRONT)
         self.boxes = boxes
@@ -42,6 +47,7 @@ class RunningFront(RunningHaproxy):
                     boxes=tuple(Box(each.name, f"{LOOPBACK}:{each.fronts_port}") for each in boxes),
                     paths=load_release("0.32.0").api_paths,
                     policy=Policy(**policy),
+                    monitor=None if pages is None else self.shown_to_monitor(pages),
                 )
             )
         )

@@ -99,8 +99,18 @@ class RunningHaproxy:
         self.certificate = folder / "server.pem"
         self.certificate.write_text(issue(authority, [LOOPBACK, *names], datetime.now(UTC)))
         self.key_map.touch()
-        self.port, self.status_port = free_port(), free_port()
+        self.port, self.status_port, self.monitor_port = free_port(), free_port(), free_port()
         self.process: subprocess.Popen[bytes] | None = None
+
+    def shown_to_monitor(self, pages: Mapping[str, str]) -> Monitor:
+        """Who reads these pages, by a name and the address of what is on loopback."""
+        return Monitor(
+            addresses=(f"{LOOPBACK}:{self.monitor_port}",),
+            certificate=PurePosixPath(self.certificate),
+            authority=PurePosixPath(self.folder / "authority.pem"),
+            name=MONITOR,
+            pages=pages,
+        )
 
     def start(self) -> None:
         """Start, or take over from the process that runs, as a reload does."""
@@ -244,7 +254,7 @@ class RunningGateway(RunningHaproxy):
         super().__init__(folder, authority, name)
         self.engine = engine
         self.name = name
-        self.fronts_port, self.monitor_port = free_port(), free_port()
+        self.fronts_port = free_port()
         (folder / "authority.pem").write_text(authority.pem)
         self.configuration.write_text(
             haproxy_configuration(
@@ -260,7 +270,7 @@ class RunningGateway(RunningHaproxy):
                     paths=load_release("0.32.0").api_paths,
                     policy=Policy(**policy),
                     fronts=None if not fronts else self._fronts(fronts),
-                    monitor=None if pages is None else self._monitor(pages),
+                    monitor=None if pages is None else self.shown_to_monitor(pages),
                 )
             )
         )
@@ -271,15 +281,6 @@ class RunningGateway(RunningHaproxy):
             certificate=PurePosixPath(self.certificate),
             authority=PurePosixPath(self.folder / "authority.pem"),
             names=names,
-        )
-
-    def _monitor(self, pages: Mapping[str, str]) -> Monitor:
-        return Monitor(
-            addresses=(f"{LOOPBACK}:{self.monitor_port}",),
-            certificate=PurePosixPath(self.certificate),
-            authority=PurePosixPath(self.folder / "authority.pem"),
-            name=MONITOR,
-            pages=pages,
         )
 
     def held(self) -> int:

@@ -14,10 +14,11 @@ import pytest
 
 from fortyninety.gateway.authority import FOR_FRONTS, MONITOR, authority_in, issue
 from tests.unit.gateway.fake_engine import LOOPBACK, PATIENCE, FakeEngine
-from tests.unit.gateway.running_front import FRONT
+from tests.unit.gateway.running_front import FRONT, RunningFront
 from tests.unit.gateway.running_gateway import (
     Answer,
     RunningGateway,
+    RunningHaproxy,
     answer_of,
     made_key,
     needs_haproxy,
@@ -70,7 +71,7 @@ def box(engine: FakeEngine, exporter: Exporters, tmp_path: Path) -> Iterator[Run
 
 
 def read(
-    box: RunningGateway, certificate: str | None, path: str, method: str = "GET", **sent: str
+    box: RunningHaproxy, certificate: str | None, path: str, method: str = "GET", **sent: str
 ) -> Answer:
     """The answer of the monitor's port to who has this certificate."""
     context = box.context()
@@ -89,7 +90,7 @@ def read(
         connection.close()
 
 
-def identity(box: RunningGateway, name: str = MONITOR) -> str:
+def identity(box: RunningHaproxy, name: str = MONITOR) -> str:
     return issue(box.authority, [name], datetime.now(UTC), FOR_FRONTS)
 
 
@@ -123,6 +124,24 @@ def test_the_monitor_reads_nothing_else(box: RunningGateway, exporter: Exporters
     for method in ("POST", "DELETE", "PUT"):
         assert read(box, own, "/node", method).status == 405
     assert exporter.asked == []
+
+
+def test_the_monitor_reads_a_front_by_the_same_rules(
+    box: RunningGateway, exporter: Exporters, tmp_path: Path
+) -> None:
+    own = f"{LOOPBACK}:{exporter.server_address[1]}"
+    front = RunningFront(tmp_path / FRONT, box.authority, [box], pages={"node": own, "front": own})
+    front.start()
+    try:
+        its = identity(front)
+        found = {page: read(front, its, f"/{page}").status for page in ("node", "front", "engine")}
+        assert found == {"node": 200, "front": 200, "engine": 404}
+        assert read(front, identity(front, FRONT), "/node").status == 403
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            read(front, None, "/node")
+        assert front.ask(None, "/node", method="GET").status == 401
+    finally:
+        front.stop()
 
 
 def test_the_monitor_is_no_front_and_no_client(box: RunningGateway) -> None:

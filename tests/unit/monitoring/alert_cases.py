@@ -70,6 +70,8 @@ def state(name: str) -> dict[str, str]:
 
 
 PROBE = 'fortyninety_completion_probe_up{box="box-1"}'
+FRONT = 'fortyninety_front_up{box="box-1"}'
+EXPIRY = 'fortyninety_certificate_expiry_timestamp_seconds{{box="box-1",certificate="{}"}}'
 SINCE = 'fortyninety_drained_since_timestamp_seconds{box="box-1"}'
 DRAINED = r"^fortyninety_drained\{"
 WANTED = 'fortyninety:engine_wanted{{box="box-1",release="{}",snapshot="{}"}}'
@@ -210,6 +212,26 @@ CASES = (
         minutes=70,
         otherwise={r"^fortyninety_certificate_expiry": f"{21 * 86400}xN"},
     ),
+    Case(
+        "a front's certificate that ends soon",
+        ("CertificateEnds",),
+        minutes=70,
+        also={EXPIRY.format("front"): f"{13 * 86400}xN"},
+    ),
+    *(
+        Case(
+            f"an authority that ends in {days} days",
+            ("AuthorityEnds",),
+            minutes=70,
+            also={EXPIRY.format("authority"): f"{days * 86400}xN"},
+        )
+        for days in (13, 179)
+    ),
+    Case(
+        "an authority of a year",
+        minutes=70,
+        also={EXPIRY.format("authority"): f"{365 * 86400}xN"},
+    ),
     Case("a wrong clock", ("ClockWrong",), otherwise={r"^node_time_seconds": "5+60xN"}),
     Case(
         "a clock that nobody sets",
@@ -218,6 +240,9 @@ CASES = (
     ),
     Case("a clock that is set", also={'node_timex_sync_status{box="box-1"}': "1xN"}),
     Case("a silent box", ("BoxSilent",), otherwise={r'^up.*job="fortyninety-node"': "0xN"}),
+    Case("a front without a box", ("FrontServesNobody",), also={FRONT: "0xN"}),
+    Case("a front with one", also={FRONT: "1xN"}),
+    Case("a front that had none for a minute", also={FRONT: "1x18 0xN"}),
     Case("an engine's page that is not there", otherwise={r'^up.*job="fortyninety-engine"': "0xN"}),
     Case("a stale reading", ("ReadingStale",), otherwise={r"^fortyninety_reading_time": "0xN"}),
     Case("no reading", ("ReadingStale",), otherwise={r"^fortyninety_reading_time": "_xN"}),

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from fortyninety.monitoring.exported import exported_files
-from fortyninety.monitoring.watched import WatchedBox
+from fortyninety.monitoring.watched import OF_A_FRONT, WatchedBox
 from tests.unit.cli.run_lines import Ended, run_lines
 from tests.unit.monitoring.promtool import PROMTOOL, needs_promtool
 
@@ -104,6 +104,15 @@ def test_what_a_box_is_to_serve_is_a_rule() -> None:
     page = yaml.safe_load(exported_files([BOX])["rules/wanted.yaml"])
     (rule,) = page["groups"][0]["rules"]
     assert rule["labels"] == {"box": "box-1", "release": "0.32.0", "snapshot": "f" * 40}
+
+
+def test_a_front_is_a_target_and_is_to_serve_nothing_by_itself() -> None:
+    front = WatchedBox("front-1", "192.0.2.9", 9491, "", "", OF_A_FRONT)
+    files = exported_files([BOX, front])
+    found = {each for each in jobs(json.loads(files["targets.json"])) if each[1] == "front-1"}
+    assert found == {("192.0.2.9:9491", "front-1", page) for page in ("/node", "/front")}
+    (rule,) = yaml.safe_load(files["rules/wanted.yaml"])["groups"][0]["rules"]
+    assert rule["labels"]["box"] == "box-1"
 
 
 def test_links_are_whole_where_the_pages_are_named(tmp_path: Path) -> None:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fortyninety.gateway.authority import MONITOR
-from fortyninety.plan.paths import EXPORTER_SERVICE, SIGNALS_SERVICE, SIGNALS_TIMER
+from fortyninety.gateway.front_configuration import Box
+from fortyninety.plan.fronts import Fronted, Place
+from fortyninety.plan.paths import (
+    EXPORTER_SERVICE,
+    SIGNALS_AUTHORITY,
+    SIGNALS_SERVICE,
+    SIGNALS_TIMER,
+)
 from fortyninety.plan.plan import make_plan, needed_archives
 from fortyninety.plan.preflight import host_problems
 from fortyninety.plan.signals import SignalsPlan
 from fortyninety.releases.release import load_release
 from tests.unit.plan.systemd_verify import needs_systemd, wrong_lines
+from tests.unit.plan.test_fronts import BELIEVED, OF_BOX, OF_FRONT
 from tests.unit.plan.test_gateway import SECRETS
 from tests.unit.readings import bare_host, settings
+
+BEHIND = Place(boxes=(Box("box-1", "192.0.2.11:8443"),), paths={"/v1/models": "GET"})
 
 
 def plan(*, gateway: bool = False, **changes: object) -> SignalsPlan:
@@ -35,7 +46,7 @@ def test_there_is_none_unless_it_is_asked_for() -> None:
 
 def test_the_box_is_told_what_it_cannot_know() -> None:
     known = json.loads(plan().known)
-    assert known["cards"] == 2 and known["port"] == 8000 and known["gateway_port"] is None
+    assert known["cards"] == 2 and known["port"] == 8000 and "gateway_port" not in known
     assert known["power_limits"] == {"": 400}
     assert known["engine"]["release"] == "0.8.5.post1"
     assert ["CVE-2026-48746", "0.22.0"] in known["advisories"]
@@ -75,6 +86,36 @@ def test_the_gateway_shows_it_to_the_monitor_where_the_settings_name_a_port() ->
     without = settings(signals=True, gateway=True)
     other = make_plan(without, load_release(its.engine), bare_host(), secrets=SECRETS).gateway
     assert other is not None and "frontend signals" not in other.configuration
+
+
+def test_a_front_shows_itself_where_no_gateway_of_its_host_does() -> None:
+    shown = {"signals": True, "signals_port": 9491, "firewall": True}
+    its = settings(roles=["gateway"], **shown)
+    assert "signals_port" not in [each.subject for each in host_problems("f", its, bare_host())]
+    made = make_plan(
+        its, load_release(its.engine), bare_host(), front_secrets=OF_FRONT, place=BEHIND
+    )
+    assert made.front is not None and made.signals is not None and made.firewall is not None
+    for page, port in (("node", 9490), ("front", 8405)):
+        assert f"server {page} 127.0.0.1:{port}\n" in made.front.configuration
+    assert "server engine" not in made.front.configuration
+    assert (9491,) in [door.ports for door in made.firewall.doors]
+    known = json.loads(made.signals.known)
+    assert (known["front_port"], known["front_status_port"], known["cards"]) == (443, 8405, 0)
+    assert known["authority"] == SIGNALS_AUTHORITY and made.signals.authority is BELIEVED
+
+    both = settings(roles=["engine", "gateway"], **shown)
+    made = make_plan(
+        both,
+        load_release(both.engine),
+        bare_host(),
+        secrets=OF_BOX,
+        front_secrets=OF_FRONT,
+        place=replace(BEHIND, fronted=Fronted(("front-1",), ("192.0.2.1",))),
+    )
+    assert made.gateway is not None and made.front is not None
+    assert "server front 127.0.0.1:8405\n" in made.gateway.configuration
+    assert "frontend signals" not in made.front.configuration
 
 
 @pytest.mark.parametrize("changes", [{"gateway": True}, {"signals": True}, {}])

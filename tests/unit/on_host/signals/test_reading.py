@@ -7,10 +7,12 @@ import re
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from fortyninety.gateway.authority import authority_in
 from fortyninety.on_host.signals.engine import state_of
 from fortyninety.plan.programs import SIGNALS, archive
 from tests.unit.on_host.signals.test_ask import listening
@@ -97,6 +99,37 @@ def test_the_engine_says_whether_it_serves(status: bytes, state: str) -> None:
     with listening(lambda each: each.sendall(b"HTTP/1.1 " + status + b"\r\n\r\n")) as port:
         assert state_of("active", "running", {"port": port}) == state
     assert state_of("active", "running", {"port": port}) == "starting"
+
+
+@pytest.mark.parametrize(
+    ("answer", "ready"), [(b"200 OK", 1), (b"503 Service Unavailable", 0), (b"404 Not Found", 0)]
+)
+def test_a_front_says_whether_a_box_is_ready(program: Path, answer: bytes, ready: int) -> None:
+    with listening(lambda each: each.sendall(b"HTTP/1.1 " + answer + b"\r\n\r\n")) as port:
+        # Its own port speaks no TLS here: there is no certificate to be seen.
+        text = read(program, {"cards": 0, "front_port": port, "front_status_port": port})
+    assert f"fortyninety_front_up {ready}\n" in text
+    assert 'source_up{source="front"} 0' in text
+    text = read(program, {"cards": 0, "front_port": port, "front_status_port": port})
+    assert "fortyninety_front_up 0\n" in text
+    assert "fortyninety_front_up" not in read(program, {"cards": 0})
+
+
+def test_the_end_of_the_fleets_authority_is_said(
+    program: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    authority = authority_in(elsewhere / "made", "fleet", datetime.now(UTC))
+    ends = int(authority.certificate.not_valid_after_utc.timestamp())
+    name = 'fortyninety_certificate_expiry_timestamp_seconds{certificate="authority"}'
+    path = elsewhere / "authority.pem"
+    path.write_text(authority.pem)
+    known = {"cards": 0, "authority": str(path)}
+    assert f"{name} {ends}\n" in read(program, known)
+    for content in ("", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+        path.write_text(content)
+        text = read(program, known)
+        assert name not in text and 'source_up{source="authority"} 0' in text
 
 
 def test_the_head_of_a_cell_answers_for_its_members() -> None:
