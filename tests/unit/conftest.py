@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.unit.held_port import closed
 from tests.unit.serving_folder import serve_folder
 from tests.unit.serving_hub import https_hub, hub, root, serve_hub
 from tests.unit.serving_tls import certificate, strangers, trusted
@@ -13,6 +14,7 @@ from tests.unit.snapshot_members import members
 
 __all__ = [
     "certificate",
+    "closed",
     "https_hub",
     "hub",
     "members",

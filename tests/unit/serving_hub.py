@@ -47,7 +47,7 @@ class Hub:
 
     def lines(self) -> list[list[str]]:
         """The access log's lines, split into fields, of all that was asked so far."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while self.busy() and time.monotonic() < deadline:
             time.sleep(0.005)
         return [line.split() for line in self.log.read_text().splitlines()]
@@ -56,7 +56,7 @@ class Hub:
         self, method: str, path: str, **headers: str
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         """Send one request; return status, headers and body."""
-        connection = http.client.HTTPConnection(*self.address, timeout=10)
+        connection = http.client.HTTPConnection(*self.address, timeout=60)
         connection.request(method, path, headers=headers)
         response = connection.getresponse()
         body = response.read()

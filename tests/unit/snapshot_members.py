@@ -116,7 +116,7 @@ class LocalMember:
             ["rsync", "--daemon", "--no-detach", f"--config={folder}/rsyncd.conf"],
             stdin=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not self.serves():
             assert time.monotonic() < deadline
             time.sleep(0.01)

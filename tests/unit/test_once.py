@@ -24,7 +24,7 @@ def test_who_comes_in_the_middle_waits_for_all_of_it() -> None:
     gevent.idle()
     assert not any(caller.ready() for caller in callers)
     whole.set()
-    first, *others = (caller.get(timeout=10) for caller in callers)
+    first, *others = (caller.get(timeout=60) for caller in callers)
     assert first == ["half", "whole"]
     assert all(other is first for other in others)
     assert made_once(results, "another key", lambda: ["other"]) == ["other"]

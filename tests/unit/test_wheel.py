@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import zipfile
@@ -36,13 +35,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> InstalledWheel:
 
 
 @pytest.fixture
-def inventory(tmp_path: Path) -> Path:
+def inventory(tmp_path: Path, closed: int) -> Path:
     """A host whose port is closed."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     path = tmp_path / "fleet.py"
-    path.write_text(f"fleet = [('box', {{'ssh_hostname': '127.0.0.1', 'ssh_port': {port}}})]\n")
+    path.write_text(f"fleet = [('box', {{'ssh_hostname': '127.0.0.1', 'ssh_port': {closed}}})]\n")
     return path
 
 

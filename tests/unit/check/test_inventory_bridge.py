@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,12 +80,9 @@ def test_a_key_that_is_not_there_is_named() -> None:
     assert "/nowhere/key" in str(why_not(box(ssh_key="/nowhere/key")))
 
 
-def test_a_closed_port_is_said_with_the_address_and_what_to_do() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    said = str(why_not(box(ssh_hostname="127.0.0.1", ssh_port=port)))
-    assert f"SSH port is closed on 127.0.0.1, port {port}" in said and "set ssh_port" in said
+def test_a_closed_port_is_said_with_the_address_and_what_to_do(closed: int) -> None:
+    said = str(why_not(box(ssh_hostname="127.0.0.1", ssh_port=closed)))
+    assert f"SSH port is closed on 127.0.0.1, port {closed}" in said and "set ssh_port" in said
 
 
 def test_a_name_that_means_no_address_is_said() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -82,11 +81,3 @@ def boxes(server: tuple[int, Path], tmp_path: Path) -> Boxes:
         return inventory
 
     return write
-
-
-@pytest.fixture
-def closed() -> Iterator[int]:
-    """A port that nobody listens on, and nobody else takes meanwhile."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]

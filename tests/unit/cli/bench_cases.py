@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fortyninety.cli import main
-from tests.unit.cli.asked_boxes import Boxes, Engines, boxes, closed, engines, server
+from tests.unit.cli.asked_boxes import Boxes, Engines, boxes, engines, server
 from tests.unit.load.counting_engine import MODEL, CountingEngine
 
-__all__ = ["boxes", "closed", "engines", "server"]
+__all__ = ["boxes", "engines", "server"]
 
 
 def bench(inventory: Path, *words: str) -> Result:

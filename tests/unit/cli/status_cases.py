@@ -24,10 +24,7 @@ from click.testing import CliRunner, Result
 from fortyninety.cli import main
 from fortyninety.fleet.quiet import errors_alone
 from fortyninety.fleet.status import WatchedFleet
-from tests.unit.cli.asked_boxes import closed
 from tests.unit.engine.odd_engine import OddEngine
-
-__all__ = ["closed"]
 
 # Seconds for a look, far more than it takes.
 PATIENCE = 60

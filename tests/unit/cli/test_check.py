@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,11 @@ def check(*arguments: str) -> Result:
 
 
 @pytest.fixture
-def inventory(tmp_path: Path) -> Path:
+def inventory(tmp_path: Path, closed: int) -> Path:
     """A host whose port is closed, and one whose settings are wrong."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    closed: dict[str, Any] = {"ssh_hostname": "127.0.0.1", "ssh_port": port}
+    data: dict[str, Any] = {"ssh_hostname": "127.0.0.1", "ssh_port": closed}
     path = tmp_path / "fleet.py"
-    path.write_text(f"fleet = {[('closed', closed), ('wrong', {'power_limt': 400})]!r}\n")
+    path.write_text(f"fleet = {[('closed', data), ('wrong', {'power_limt': 400})]!r}\n")
     return path
 
 

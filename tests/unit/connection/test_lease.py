@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -119,7 +121,7 @@ def taken(host: Hosts) -> Iterator[Lease]:
     mine.give_back()
 
 
-def wait_until(true: Callable[[], object], seconds: float = 10) -> None:
+def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
     began = time.monotonic()
     while not true():
         assert time.monotonic() - began < seconds
@@ -140,12 +142,15 @@ def test_a_second_one_is_refused_at_once_and_told_who_has_it_and_since_when(host
     began = time.monotonic()
     with pytest.raises(Refused) as refused:
         take_all(host.open(), claim("bob@desk"))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < lease.INSISTENCE
     (reason,) = refused.value.reasons.values()
-    since = time.strftime("%Y-%m-%d %H:", time.gmtime())
-    assert reason.startswith(
-        f"it is being changed by alice@laptop (deploy {'a' * 16}, since {since}"
+    # Taken within this minute or one before.
+    found = re.fullmatch(
+        rf"it is being changed by alice@laptop \(deploy {'a' * 16}, since (.*) UTC\)", reason
     )
+    assert found is not None, reason
+    since = datetime.strptime(f"{found[1]} +0000", "%Y-%m-%d %H:%M:%S %z")
+    assert abs(time.time() - since.timestamp()) < 120
 
 
 def test_it_is_free_once_it_is_given_back(host: Hosts, taken: Lease) -> None:
@@ -192,11 +197,11 @@ def test_a_controller_that_gives_no_sign_of_life_loses_it(
 ) -> None:
     monkeypatch.setattr(lease, "PATIENCE", 3)
     channel = host.open()["host-0"](claim("alice@laptop").command())
-    assert channel.read(5) == "taken\t\n"
+    assert channel.read(60) == "taken\t\n"
     channel.write("held")
     assert not is_free(host)
-    # A busy machine may take its time, and far less than the forty seconds of a run.
-    wait_until(lambda: is_free(host), 20)
+    # A busy machine may take its time, and less than the forty seconds of a run.
+    wait_until(lambda: is_free(host), 35)
     assert channel.ended()
 
 
@@ -218,6 +223,8 @@ def test_a_lease_that_the_host_does_not_confirm_is_not_trusted(
     assert mine.lost() is None
     process = int((host.folders["host-0"] / "holder").read_text().split()[0])
     os.kill(process, signal.SIGSTOP)
+    status = Path(f"/proc/{process}/status")
+    wait_until(lambda: "State:\tT" in status.read_text())
     later = lease._now() + lease.TRUST + 1
     monkeypatch.setattr(lease, "_now", lambda: later)
     lost = mine.lost()

@@ -45,9 +45,9 @@ def run_here(host: Any, command: str, *, timeout: float, _stdin: str = "") -> An
     )
 
 
-def let_it(member: HostMember, tmp_path: Path, script: str) -> object:
+def let_it(member: HostMember, tmp_path: Path, script: str, seconds: float = 60) -> object:
     (tmp_path / "program").write_text(script)
-    return member.step("fetch", {"secret": "in no command line"}, 0.5)
+    return member.step("fetch", {"secret": "in no command line"}, seconds)
 
 
 def test_the_request_goes_in_and_the_answer_comes_out(member: HostMember, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_the_host_itself_ends_a_step_that_takes_too_long(
 ) -> None:
     marker = f"{tmp_path}/program"
     with pytest.raises(Late):
-        let_it(member, tmp_path, script)
+        let_it(member, tmp_path, script, 0.5)
     left = subprocess.run(
         ["pgrep", "-f", shlex.quote(marker)], capture_output=True, text=True, check=False
     )

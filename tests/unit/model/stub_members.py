@@ -98,7 +98,7 @@ class StubFleet:
     def run(self) -> None:
         """Supply every member, to its end."""
         for thread in self.start():
-            thread.join(timeout=30)
+            thread.join(timeout=60)
             assert not thread.is_alive(), "a member waits for ever"
 
     def _on_fetch(self) -> None:

@@ -217,7 +217,7 @@ def test_a_host_that_hangs_in_a_step_holds_up_no_other(
     hanging, over = fleet.members[0], threading.Event()
 
     def hang(request: dict[str, Any]) -> object:
-        over.wait(20)
+        over.wait(60)
         raise Silent("has not answered within 75 s")
 
     hanging.answers[held] = hang
@@ -225,7 +225,7 @@ def test_a_host_that_hangs_in_a_step_holds_up_no_other(
     wait_until(lambda: all(member.did("publish") for member in fleet.members[1:]))
     over.set()
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=60)
     assert fleet.failed == {"box0": "has not answered within 75 s"}
 
 
@@ -269,21 +269,24 @@ def test_silent_peers_delay_no_others_renewal(monkeypatch: pytest.MonkeyPatch) -
     silent, rest = fleet.members[:2], fleet.members[2:]
     over = threading.Event()
     for member in silent:
-        member.answers["keep-serving"] = lambda request: over.wait(10) or {}
+        member.answers["keep-serving"] = lambda request: over.wait(60) or {}
     fleet.on_first_fetch = lambda: wait_until(
-        lambda: all(member.did("keep-serving") >= 5 for member in rest)
+        lambda: (
+            all(member.did("keep-serving") >= 5 for member in rest)
+            and all(member.did("keep-serving") for member in silent)
+        )
     )
     threads = fleet.start()
     wait_until(lambda: all(member.did("publish") for member in fleet.members))
     assert [member.did("keep-serving") for member in silent] == [1, 1]
     over.set()
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=60)
     assert fleet.failed == {}
 
 
 def wait_until(condition: Any) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 50
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -313,11 +316,11 @@ def test_ports_are_closed_side_by_side_and_who_does_not_answer_is_named() -> Non
     together = threading.Barrier(4)
 
     def close(request: dict[str, Any]) -> object:
-        together.wait(timeout=10)
+        together.wait(timeout=50)
         return {}
 
     def silent(request: dict[str, Any]) -> object:
-        together.wait(timeout=10)
+        together.wait(timeout=50)
         raise Silent("has not answered within 35 s")
 
     for member in fleet.members:

@@ -141,7 +141,7 @@ def test_an_answer_that_drips_ends_at_its_time(strangers: Strangers) -> None:
     began = time.monotonic()
     with pytest.raises(HubError, match=r"takes more than"):
         Hub(hubs[0].endpoint).content("/a", most=1000, seconds=0.3)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.usefixtures("trusted")

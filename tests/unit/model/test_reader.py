@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import struct
 from pathlib import Path
 
@@ -130,10 +129,8 @@ def test_a_repository_that_is_not_there_and_one_whose_shard_is_not(
         hub_checkpoint(AWQ.repository, endpoint=tiny_hub.endpoint)
 
 
-def test_a_hub_that_does_not_answer_is_said_with_what_to_do() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        endpoint = f"https://127.0.0.1:{unused.getsockname()[1]}"
+def test_a_hub_that_does_not_answer_is_said_with_what_to_do(closed: int) -> None:
+    endpoint = f"https://127.0.0.1:{closed}"
     with pytest.raises(CheckpointError, match=r"give a folder with its config\.json"):
         hub_checkpoint("a/b", endpoint=endpoint)
 

@@ -98,7 +98,7 @@ def build(
         *("--no-index", "--wheels", str(index.folder), *more),
     ]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, umask=umask
+        command, capture_output=True, text=True, timeout=300, check=False, umask=umask
     )
 
 

@@ -201,7 +201,7 @@ def test_an_answer_that_drips_ends_in_time(
     began = time.monotonic()
     found = hasty["attempt"](engine.port, "m")
     assert found == {"error": "timed out"}
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_a_completion_is_shown_without_what_moves_a_terminal(
@@ -267,7 +267,7 @@ def run(engine: Engine, *words: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, str(PROGRAM), "--port", str(engine.port), *words],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 

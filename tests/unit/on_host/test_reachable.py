@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -57,12 +56,11 @@ def asked(home: Path, *arguments: str, **environment: str) -> str:
     return ran.stdout
 
 
-def test_what_answers_and_what_does_not_is_told_apart(server: str, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        # Bound and not listening.
-        free.bind(("127.0.0.1", 0))
-        closed = f"http://127.0.0.1:{free.getsockname()[1]}"
-        answer = asked(tmp_path, f"index={server}/simple/", f"hub={server}/api/x", f"gone={closed}")
+def test_what_answers_and_what_does_not_is_told_apart(
+    server: str, tmp_path: Path, closed: int
+) -> None:
+    gone = f"gone=http://127.0.0.1:{closed}"
+    answer = asked(tmp_path, f"index={server}/simple/", f"hub={server}/api/x", gone)
     found = json.loads(answer)
     assert found["index"] == [{"address": f"{server}/simple/", "status": 200, "error": ""}]
     assert found["hub"][0]["status"] == 404

@@ -22,10 +22,10 @@ from tests.unit.serving_hub import CONTENTS, REPOSITORY, SHARD, Hub, ServeHub
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Return once `condition` holds; fail when it does not within 20 seconds."""
-    deadline = time.monotonic() + 20
+    """Return once `condition` holds; fail when it does not within a minute."""
+    deadline = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < deadline, f"waited 20 s for {what}"
+        assert time.monotonic() < deadline, f"waited 60 s for {what}"
         time.sleep(0.01)
 
 
@@ -211,7 +211,7 @@ def test_a_fetch_that_was_killed_goes_on_where_it_was(serve_hub: ServeHub, tmp_p
         client.wait()
     fast = serve_hub()
     arguments[3] = fast.endpoint
-    subprocess.run([sys.executable, "-c", program, *arguments], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program, *arguments], check=True, timeout=120)
     assert (target / SHARD).read_bytes() == CONTENTS[SHARD]
     (fetch,) = (line for line in fast.lines() if line[0] == "GET")
     _, _, status, sent, asked, _ = fetch
@@ -258,5 +258,5 @@ def test_the_command_serves_until_it_is_told_to_stop(root: Path, tmp_path: Path)
             wait_for(lambda: log.read_text() != "", "a line in the access log")
         finally:
             process.terminate()
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
     assert log.read_text().startswith(f"GET /api/models/{REPOSITORY} 200 ")

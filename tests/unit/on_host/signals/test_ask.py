@@ -32,7 +32,8 @@ def test_a_program_that_fails_may_have_said_something() -> None:
 def test_a_program_that_is_not_there_is_missing(path: str) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     assert ask([path], seconds=5, most=99).state == "missing"
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    # Threads of earlier tests may close theirs meanwhile.
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 @pytest.mark.parametrize(
@@ -44,10 +45,12 @@ def test_a_program_that_is_not_there_is_missing(path: str) -> None:
         "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); "
         "time.sleep(60)",
         # What has a child that keeps the output open.
-        "import os, time; os.fork() or time.sleep(2); os._exit(0)",
+        "import os, time; os.fork() or time.sleep(40); os._exit(0)",
     ],
 )
-def test_a_program_that_hangs_is_killed(code: str) -> None:
+def test_a_program_that_hangs_is_killed(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is killed dies when it gets a core, which a busy machine gives it later.
+    monkeypatch.setattr("fortyninety.on_host.signals.ask.DYING", 20)
     began = time.monotonic()
     answer = ask([*PYTHON, code], seconds=BRIEFLY, most=10**6)
     assert (answer.state, answer.text, answer.left) == ("hung", "", 0)
@@ -106,10 +109,8 @@ def test_who_says_nothing_is_waited_for_no_longer() -> None:
         over.set()
 
 
-def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    assert status_of(port, "/health", seconds=5) is None
+def test_nobody_listens(closed: int) -> None:
+    assert status_of(closed, "/health", seconds=5) is None
 
 
 def test_a_program_gets_no_secrets_of_its_starter(

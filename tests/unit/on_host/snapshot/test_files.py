@@ -497,7 +497,7 @@ def test_who_holds_a_lock_is_said_by_the_kernel(box: Box) -> None:
         with path.open("r+") as file:
             assert lock._holder(file.fileno()) == holder.pid
         with Folder.open(box.model) as model, alone(model, REVISION):
-            assert holder.wait(timeout=10) != 0
+            assert holder.wait(timeout=50) != 0
     finally:
         holder.kill()
         holder.communicate()

@@ -19,6 +19,7 @@ import pytest
 
 from fortyninety.checkout import ROOT
 from fortyninety.on_host.snapshot.processes import fetching_account, started, without_rights
+from tests.unit.held_port import held_port
 from tests.unit.serving_tls import Stranger, Strangers, reply
 from tests.unit.snapshot_members import ACCOUNT, PROGRAM
 
@@ -317,7 +318,7 @@ def test_the_account_cannot_be_root() -> None:
 def test_nothing_that_a_reading_process_started_outlives_it() -> None:
     account = fetching_account(ACCOUNT)
     # It detaches, as a process that wants to stay does, and says that it did.
-    script = "setsid sh -c 'exec sleep 31415' </dev/null >/dev/null 2>&1 & echo here; exec sleep 9"
+    script = "setsid sh -c 'exec sleep 31415' </dev/null >/dev/null 2>&1 & echo here; exec sleep 60"
     with started(
         without_rights(["sh", "-c", script], account),
         account=account,
@@ -340,7 +341,7 @@ def sleeping(seconds: str) -> bool:
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         if time.monotonic() > deadline:
             return False
@@ -360,10 +361,10 @@ def peer(tmp_path: Path) -> Iterator[Callable[..., dict[str, Any]]]:
     (folder / "secret").touch(mode=0o600)
     (folder / "secret").write_text(f"snapshot:{SECRET}\n")
 
+    held = contextlib.ExitStack()
+
     def serve(*options: str) -> dict[str, Any]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = held.enter_context(held_port())
         user = "root" if os.geteuid() == 0 else str(os.geteuid())
         lines = [
             *(f"port = {port}", "address = 127.0.0.1", f"lock file = {folder}/lock"),
@@ -379,10 +380,11 @@ def peer(tmp_path: Path) -> Iterator[Callable[..., dict[str, Any]]]:
             "secret": SECRET,
         }
 
-    yield serve
-    for daemon in daemons:
-        daemon.terminate()
-        daemon.wait()
+    with held:
+        yield serve
+        for daemon in daemons:
+            daemon.terminate()
+            daemon.wait()
 
 
 def listens(port: int) -> bool:

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from fortyninety.on_host.tenants.middleware import LARGEST_BODY
@@ -72,8 +72,11 @@ VALUES = some.recursive(
     lambda inner: some.lists(inner) | some.dictionaries(some.text(), inner),
     max_leaves=8,
 )
+# How long an example takes is a matter of the machine.
+however_long = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+@however_long
 @given(some.dictionaries(some.text() | some.just("cache_salt"), VALUES), some.booleans())
 def test_all_else_of_a_request_stays(request: dict[str, Any], ascii_alone: bool) -> None:
     body = json.dumps(request, ensure_ascii=ascii_alone).encode(errors="surrogatepass")
@@ -86,6 +89,7 @@ def test_all_else_of_a_request_stays(request: dict[str, Any], ascii_alone: bool)
     assert json.dumps(engine.request, sort_keys=True) == json.dumps(expected, sort_keys=True)
 
 
+@however_long
 @given(some.binary(max_size=60))
 def test_no_bytes_at_all_reach_the_engine_without_the_salt(body: bytes) -> None:
     engine, asked = reached(body)
