@@ -40,6 +40,9 @@ FS_TYPES_LEFT_OUT = (
     "hugetlbfs|mqueue|nsfs|overlay|proc|pstore|ramfs|rpc_pipefs|securityfs|squashfs|sysfs|tmpfs|"
     "tracefs)$"
 )
+# Where no disk is mounted to stay. By itself Debian's exporter leaves out /mnt and /media too: many
+# have the disk of their models there.
+MOUNT_POINTS_LEFT_OUT = "^/(dev|proc|run|sys|var/lib/(containers|docker)/.+)($|/)"
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ def plan_signals(
             collectors=COLLECTORS,
             folder=SIGNALS_FOLDER,
             fs_types_left_out=FS_TYPES_LEFT_OUT,
+            mount_points_left_out=MOUNT_POINTS_LEFT_OUT,
             address=f"{LOOPBACK_ADDRESS}:{settings.signals_exporter_port}",
         ),
     )

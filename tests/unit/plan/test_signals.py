@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,6 +127,18 @@ def test_a_port_for_the_monitor_needs_both(changes: dict[str, object]) -> None:
     whole = settings(signals_port=9491, gateway=True, signals=True)
     found = [each.subject for each in host_problems("b", whole, bare_host())]
     assert "signals_port" not in found
+
+
+@pytest.mark.parametrize(
+    ("path", "seen"),
+    [
+        *((path, True) for path in ("/", "/mnt/models", "/media/disk", "/srv", "/runs")),
+        *((path, False) for path in ("/run/lock", "/sys", "/var/lib/docker/overlay2/x/merged")),
+    ],
+)
+def test_a_disk_is_seen_wherever_it_is_mounted(path: str, *, seen: bool) -> None:
+    (pattern,) = re.findall(r'mount-points-exclude="(.*)" \\$', plan().exporter, re.MULTILINE)
+    assert (re.search(pattern, path) is None) == seen
 
 
 def test_it_is_read_as_often_as_the_settings_say() -> None:
