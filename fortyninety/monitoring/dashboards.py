@@ -119,7 +119,8 @@ BOX = Dashboard(
             "reqps",
             *(
                 "sum by (code) (rate(haproxy_frontend_http_responses_total"
-                f'{{{CHOSEN},proxy=~"api|fronts"}}[5m]))',
+                f'{{{CHOSEN},proxy="api"}}[5m]) or rate(haproxy_backend_http_responses_total'
+                f'{{{CHOSEN},proxy="engine-or-another"}}[5m]))',
                 "{{code}}",
             ),
         ),
@@ -219,7 +220,7 @@ TENANTS = Dashboard(
         _panel(
             "Answers of gateways",
             "reqps",
-            'sum by (code) (rate(haproxy_frontend_http_responses_total{proxy=~"api|fronts"}[5m]))',
+            'sum by (code) (rate(haproxy_frontend_http_responses_total{proxy="api"}[5m]))',
             "{{code}}",
         ),
     ),

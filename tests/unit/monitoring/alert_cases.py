@@ -76,8 +76,8 @@ SINCE = 'fortyninety_drained_since_timestamp_seconds{box="box-1"}'
 DRAINED = r"^fortyninety_drained\{"
 WANTED = 'fortyninety:engine_wanted{{box="box-1",release="{}",snapshot="{}"}}'
 SERVED = "0.32.0-cpu", "d19cd83e32d84e3f21f93e6ba54f73555ef2841b"
-FAILED = r'^haproxy_frontend_http_responses_total.*proxy="api",code="5xx"'
-ANSWERED = r'^haproxy_frontend_http_responses_total.*proxy="api",code="2xx"'
+FAILED = r'^haproxy_backend_http_responses_total.*proxy="taken",code="5xx"'
+ANSWERED = r'^haproxy_backend_http_responses_total.*proxy="taken",code="2xx"'
 
 CASES = (
     Case("a quiet box"),
@@ -107,7 +107,7 @@ CASES = (
     Case("few failing answers", otherwise={FAILED: "0+1xN", ANSWERED: "0+99xN"}),
     Case(
         "refused answers",
-        otherwise={r'^haproxy_frontend_http_responses.*proxy="api",code="4xx"': "0+50xN"},
+        otherwise={r'^haproxy_backend_http_responses.*proxy="taken",code="4xx"': "0+50xN"},
     ),
     Case(
         "an engine that starts again and again",
