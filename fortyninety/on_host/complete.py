@@ -31,6 +31,9 @@ from typing import Any, NoReturn
 # Seconds that one request may take, to the last byte of its answer: an engine that needs longer for
 # one token is hung.
 REQUEST_TIMEOUT = 60.0
+# Seconds without a completion from an engine that lists its models: it has read its weights by
+# then, so that no longer wait would help. A third request that takes all its time is the last.
+HUNG = 2 * REQUEST_TIMEOUT
 RETRY_INTERVAL = 1.0
 TOKENS = 1
 # Bytes of an answer: a completion of one token has 700, the metrics of 0.32.0 have 60,000 (both
@@ -167,24 +170,30 @@ def completion(answer: dict[str, Any]) -> dict[str, Any]:
 
 def attempt(port: int, model: str) -> dict[str, Any]:
     """Ask for one completion: a dict with `answer` and `tokens`, or with `error`."""
+    return tried(port, model)[0]
+
+
+def tried(port: int, model: str) -> tuple[dict[str, Any], bool]:
+    """Ask for one completion, as `attempt` does; also return whether it lists the model."""
+    lists = False
     try:
         served = served_names(asked(port, "/v1/models"))
         if model not in served:
             raise NoAnswer(f"serves {', '.join(served) or 'no model'}; expected {model}")
-        return completion(
-            asked(
-                port,
-                "/v1/chat/completions",
-                {
-                    "model": model,
-                    "messages": [{"role": "user", "content": "Say hello."}],
-                    "max_tokens": TOKENS,
-                    "temperature": 0,
-                },
-            )
+        lists = True
+        answer = asked(
+            port,
+            "/v1/chat/completions",
+            {
+                "model": model,
+                "messages": [{"role": "user", "content": "Say hello."}],
+                "max_tokens": TOKENS,
+                "temperature": 0,
+            },
         )
+        return completion(answer), lists
     except NoAnswer as error:
-        return {"error": str(error)}
+        return {"error": str(error)}, lists
 
 
 def progress(port: int, metrics: list[str]) -> dict[str, Any]:
@@ -305,26 +314,32 @@ def report(unit: str, error: str, waited: float, ended: bool, since: float) -> l
     return [printable(each) for each in (first, *lines, f"More: {found['more']}", *found["notes"])]
 
 
-def wait(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
-    """Ask until there is an answer, the unit ends or time is up.
+def wait(options: argparse.Namespace) -> tuple[dict[str, Any], bool, float]:
+    """Ask until there is an answer, the unit ends, the engine is found to hang, or time is up.
 
-    Returns the last attempt, and whether the unit ended. Raises Unaskable.
+    Returns the last attempt, whether the unit ended, and the seconds that an engine had which hangs
+    or was given all its time. Raises Unaskable.
     """
-    deadline = time.monotonic() + options.wait
+    began = time.monotonic()
     restarts = unit_state(options.unit)[1] if options.unit else 0
+    listed_at = math.inf
     while True:
         if options.headless:
-            result = heads_answer(options.unit)
+            result, lists = heads_answer(options.unit), False
         else:
-            result = attempt(options.port, options.model)
+            result, lists = tried(options.port, options.model)
         if "answer" in result:
-            return result, False
+            return result, False, 0.0
         if options.unit:
             active, restarted = unit_state(options.unit)
             if active in ("failed", "inactive") or restarted > restarts + options.restarts:
-                return result, True
-        if time.monotonic() >= deadline:
-            return result, False
+                return result, True, 0.0
+        now = time.monotonic()
+        listed_at = min(listed_at, now) if lists else math.inf
+        if now >= began + options.wait:
+            return result, False, options.wait
+        if now >= listed_at + HUNG:
+            return result, False, now - began
         time.sleep(RETRY_INTERVAL)
 
 
@@ -348,12 +363,13 @@ def main() -> int:
 
     began = time.time()
     try:
-        result, ended = wait(options)
+        result, ended, waited = wait(options)
     except Unaskable as error:
         result, ended = {"error": f"systemd cannot be asked: {error}"}, False
+        waited = options.wait
     if "error" in result and options.unit and options.wait:
         # Nothing on standard output: whoever reads both may get that one first.
-        lines = report(options.unit, result["error"], options.wait, ended, began)
+        lines = report(options.unit, result["error"], waited, ended, began)
         print("\n".join(lines), file=sys.stderr)
     else:
         print(json.dumps(result))

@@ -5,6 +5,7 @@ A real server on loopback sends each answer byte by byte as it stands here.
 
 from __future__ import annotations
 
+import argparse
 import json
 import runpy
 import socket
@@ -101,6 +102,25 @@ def hasty(program: dict[str, Any]) -> Iterator[dict[str, Any]]:
     before, scope["REQUEST_TIMEOUT"] = scope["REQUEST_TIMEOUT"], 0.2
     yield program
     scope["REQUEST_TIMEOUT"] = before
+
+
+@pytest.mark.parametrize("listed", ["m", "another"])
+def test_one_that_lists_its_model_and_answers_nothing_is_not_waited_for_to_the_end(
+    program: dict[str, Any], engine: Engine, monkeypatch: pytest.MonkeyPatch, listed: str
+) -> None:
+    """Of one that serves another model nobody knows whether the right one is still to come."""
+    scope = program["wait"].__globals__
+    monkeypatch.setitem(scope, "HUNG", 0.1)
+    monkeypatch.setitem(scope, "RETRY_INTERVAL", 0.01)
+    engine.answers["models"] = http({"data": [{"id": listed}]})
+    engine.answers["completions"] = http(b"", head="HTTP/1.1 500 No")
+    hangs = listed == "m"
+    given = argparse.Namespace(
+        unit=None, headless=False, port=engine.port, model="m", wait=60 if hangs else 0.5
+    )
+    result, ended, waited = program["wait"](given)
+    assert "error" in result and not ended
+    assert (waited < given.wait) is hangs
 
 
 def completion(**changed: object) -> bytes:
