@@ -25,7 +25,7 @@ def at(milliseconds: float, *, requests: int = 100, failed: int = 0, gaps: int =
         (at(40), NONE, at(20), False),  # As compared with itself.
         (at(40), at(40), at(20), True),  # All are slow meanwhile.
         (at(40), NONE, NONE, True),
-        (at(40, gaps=50), OTHERS, NONE, True),  # Too few tokens.
+        (at(40, gaps=900), OTHERS, NONE, True),  # Too few tokens.
         (at(20, failed=1), OTHERS, NONE, True),
         (at(20, failed=2), OTHERS, NONE, False),
         (at(20, requests=3, failed=1), OTHERS, NONE, False),
