@@ -34,6 +34,9 @@ REQUEST_TIMEOUT = 60.0
 # Seconds without a completion from an engine that lists its models: it has read its weights by
 # then, so that no longer wait would help. A third request that takes all its time is the last.
 HUNG = 2 * REQUEST_TIMEOUT
+TIMED_OUT = "timed out"
+# What an engine counts that works on what others asked before.
+WORKED = ["vllm:prompt_tokens_total", "vllm:generation_tokens_total"]
 RETRY_INTERVAL = 1.0
 TOKENS = 1
 # Bytes of an answer: a completion of one token has 700, the metrics of 0.32.0 have 60,000 (both
@@ -69,7 +72,7 @@ class BoundedSocket(socket.socket):
         """As a socket does. Raises TimeoutError once the deadline has passed."""
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError("timed out")
+            raise TimeoutError(TIMED_OUT)
         self.settimeout(left)
         return super().recv_into(*arguments)
 
@@ -322,7 +325,7 @@ def wait(options: argparse.Namespace) -> tuple[dict[str, Any], bool, float]:
     """
     began = time.monotonic()
     restarts = unit_state(options.unit)[1] if options.unit else 0
-    listed_at = math.inf
+    listed_at, worked = math.inf, None
     while True:
         if options.headless:
             result, lists = heads_answer(options.unit), False
@@ -335,7 +338,13 @@ def wait(options: argparse.Namespace) -> tuple[dict[str, Any], bool, float]:
             if active in ("failed", "inactive") or restarted > restarts + options.restarts:
                 return result, True, 0.0
         now = time.monotonic()
-        listed_at = min(listed_at, now) if lists else math.inf
+        if lists:
+            before, worked = worked, progress(options.port, WORKED).get("progress")
+            # One that others keep busy answers them first.
+            is_busy = worked != before and TIMED_OUT in result["error"]
+            listed_at = now if is_busy else min(listed_at, now)
+        else:
+            listed_at = math.inf
         if now >= began + options.wait:
             return result, False, options.wait
         if now >= listed_at + HUNG:

@@ -6,6 +6,7 @@ A real server on loopback sends each answer byte by byte as it stands here.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import runpy
 import socket
@@ -121,6 +122,23 @@ def test_one_that_lists_its_model_and_answers_nothing_is_not_waited_for_to_the_e
     result, ended, waited = program["wait"](given)
     assert "error" in result and not ended
     assert (waited < given.wait) is hangs
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_one_that_answers_others_first_does_not_hang(
+    program: dict[str, Any], monkeypatch: pytest.MonkeyPatch, busy: bool
+) -> None:
+    scope, tokens = program["wait"].__globals__, itertools.count()
+    monkeypatch.setitem(scope, "HUNG", 0.1)
+    monkeypatch.setitem(scope, "RETRY_INTERVAL", 0.01)
+    monkeypatch.setitem(scope, "tried", lambda port, model: ({"error": "timed out"}, True))
+    monkeypatch.setitem(
+        scope, "progress", lambda port, metrics: {"progress": [next(tokens) if busy else 1.0]}
+    )
+    given = argparse.Namespace(
+        unit=None, headless=False, port=1, model="m", wait=0.5 if busy else 60
+    )
+    assert (program["wait"](given)[2] < given.wait) is not busy
 
 
 def completion(**changed: object) -> bytes:
