@@ -93,7 +93,7 @@ def host(pair: list[LabHost]) -> LabHost:
     return pair[0]
 
 
-def _until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+def _until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come about in {seconds} s"
@@ -134,7 +134,7 @@ def test_two_commands_at_once_wait_for_each_other(pair: list[LabHost]) -> None:
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
     for each in both:
-        output, _ = each.communicate(timeout=60)
+        output, _ = each.communicate(timeout=300)
         assert each.returncode == 0
         assert [item["name"] for item in json.loads(output)["result"]["hosts"]] == [
             h.name for h in pair
