@@ -14,6 +14,7 @@ from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
 from tests.host.live_process import SERVICE, LiveProcess
 from tests.host.on_host import FOLDER
+from tests.host.under_load import cards_under_load
 
 pytestmark = pytest.mark.asks
 
@@ -329,17 +330,7 @@ def test_four_readers_get_the_speed_of_the_shape(host: Host, settings: Settings)
 @pytest.mark.usefixtures("completion")
 def test_no_card_exceeds_its_cap_under_load(host: Host, settings: Settings) -> None:
     """The cap is there for the breaker, which knows only what is drawn under load."""
-    watch = (
-        "for i in 1 2 3 4 5; do nvidia-smi --query-gpu=index,power.draw,power.limit,"
-        "temperature.gpu --format=csv,noheader,nounits; sleep 0.5; done"
-    )
-    body = {"model": settings.model_name, "prompt": "Colours:", "max_tokens": 128}
-    source = (FOLDER / "ask.py").read_text()
-    url = f"http://127.0.0.1:{settings.port}/v1/completions"
-    asking = f"python3 -I -c {shlex.quote(source)} {url} {shlex.quote(json.dumps(body))} 4 60"
-    shown = host.check_output(f"{asking} >/dev/null & {watch}; wait")
-    for line in shown.splitlines():
-        index, drawn, cap, temperature = (each.strip() for each in line.split(","))
+    for index, drawn, cap, temperature in cards_under_load(host, settings):
         assert float(drawn) <= float(cap) * 1.05, (
             f"GPU {index} draws {drawn} W under load; expected at most its cap of {cap} W. Look at "
             "`nvidia-smi -q -d POWER`"

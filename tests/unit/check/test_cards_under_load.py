@@ -1,0 +1,75 @@
+"""How `check` looks at cards under load, and that it finds nothing right of those without one."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import testinfra
+
+from tests.host import under_load
+from tests.unit.readings import settings
+
+# As an H200 says it with nothing to do.
+IDLE = "0, 78.49, 700.00, 37"
+
+
+class _Engine(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def engine() -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Engine)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What nvidia-smi of this machine prints."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f'#!/bin/sh\ncat "{tmp_path}/shown"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(under_load, "BETWEEN_LOOKS", 0)
+    (tmp_path / "shown").write_text(f"{IDLE}\n")
+    return tmp_path / "shown"
+
+
+def look(port: int) -> list[list[str]]:
+    return under_load.cards_under_load(testinfra.get_host("local://"), settings(port=port))
+
+
+@pytest.mark.usefixtures("shows")
+def test_cards_are_looked_at_while_the_engine_answers(engine: int) -> None:
+    assert look(engine) == [IDLE.split(", ")] * 5
+
+
+def test_no_card_says_nothing_of_a_load(engine: int, shows: Path) -> None:
+    shows.write_text("")
+    with pytest.raises(AssertionError, match="shows no card under load"):
+        look(engine)
+
+
+@pytest.mark.usefixtures("shows")
+def test_cards_without_a_load_say_nothing_of_one() -> None:
+    # Bound and not listened on: refused, and nobody else's.
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(AssertionError, match="the cards had no load"):
+            look(closed.getsockname()[1])
