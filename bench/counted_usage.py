@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from lab.hosts import LabHost, ssh
@@ -29,23 +29,33 @@ class Counted:
 
 
 @contextmanager
-def counted(host: LabHost, port: int) -> Iterator[Counted]:
-    """The address of a port of a lab host, through SSH; all is counted once the block ended."""
+def counted(host: LabHost | None, port: int) -> Iterator[Counted]:
+    """The address of a port of a lab host, or of this machine; all is counted once the block ended.
+
+    That of a lab host is reached through SSH.
+    """
+    relays: list[threading.Thread] = []
+    with nullcontext(port) if host is None else _forwarded(host, port) as inner:
+        with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+            found = Counted(f"http://127.0.0.1:{listening.getsockname()[1]}")
+            serving = (listening, inner, found, relays)
+            threading.Thread(target=_serve, args=serving, daemon=True).start()
+            yield found
+        for each in relays:
+            each.join(PATIENCE)
+
+
+@contextmanager
+def _forwarded(host: LabHost, port: int) -> Iterator[int]:
+    """A port here that is the host's, until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as free:
-        inner = free.getsockname()[1]
+        inner: int = free.getsockname()[1]
     way = ("-N", "-o", "ExitOnForwardFailure=yes", "-L", f"127.0.0.1:{inner}:127.0.0.1:{port}")
     line = ssh.command_line(host.address)
-    relays: list[threading.Thread] = []
     with subprocess.Popen([line[0], *way, *line[1:]], stdin=subprocess.DEVNULL) as tunnel:
         try:
             _wait_for(inner)
-            with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
-                found = Counted(f"http://127.0.0.1:{listening.getsockname()[1]}")
-                serving = (listening, inner, found, relays)
-                threading.Thread(target=_serve, args=serving, daemon=True).start()
-                yield found
-            for each in relays:
-                each.join(PATIENCE)
+            yield inner
         finally:
             tunnel.terminate()
 

@@ -8,11 +8,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -50,16 +51,15 @@ class Found:
 class Theirs:
     """vLLM's client on the box, in a process that stays."""
 
-    def __init__(
-        self, process: subprocess.Popen[str], log: IO[str], model: str, snapshot: str, key: str
-    ) -> None:
-        self._process, self._log, self._key = process, log, key
-        address = "https://127.0.0.1" if key else f"http://127.0.0.1:{PORT}"
+    def __init__(self, process: subprocess.Popen[str], log: IO[str], engine: Engine) -> None:
+        self._process, self._log, self._key = process, log, engine.key
+        address = "https://127.0.0.1" if engine.key else f"http://127.0.0.1:{engine.port}"
         self._arguments = [
             *("--backend", "openai", "--endpoint", "/v1/completions", "--base-url", address),
-            *("--model", model, "--tokenizer", snapshot, "--dataset-name", "random"),
+            *("--model", engine.model, "--tokenizer", engine.snapshot),
+            *("--dataset-name", "random"),
             *("--ignore-eos", "--temperature", "0", "--disable-tqdm"),
-            *(("--insecure",) if key else ()),
+            *(("--insecure",) if engine.key else ()),
         ]
         self._answer()
 
@@ -98,16 +98,70 @@ class Theirs:
         return answer
 
 
-@contextmanager
-def theirs(host: LabHost, key: str) -> Iterator[Theirs]:
-    """vLLM's client on a host, until the block ends."""
-    snapshot = host.ssh("readlink -f /srv/models/*/current", check=True).stdout.split()[0]
+@dataclass(frozen=True)
+class Engine:
+    """An engine: how ours is told of it, and what theirs needs to know.
+
+    `start` runs vLLM's client, `snapshot` is a folder with the model's tokenizer, `host` the lab
+    host that it is on; None where it is this machine.
+    """
+
+    where: tuple[str, ...]
+    start: tuple[str, ...]
+    model: str
+    snapshot: str
+    port: int
+    host: LabHost | None
+    key: str = ""
+
+
+def lab_engine(name: str, given: dict[str, Any]) -> Engine:
+    """That of a lab host, around its gateway or through it."""
+    host = next((each for each in hosts.hosts() if each.name == name), None)
+    if host is None:
+        raise click.UsageError(f"{name} is no lab host; see `fortyninety lab list`")
+    key, where = "", [given["inventory"], "--limit", name]
+    if given["key_file"]:
+        key = Path(given["key_file"]).read_text().strip()
+        where = [f"https://{host.address}", "--key-file", given["key_file"]]
+        where += ["--certificate", given["certificate"]]
     command = f"{_OFFLINE} exec {ENGINE} -c '{_FROM_A_LINE}'"
+    return Engine(
+        where=tuple(where),
+        start=tuple(ssh.command_line(host.address, [command])),
+        model=host.choice.model.repository,
+        snapshot=host.ssh("readlink -f /srv/models/*/current", check=True).stdout.split()[0],
+        port=PORT,
+        host=host,
+        key=key,
+    )
+
+
+def engine_here(address: str, given: dict[str, Any]) -> Engine:
+    """That at an address of this machine."""
+    port = urlsplit(address).port
+    if port is None or not (given["python"] and given["model"] and given["tokenizer"]):
+        raise click.UsageError(
+            "expected http://127.0.0.1:PORT with --python, --model and --tokenizer"
+        )
+    return Engine(
+        where=(address,),
+        start=("env", "HF_HUB_OFFLINE=1", given["python"], "-c", _FROM_A_LINE),
+        model=given["model"],
+        snapshot=given["tokenizer"],
+        port=port,
+        host=None,
+    )
+
+
+@contextmanager
+def theirs(engine: Engine) -> Iterator[Theirs]:
+    """vLLM's client beside an engine, until the block ends."""
     program = (ROOT / "bench/vllm_rounds.py").read_text()
     with (
         tempfile.TemporaryFile("w+") as said,
         subprocess.Popen(
-            ssh.command_line(host.address, [command]),
+            engine.start,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,
@@ -118,12 +172,12 @@ def theirs(host: LabHost, key: str) -> Iterator[Theirs]:
         process.stdin.write(json.dumps(program) + "\n")
         process.stdin.flush()
         try:
-            yield Theirs(process, said, host.choice.model.repository, snapshot, key)
+            yield Theirs(process, said, engine)
         finally:
             process.stdin.close()
 
 
-def ours(where: list[str], size: int, load: Load) -> tuple[Found, list[str]]:
+def ours(where: Sequence[str], size: int, load: Load) -> tuple[Found, list[str]]:
     """What `fortyninety bench` finds, and what it says against that."""
     ran = subprocess.run(
         [
@@ -152,7 +206,7 @@ def ours(where: list[str], size: int, load: Load) -> tuple[Found, list[str]]:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("name", metavar="HOST")
+@click.argument("name", metavar="HOST|URL")
 @click.option("--inventory", default="inventory/lab.py", show_default=True)
 @click.option("--batch", "sizes", multiple=True, type=int, default=(1, 2, 4), help="At once.")
 @click.option("--pairs", default=3, show_default=True, help="Pairs of each batch.")
@@ -161,40 +215,41 @@ def ours(where: list[str], size: int, load: Load) -> tuple[Found, list[str]]:
 @click.option("--rounds", default=4, show_default=True, help="How often each of a batch asks.")
 @click.option("--key-file", help="Ask the host's gateway, with this key.")
 @click.option("--certificate", help="Whose certificates of the gateway to believe.")
+@click.option("--python", help="Of an address: the Python that has vLLM.")
+@click.option("--model", help="Of an address: the name that is served.")
+@click.option("--tokenizer", help="Of an address: the folder of the model's tokenizer.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def main(name: str, inventory: str, sizes: tuple[int, ...], pairs: int, **given: Any) -> None:
-    """Put the same loads on a lab host's engine by both clients, and compare.
+def main(name: str, sizes: tuple[int, ...], pairs: int, **given: Any) -> None:
+    """Put the same loads on an engine by both clients, and compare.
 
-    Around the gateway, and with --key-file through it. Nothing else should be at work on the
-    machine. The counts are of the engine's own `usage`, added up from the bytes of its answers.
+    On a lab host's around the gateway, and with --key-file through it; on one of this machine at
+    its address. Nothing else should be at work there. The counts are of the engine's own `usage`,
+    added up from the bytes of its answers.
 
     \b
     Examples:
       python -m bench.vllm_beside lab1
       python -m bench.vllm_beside lab1 --key-file key --certificate lab.authority/authority.pem
+      python -m bench.vllm_beside http://127.0.0.1:8000 --python /opt/vllm/bin/python \\
+        --model m8b --tokenizer models/8b
     """
-    host = next(each for each in hosts.hosts() if each.name == name)
+    engine = engine_here(name, given) if name.startswith("http://") else lab_engine(name, given)
     load = Load(given["prompt"], given["completion"], given["rounds"])
-    key, where = "", [inventory, "--limit", name]
-    if given["key_file"]:
-        key = Path(given["key_file"]).read_text().strip()
-        where = [f"https://{host.address}", "--key-file", given["key_file"]]
-        where += ["--certificate", given["certificate"]]
     measured = []
-    with theirs(host, key) as other:
+    with theirs(engine) as other:
         for number in range(pairs):
             for size in sizes:
                 found: dict[str, Found] = {}
                 doubts: list[str] = []
                 for client in ("ours", "theirs") if number % 2 else ("theirs", "ours"):
                     if client == "ours":
-                        found[client], doubts = ours(where, size, load)
+                        found[client], doubts = ours(engine.where, size, load)
                     else:
                         found[client] = other.measure(size, load)
                 measured.append((size, found, doubts))
                 if not given["as_json"]:
                     click.echo(_line(size, found, doubts))
-    hand = None if key else _counted(host, max(sizes), load)
+    hand = None if engine.key else _counted(engine, max(sizes), load)
     result = {
         "pairs": [
             {"batch": size, "doubts": doubts} | {who: asdict(each) for who, each in found.items()}
@@ -234,9 +289,9 @@ def _line(size: int, found: dict[str, Found], doubts: list[str]) -> str:
     )
 
 
-def _counted(host: LabHost, size: int, load: Load) -> dict[str, int]:
+def _counted(engine: Engine, size: int, load: Load) -> dict[str, int]:
     """The tokens of a run of ours, by itself and by hand."""
-    with counted(host, PORT) as between:
+    with counted(engine.host, engine.port) as between:
         found, _ = ours([between.address], size, load)
     # Those of the warm-up ask for fewer.
     made = [made for asked, _, made in between.requests if asked == load.completion]

