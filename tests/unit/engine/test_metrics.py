@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
+from fortyninety.checkout import ROOT
+from fortyninety.engine import metric_names
 from fortyninety.engine.metrics import Metrics, grown, read_metrics
+
+# A real 0.24.0's while 24 clients asked, of which it takes 16 at once.
+RECORDED = (ROOT / "tests/unit/monitoring/recorded/vllm-0.24.0.metrics").read_text()
 
 V0_32 = """\
 # HELP vllm:num_requests_running Number of requests in model execution batches.
@@ -52,6 +59,19 @@ def test_those_of_earlier_ones_by_their_other_names() -> None:
     share = 'vllm:gpu_prefix_cache_hit_rate{model_name="m"} '
     assert read_metrics(f"{share}0.5\n").prefix_hit_share == 0.5
     assert read_metrics(f"{share}-1.0\n").prefix_hit_share is None
+
+
+def test_a_release_between_those_that_are_deployed_is_read_under_load() -> None:
+    found = read_metrics(RECORDED)
+    assert (found.running, found.waiting, found.preemptions) == (14, 3, 0)
+    assert found.kv_usage is not None and 0.41 < found.kv_usage < 0.42
+    assert (found.prompt_tokens, found.generated_tokens, found.finished) == (118_557, 9_858, 78)
+    assert (found.prefix_queries, found.prefix_hits) == (121_557, 0)
+    # Only of engines without the two counters.
+    lacking = {each.name for each in fields(Metrics) if getattr(found, each.name) is None}
+    assert lacking == {"prefix_hit_share"}
+    for histogram in (metric_names.FIRST_TOKEN, metric_names.INTER_TOKEN, metric_names.QUEUE_TIME):
+        assert any(f"\n{name}_bucket{{" in RECORDED for name in histogram), histogram
 
 
 def test_several_engines_behind_one_address_are_added_up_and_the_fullest_counts() -> None:

@@ -20,6 +20,7 @@ from tests.unit.monitoring.promtool import (
     asked_names,
     failures,
     needs_promtool,
+    rules,
 )
 from tests.unit.monitoring.recorded_series import RELEASES, recorded
 
@@ -51,6 +52,17 @@ def test_every_name_that_rules_ask_for_is_exported() -> None:
     tables = [value for name, value in vars(metric_names).items() if name.isupper()]
     exported |= {f"{name}{end}" for each in tables for name in each for end in ("", "_bucket")}
     assert asked_names() - exported == NOT_RECORDED
+
+
+def test_a_release_between_those_that_are_deployed_has_a_name_for_each_rule() -> None:
+    exported = {each.name for each in recorded("0.24.0")}
+    asked = [
+        (rule["record"], set(re.findall(r"vllm:\w+", rule["expr"])))
+        for rule in rules()["names.yaml"]
+        if "vllm:" in rule["expr"]
+    ]
+    assert len(asked) >= 10
+    assert not [record for record, names in asked if not names & exported]
 
 
 def test_what_fronts_ask_each_second_is_no_answer_to_anybody() -> None:
