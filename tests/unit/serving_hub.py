@@ -52,6 +52,11 @@ class Hub:
             time.sleep(0.005)
         return [line.split() for line in self.log.read_text().splitlines()]
 
+    def forget(self) -> None:
+        """Begin the access log anew, once it has all that was asked so far."""
+        self.lines()
+        self.log.write_text("")
+
     def ask(
         self, method: str, path: str, **headers: str
     ) -> tuple[int, http.client.HTTPMessage, bytes]:

@@ -223,7 +223,7 @@ def test_what_was_verified_before_a_crash_is_hashed_again(hub: Hub, box: LocalMe
     (partial / SHARD).write_bytes(bytes(len(CONTENTS[SHARD])))
     record = (incoming / "verified").read_text()
     (incoming / "verified").write_text(record.replace(boot_id(), "an-earlier-boot"))
-    hub.log.write_text("")
+    hub.forget()
     box.before = lambda command: None
     assert supply(exchange_of(hub), box) == {}
     assert_published(hub, box)
@@ -301,7 +301,7 @@ def test_only_what_is_damaged_in_a_published_snapshot_is_fetched_again(
     with (box.model / hub.commit / SHARD).open("r+b") as file:
         file.write(b"x")
     (box.model / hub.commit / "stray").write_text("")
-    hub.log.write_text("")
+    hub.forget()
     assert supply(exchange_of(hub), box) == {}
     assert_published(hub, box)
     assert [path for path in CONTENTS if sent(hub, path)] == [SHARD]
@@ -314,7 +314,7 @@ def test_a_file_that_another_commit_has_too_is_not_fetched(
     before = hub.commit
     monkeypatch.setitem(CONTENTS, "config.json", b"{}")
     (root / REPOSITORY / "config.json").write_bytes(b"{}")
-    hub.log.write_text("")
+    hub.forget()
     assert supply(exchange_of(hub), box) == {}
     assert read(box.model / hub.commit) == CONTENTS
     assert (box.model / before / SHARD).exists()
@@ -481,7 +481,7 @@ def test_a_second_copy_is_kept_and_restores_what_is_damaged_without_any_hub(
     box.step("copy", {"published": str(published), "second_copy": str(second)})
     assert read(second) == CONTENTS
     (published / SHARD).write_bytes(b"short")
-    hub.log.write_text("")
+    hub.forget()
     folders = Folders(str(box.model), second_copy=str(second))
     exchange_of(hub).supply(box, folders)
     assert_published(hub, box)
