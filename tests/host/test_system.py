@@ -204,6 +204,7 @@ def test_the_host_boots_into_its_service(host: Host, settings: Settings) -> None
 
 
 def _folders(settings: Settings) -> tuple[str, ...]:
-    """What a deploy puts things into: models only where there is an engine."""
+    """What a deploy puts things into: models where an engine is, programs but on a monitor."""
     models = (settings.models_directory,) if settings.has_engine else ()
-    return (settings.install_directory, *models)
+    programs = settings.has_engine or settings.is_front or settings.signals
+    return (*((settings.install_directory,) if programs else ()), *models)

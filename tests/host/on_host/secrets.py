@@ -50,8 +50,10 @@ SUFFIXES = {
     *(".kdbx", ".secret", ".token", ".password", ".bak", ".old", ".orig", ".save"),
 }
 PUBLIC = re.compile(r"cert|^common-|^authorized_keys|^known_hosts|public", re.I)
-# Whose group is the gateway's alone: tests/host/haproxy_files.py.
-OF_THE_GATEWAY = ("/etc/fortyninety/gateway/", "/etc/fortyninety/front/")
+# Whose group is that of one service: tests/host/haproxy_files.py, tests/host/test_monitor.py.
+OF_A_SERVICE = tuple(f"/etc/fortyninety/{each}/" for each in ("gateway", "front", "monitor"))
+# What is shown to everybody who connects, whatever its file is called.
+CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 LARGEST = 256 * 1024
 SHOWN = 10
 # Trees of packages' files, of which each is checked against its package elsewhere.
@@ -117,13 +119,15 @@ def in_files(roots: list[str]) -> list[str]:
                     )
                     open_to_others = bool(state.st_mode & 0o004)
                     open_to_group = bool(state.st_mode & 0o040) and state.st_gid != 0
-                    open_to_group &= not path.startswith(OF_THE_GATEWAY)
+                    open_to_group &= not path.startswith(OF_A_SERVICE)
                     if not named and not (open_to_others and reachable(path)):
                         continue
                     if not (open_to_others or (named and open_to_group)):
                         continue
                     with open(path, "rb") as file:
-                        what = FORM.search(file.read().decode(errors="replace"))
+                        text = file.read().decode(errors="replace")
+                    what = FORM.search(text)
+                    named = named and not text.startswith(CERTIFICATE)
                 except OSError:
                     continue
                 # What is empty keeps no secret; a name alone does not count for a package's file.
