@@ -119,7 +119,7 @@ def lab_engine(name: str, given: dict[str, Any]) -> Engine:
     """That of a lab host, around its gateway or through it."""
     host = next((each for each in hosts.hosts() if each.name == name), None)
     if host is None:
-        raise click.UsageError(f"{name} is no lab host; see `fortyninety lab list`")
+        raise click.UsageError(f"{name} is no lab host; see `fortyninety lab status`")
     key, where = "", [given["inventory"], "--limit", name]
     if given["key_file"]:
         key = Path(given["key_file"]).read_text().strip()
