@@ -116,8 +116,9 @@ def _draw_panel(axis: Any, panel: Panel, source: Source) -> bool:
     axis.set_xlim(
         datetime.fromtimestamp(source.begin, UTC), datetime.fromtimestamp(source.end, UTC)
     )
-    # Below 0, so that a line at 0 is seen.
-    axis.set_ylim(bottom=-0.04 * axis.get_ylim()[1])
+    # Beyond both ends, so that a line at 0 is seen, and one that stays at its highest.
+    highest = axis.get_ylim()[1]
+    axis.set_ylim(bottom=-0.04 * highest, top=1.04 * highest)
     if lines:
         handles, names = axis.get_legend_handles_labels()
         axis.legend(handles[:MOST_NAMES], names[:MOST_NAMES], fontsize=6, loc="best", ncols=2)
