@@ -8,8 +8,9 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,11 +18,15 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from fortyninety.check.record import records
 from fortyninety.check.report import REACH, Result, exit_code, findings, summary, table
 from fortyninety.checkout import ROOT
+from fortyninety.cli.each_host import connected_hosts, on_each_host
 from fortyninety.cli.envelope import print_envelope
 from fortyninety.cli.errors import NoAnswer
+from fortyninety.cli.exit_codes import NO_ANSWER
 from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT
+from fortyninety.problem import Problem
 from fortyninety.text.printable import printable
 
 SUITE = ROOT / "tests" / "host"
@@ -39,6 +44,7 @@ TO_ITS_END = (0, 1)
 @LIMIT
 @click.option("--quick", is_flag=True, help="Hash nothing large.")
 @click.option("--no-load", is_flag=True, help="Leave out requests that keep the engines busy.")
+@click.option("--record", is_flag=True, help="Have each host keep when, and how it ended.")
 @AS_JSON
 @click.option("--junit", metavar="FILE", help="Write a JUnit report as well.")
 @click.option(
@@ -53,20 +59,25 @@ def check(  # noqa: PLR0917 (click gives them by name)
     limit: tuple[str, ...],
     quick: bool,
     no_load: bool,
+    record: bool,
     as_json: bool,
     junit: str | None,
     jobs: int,
 ) -> None:
     """Check hosts by their own means, changing nothing.
 
-    Each failure says what was found, what was expected and what to do. Ends with 0 where everything
-    is right, 1 where something is wrong, 2 where a host or the inventory could not be checked.
+    Each failure says what was found, what was expected and what to do. With --record each host
+    keeps a file of when it was checked and how many tests failed, which its signals show.
+
+    Ends with 0 where everything is right, 1 where something is wrong, 2 where a host or the
+    inventory could not be checked, or a host does not keep what was to be recorded.
 
     \b
     Examples:
       fortyninety check inventory/prod.py
       fortyninety check inventory/prod.py --limit gpu-box-2 --quick
       fortyninety check inventory/prod.py --junit report.xml
+      fortyninety check inventory/prod.py --quick --no-load --record
       fortyninety check inventory/prod.py --json | jq '.result.results[].message'
     """
     refuse_without_suite()
@@ -80,19 +91,36 @@ def check(  # noqa: PLR0917 (click gives them by name)
     ]
     results = list(shown(run_suite(arguments)))
     code = exit_code(results)
+    not_kept: list[Problem] = []
+    if record and (texts := records(results, time.time())):
+        not_kept = _kept(inventory, texts, whole=not left_out)
+        code = NO_ANSWER if not_kept else code
     if as_json:
         out_of_reach = [
             f"{each.host}: {each.message}"
             for each in results
             if each.area == REACH and each.outcome == "failed"
         ]
-        print_envelope(code, {"results": [asdict(each) for each in results]}, out_of_reach)
+        problems: list[Problem | str] = [*out_of_reach, *not_kept]
+        print_envelope(code, {"results": [asdict(each) for each in results]}, problems)
     else:
         click.echo(table(results))
         if said := findings(results):
             click.echo(f"\n{said}")
         click.echo(f"\n{summary(results)}")
+        for problem in not_kept:
+            click.secho(str(problem), fg="red", err=True)
     sys.exit(code)
+
+
+def _kept(inventory: str, texts: Mapping[str, str], *, whole: bool) -> list[Problem]:
+    """Have each host keep its text; why some do not."""
+    # Imported when it is asked for: pyinfra_cli patches the standard library.
+    from fortyninety.fleet.checked import keep  # noqa: PLC0415
+
+    with connected_hosts(inventory, tuple(texts)) as connected:
+        ended = on_each_host(connected, lambda host, _: keep(host, texts[host.name], whole=whole))
+    return [*connected.problems, *(each for each in ended.values() if each is not None)]
 
 
 def refuse_without_suite() -> None:

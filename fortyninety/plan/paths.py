@@ -139,6 +139,10 @@ BROUGHT = "/var/lib/fortyninety/brought"
 ROLLOUT_RECORD = "/var/lib/fortyninety/rollout.json"
 # The unit that last failed its gate (fortyninety/on_host/restore).
 FAILED_GATE = "/var/lib/fortyninety/failed-gate.json"
+# How the last check ended that was to be recorded (fortyninety/fleet/checked.py): a whole one, and
+# one since that left some tests out.
+CHECKED = "/var/lib/fortyninety/checked.json"
+CHECKED_IN_PART = "/var/lib/fortyninety/checked-in-part.json"
 # Until when the box gets nothing new, why and by whom.
 DRAINED = _everywhere("/var/lib/fortyninety/drained.json")
 UNDRAIN_STAMP = _everywhere(f"/var/lib/systemd/timers/stamp-{UNDRAIN_TIMER}")

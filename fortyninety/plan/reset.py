@@ -50,6 +50,14 @@ APT_FILES = (
 # Read by a deploy and never written.
 NOT_OURS = (declared.RUN_FILE_UNINSTALLER,)
 
+# What a host keeps of what was done with it, and no deploy compares.
+NOTES = (
+    declared.ROLLOUT_RECORD,
+    declared.FAILED_GATE,
+    declared.CHECKED,
+    declared.CHECKED_IN_PART,
+)
+
 # What a distribution's packages make and leave when they go.
 LEFT_BY_PACKAGES = {
     "nvidia-persistenced": "the account of nvidia-persistenced (nvpd), which its package leaves",
@@ -112,18 +120,16 @@ class ResetPlan:
     def files(self) -> tuple[str, ...]:
         """Files outside of those folders that go as they are."""
         apt = () if self.keep_driver else APT_FILES
-        notes = (declared.ROLLOUT_RECORD, declared.FAILED_GATE)
         drained = (declared.DRAINED, declared.UNDRAIN_STAMP)
         signals = (declared.SIGNALS_KNOWN, declared.SIGNALS_AUTHORITY)
-        own = (declared.TENANT_SECRET, *signals, *notes, *drained)
+        own = (declared.TENANT_SECRET, *signals, *NOTES, *drained)
         return (declared.NVCC, *own, *apt)
 
     @property
     def request(self) -> SurveyRequest:
         """What the survey looks at. No file of an environment: they go as they are."""
         request = survey_request(self.settings, self.release)
-        notes = (declared.ROLLOUT_RECORD, declared.FAILED_GATE)
-        more = (declared.NVIDIA_KEYRING, declared.BROUGHT, *notes)
+        more = (declared.NVIDIA_KEYRING, declared.BROUGHT, *NOTES)
         files = (*request.files, *more)
         return replace(request, files=files, whole=("tools", "engine", "python"))
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from fortyninety.on_host.signals.box import noted, read_box
 from fortyninety.on_host.signals.cards import read_cards
+from fortyninety.on_host.signals.checked import read_checked
 from fortyninety.on_host.signals.engine import read_engine
 from fortyninety.on_host.signals.gateway import read_authority, read_front, read_gateway
 from fortyninety.on_host.signals.metrics import Samples
@@ -33,6 +34,7 @@ def main() -> int:
         "front": lambda: read_front(known, state, samples),
         "authority": lambda: read_authority(known, samples),
         "box": lambda: read_box(samples),
+        "check": lambda: read_checked(samples),
     }
     for name, read in sources.items():
         try:

@@ -139,6 +139,13 @@ METRICS = (
         "Whether a reboot is due for a reason: packages, kernel or driver.",
         "reason",
     ),
+    Metric(
+        "check_timestamp_seconds",
+        GAUGE,
+        "When `fortyninety check --record` last looked: a whole check, or a partial one.",
+        "check",
+    ),
+    Metric("check_tests", GAUGE, "How its tests ended: how many.", "check", "outcome"),
 )
 _BY_NAME = {each.name: each for each in METRICS}
 

@@ -74,6 +74,8 @@ FRONT = 'fortyninety_front_up{box="box-1"}'
 EXPIRY = 'fortyninety_certificate_expiry_timestamp_seconds{{box="box-1",certificate="{}"}}'
 SINCE = 'fortyninety_drained_since_timestamp_seconds{box="box-1"}'
 DRAINED = r"^fortyninety_drained\{"
+CHECKED = 'fortyninety_check_timestamp_seconds{{box="box-1",check="{}"}}'
+TESTS = 'fortyninety_check_tests{{box="box-1",check="{}",outcome="{}"}}'
 WANTED = 'fortyninety:engine_wanted{{box="box-1",release="{}",snapshot="{}"}}'
 SERVED = "0.32.0-cpu", "d19cd83e32d84e3f21f93e6ba54f73555ef2841b"
 FAILED = r'^haproxy_backend_http_responses_total.*proxy="taken",code="5xx"'
@@ -278,5 +280,36 @@ CASES = (
         "a reboot that is due since an hour",
         minutes=70,
         otherwise={r'^fortyninety_reboot_required.*"packages"': "1xN"},
+    ),
+    *(
+        Case(
+            f"a {kind} check that found something",
+            ("CheckFails",),
+            also={
+                CHECKED.format(kind): "0xN",
+                TESTS.format(kind, "failed"): "2xN",
+                TESTS.format(kind, "passed"): "120xN",
+            },
+        )
+        for kind in ("whole", "partial")
+    ),
+    Case(
+        "a check that found nothing",
+        also={
+            CHECKED.format("whole"): "0xN",
+            TESTS.format("whole", "failed"): "0xN",
+            TESTS.format("whole", "skipped"): "6xN",
+        },
+    ),
+    Case(
+        "a check of nine days ago, and a partial one of today",
+        ("CheckOld",),
+        minutes=70,
+        also={CHECKED.format("whole"): f"{-9 * 86400}xN", CHECKED.format("partial"): "0xN"},
+    ),
+    Case(
+        "a check of a week ago",
+        minutes=70,
+        also={CHECKED.format("whole"): f"{-7 * 86400}xN"},
     ),
 )
