@@ -75,6 +75,18 @@ def test_boxes_that_cannot_be_watched_are_named(tmp_path: Path) -> None:
     }
 
 
+def test_a_front_that_nobody_watches_is_named_as_a_box_is(tmp_path: Path) -> None:
+    front = "fronts = [('front-1', {'ssh_hostname': '192.0.2.9', 'roles': ['gateway']})]"
+    (tmp_path / "fleet.py").write_text(FLEET + front)
+    line = ("monitoring", "export", str(tmp_path / "out"), str(tmp_path / "fleet.py"))
+    boxes = ("--limit", "box-*")
+    # Who wants it so leaves it out.
+    named, left_out = run_lines([(*line, *boxes, "--limit", "fronts"), (*line, *boxes)], tmp_path)
+    assert named.exit_code == 1
+    assert named.stderr.startswith("front-1: a page for the monitor is not there"), named.stderr
+    assert (left_out.exit_code, left_out.stderr) == (0, "")
+
+
 def test_nothing_is_written_where_nobody_can_be_watched(tmp_path: Path) -> None:
     ended, out = export(tmp_path, "--limit", "quiet")
     assert ended.exit_code == 2
