@@ -39,7 +39,12 @@ CARDS = (
     "utilization.gpu,clocks_throttle_reasons.active",
     "--format=csv,noheader,nounits",
 )
-PROPERTIES = "Id,LoadState,ActiveState,SubState,Result,NRestarts,ActiveEnterTimestampMonotonic"
+PROPERTIES = (
+    "Id,LoadState,ActiveState,SubState,Result,NRestarts,ActiveEnterTimestampMonotonic,"
+    "InvocationID,StateChangeTimestampMonotonic"
+)
+# Seconds after which the journal has what was said of a start until it ended.
+WRITTEN = 10.0
 SAMPLE = re.compile(r"([A-Za-z_:][A-Za-z0-9_:]{0,200})(?:\{[^\n]{0,4000}\})? ([0-9.eE+-]{1,40})")
 
 
@@ -147,6 +152,27 @@ def failure(program: str, name: str) -> Any:
     return {key: found.get(key) for key in keys} if isinstance(found, dict) else None
 
 
+class Reasons:
+    """Why a start ended, asked once for as long as the unit stays so: the journal is long."""
+
+    def __init__(self, program: str, name: str) -> None:
+        """By this program, of this unit."""
+        self._program, self._name = program, name
+        self._of: dict[str, str] = {}
+        self._found: Any = None
+
+    def of(self, unit: dict[str, str], clock: float) -> Any:
+        """The reason for a unit that systemd shows so now; how far a start is, each time anew."""
+        if self._found is not None and unit == self._of:
+            return self._found
+        found = failure(self._program, self._name)
+        since = unit.get("StateChangeTimestampMonotonic", "")
+        left = clock - int(since) / 1e6 if since.isascii() and since.isdigit() else 0.0
+        over = isinstance(found, dict) and found.get("state") == "ended" and left > WRITTEN
+        self._of, self._found = unit, found if over else None
+        return found
+
+
 def together(questions: dict[str, Callable[[], Any]]) -> dict[str, Any]:
     """The answers to questions that are asked side by side."""
     answers: dict[str, Any] = dict.fromkeys(questions)
@@ -162,7 +188,7 @@ def together(questions: dict[str, Callable[[], Any]]) -> dict[str, Any]:
     return answers
 
 
-def status(asked: dict[str, Any], twice: float) -> str:
+def status(asked: dict[str, Any], twice: float, reasons: Reasons) -> str:
     """How the box is now, as one line."""
     wanted = frozenset(asked["metrics"])
     names = [asked["unit"], asked["gateway"]] if asked["gateway"] else [asked["unit"]]
@@ -180,7 +206,7 @@ def status(asked: dict[str, Any], twice: float) -> str:
     found["now"] = time.time()
     found["clock"] = time.monotonic()
     if not found["scrapes"] and known["unit"].get("LoadState") == "loaded":
-        found["failure"] = failure(asked["failure"], asked["unit"])
+        found["failure"] = reasons.of(known["unit"], found["clock"])
     return json.dumps(found)
 
 
@@ -188,9 +214,10 @@ def main() -> int:
     """Read the argument, and print an object for each line of standard input."""
     asked = json.loads(sys.argv[1])
     signal.alarm(asked["left_after"])
+    reasons = Reasons(asked.get("failure", ""), asked.get("unit", ""))
     for line in sys.stdin:
         signal.alarm(asked["left_after"])
-        text = status(asked, float(line))
+        text = status(asked, float(line), reasons)
         if len(text) > LONGEST:
             print(f"its answer has {len(text)} bytes", file=sys.stderr)
             return 1

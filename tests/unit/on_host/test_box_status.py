@@ -41,10 +41,16 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
     engines: list[OddEngine] = []
 
     def run(
-        answer: Answering, *, smi: str = SMI, twice: float = 0, looks: int = 1, **changed: Any
+        answer: Answering,
+        *,
+        smi: str = SMI,
+        systemctl: str = SYSTEMCTL,
+        twice: float = 0,
+        looks: int = 1,
+        **changed: Any,
     ) -> BoxReading:
         engines.append(OddEngine(answer))
-        for name, text in {"systemctl": SYSTEMCTL, "nvidia-smi": smi, "why": WHY}.items():
+        for name, text in {"systemctl": systemctl, "nvidia-smi": smi, "why": WHY}.items():
             (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
             (tmp_path / name).chmod(0o755)
         (tmp_path / "current").symlink_to("/opt/engines/0.32.0-04b6dd22f06c")
@@ -110,6 +116,40 @@ def test_an_engine_that_never_ends_its_answer_is_left(ask: Ask) -> None:
 
 def test_a_box_without_cards_has_none(ask: Ask) -> None:
     assert ask(lambda _: (METRICS,), smi="echo No devices were found; exit 6").cards == ()
+
+
+# A unit that was stopped, so many microseconds after the boot; and why, with a line for each time.
+STOPPED = SYSTEMCTL.replace("ActiveState=active", "ActiveState=failed; MORE")
+COUNTED = """echo asked >> "$0.asked"
+echo '{"state": "STATE", "cause": "out of memory", "remedy": null}'"""
+
+
+@pytest.mark.parametrize(
+    ("state", "unit", "asked"),
+    [
+        ("ended", "echo StateChangeTimestampMonotonic=1", 1),
+        # Of a start that is under way each look says more.
+        ("running", "echo StateChangeTimestampMonotonic=1", 3),
+        # It may have ended in the meantime, and again.
+        ("ended", 'n=$(($(cat "$0.n" 2>/dev/null) + 1)); echo $n > "$0.n"; echo NRestarts=$n', 3),
+        # The journal may not have everything yet.
+        ("ended", "echo StateChangeTimestampMonotonic=99999999999999999", 3),
+        ("ended", "echo StateChangeTimestampMonotonic=", 3),
+    ],
+)
+def test_a_reason_is_looked_for_once(
+    ask: Ask, tmp_path: Path, state: str, unit: str, asked: int
+) -> None:
+    (tmp_path / "counted").write_text(f"#!/bin/sh\n{COUNTED.replace('STATE', state)}\n")
+    (tmp_path / "counted").chmod(0o755)
+    found = ask(
+        lambda _: (b"HTTP/1.1 503 Service Unavailable\r\n\r\n",),
+        systemctl=STOPPED.replace("MORE", unit),
+        looks=3,
+        failure=str(tmp_path / "counted"),
+    )
+    assert found.cause == "out of memory"
+    assert (tmp_path / "counted.asked").read_text().count("asked") == asked
 
 
 def test_it_answers_each_line(ask: Ask) -> None:
