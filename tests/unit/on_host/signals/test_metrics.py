@@ -9,7 +9,7 @@ import pytest
 from fortyninety.on_host.signals.metrics import METRICS, PREFIX, Samples, escaped, written
 
 UNITS = (
-    *("seconds", "bytes", "watts", "celsius", "hertz", "ratio", "total", "info", "state"),
+    *("seconds", "bytes", "watts", "celsius", "hertz", "ratio", "tests", "total", "info", "state"),
     # Without a unit: yes or no, or a number of things.
     *("up", "active", "enabled", "required", "drained"),
     *("wanted", "bus", "answering", "lanes", "generation", "max"),
