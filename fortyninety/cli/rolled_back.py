@@ -14,10 +14,10 @@ from fortyninety.cli.rollout import (
     carried_out,
     fleet_looked_at,
     kept_plan,
-    needed_by_the_load,
     say,
 )
 from fortyninety.lease import whoever_runs_this
+from fortyninety.rollout.decision import needed_by_the_load
 from fortyninety.rollout.fleet import Fleet, UnitState
 from fortyninety.rollout.phases import Phase
 from fortyninety.rollout.plan_file import RolloutPlan
@@ -39,7 +39,7 @@ def roll_back_rollout(inventory: str, rollout: str, *, as_json: bool) -> int:
             f"rollback {plan.rollout} of rollout {rollout}  {len(left)} of {len(fleet.units)} to "
             f"go back: {plan.policy.canary}, then {plan.policy.batch} ({fleet.batch})"
         )
-        if why := needed_by_the_load(plan, fleet):
+        if why := needed_by_the_load(fleet):
             say(f"Refused: {why}", fg="red")
             if as_json:
                 print_envelope(NO, None, [why])

@@ -22,6 +22,7 @@ from fortyninety.cli.rollout_lines import event_line, head_line, last_line, stat
 from fortyninety.cli.waiting import waiting
 from fortyninety.lease import rollout_claim, whoever_runs_this
 from fortyninety.problem import problem_lines
+from fortyninety.rollout.decision import needed_by_the_load
 from fortyninety.rollout.events import End
 from fortyninety.rollout.phases import Phase
 from fortyninety.rollout.plan_file import LARGEST, PlanUnusable, RolloutPlan, read_plan
@@ -170,7 +171,7 @@ def _rolled_out(
     if looked.left_out:
         names = printable(", ".join(looked.left_out))
         say(f"left out, without an engine, for `fortyninety deploy --limit`: {names}")
-    if why := needed_by_the_load(plan, fleet):
+    if why := needed_by_the_load(fleet):
         why = f"{why}, or give --force with a reason"
         say(f"Refused: {why}", fg="red")
         if as_json:
@@ -240,17 +241,6 @@ def carried_out(
     else:
         say(last_line(fleet, end, again, seconds), fg=None if code == DONE else "red")
     return code
-
-
-def needed_by_the_load(plan: RolloutPlan, fleet: Fleet) -> str:
-    """Why none of those that serve may be taken out now, or nothing."""
-    enough = plan.force or not fleet.serving or plan.policy.floor < fleet.serving
-    if enough or not fleet.within(*_TO_DO):
-        return ""
-    return (
-        f"{fleet.serving} serve, and the load that is seen needs as many: those that remain "
-        "could not carry it. Wait for less"
-    )
 
 
 def _stop(stop: Callable[[str], None]) -> None:

@@ -102,6 +102,20 @@ def next_action(fleet: Fleet) -> Action:  # noqa: PLR0911 (one for each action)
     return _change(fleet, waiting)
 
 
+def needed_by_the_load(fleet: Fleet) -> str:
+    """Why no unit may be begun under the load that was seen, or nothing.
+
+    One that does not serve may always be: nobody misses it, and it gives room when it serves.
+    """
+    waiting = fleet.within(Phase.WAITING, Phase.PREPARED)
+    if not waiting or not all(each.serves for each in waiting) or _room(fleet) > 0:
+        return ""
+    return (
+        f"{fleet.serving} serve, and the load that is seen needs {fleet.policy.floor}: those that "
+        "remain could not carry it. Wait for less"
+    )
+
+
 def _change(fleet: Fleet, waiting: tuple[UnitState, ...]) -> Action:
     """The units that are changed next.
 

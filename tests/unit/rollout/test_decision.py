@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fortyninety.rollout.decision import after, next_action
+from fortyninety.rollout.decision import after, needed_by_the_load, next_action
 from fortyninety.rollout.events import (
     Begun,
     Change,
@@ -71,6 +71,17 @@ def test_boxes_that_do_not_serve_go_first_then_the_canary_then_batches() -> None
     now = changed(now, "box-2", "box-3", "box-4")
     assert next_action(now) == Change(("box-7", "box-8"), "batch")
     assert next_action(changed(now, "box-7", "box-8")) == End("")
+
+
+def test_under_a_load_that_needs_every_box_only_one_that_does_not_serve_may_be_begun() -> None:
+    all_needed = replace(POLICY, floor=8)
+    assert "8 serve, and the load that is seen needs 8" in needed_by_the_load(fleet(all_needed))
+    # It lost its power, and somebody goes on while it boots.
+    without = fleet(replace(POLICY, floor=7), down=("box-1",))
+    assert needed_by_the_load(without) == ""
+    assert next_action(without) == Change(("box-1",), "not serving")
+    assert needed_by_the_load(changed(without, "box-1")) == ""
+    assert needed_by_the_load(fleet(replace(POLICY, floor=7))) == ""
 
 
 def test_no_box_is_taken_out_before_all_are_prepared() -> None:
