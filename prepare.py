@@ -1,9 +1,10 @@
 """Bring what restarts nothing, for a deploy that is to be short: `pyinfra INVENTORY prepare.py`."""
 
-from fortyninety.tasks import engine, preflight, python, snapshot
+from fortyninety.tasks import driver, engine, preflight, python, snapshot
 
 plan = preflight.plan_or_refuse()
 if plan.has_engine:
+    driver.fetch(plan)
     python.install(plan)
     engine.install(plan)
     snapshot.publish(plan)

@@ -29,6 +29,21 @@ def install(plan: Plan) -> None:
         change(plan)
 
 
+@deploy("Driver")
+def fetch(plan: Plan) -> None:
+    """The packages of another driver than the one that is there, which goes on as it is."""
+    sources(plan)
+    if plan.driver.pins is not None:
+        keep(plan, "Have apt take no other driver")
+        driver.fetched(
+            plan.driver.pins,
+            plan.driver.packages,
+            without=plan.driver.obsolete,
+            lock_timeout=plan.settings.apt_lock_timeout,
+            name="Fetch the driver where another one is there",
+        )
+
+
 def sources(plan: Plan) -> None:
     """What apt fetches from, and whose signature it takes."""
     if plan.python_suite is not None:

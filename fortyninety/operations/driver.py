@@ -10,8 +10,11 @@ from pyinfra import host
 from fortyninety.deadlines import UNIT
 from fortyninety.driver.pins import DriverPins
 from fortyninety.driver.plan import held_headers
+from fortyninety.facts.archives_to_fetch import ArchivesToFetch
 from fortyninety.operations.apt.packages import (
     APT_GET,
+    FETCH_LISTS,
+    FETCHING_LISTS,
     LOCK_TIMEOUT,
     apt_command,
     holding,
@@ -79,23 +82,53 @@ def prepared(
     if not pins.replaces(reading):
         host.noop("no other driver has to make way")
         return
-    missing = [each for each in wanted if not each.satisfied_by(reading.installed(each.name))]
-    removed = [name for name in without if reading.installed(name) is not None]
+    words, removed = _successor(reading, wanted, without)
     held = [name for name in pins.installed(reading) if reading.apt.packages[name].held]
     differs("another driver is installed", *(f"{name} has to go" for name in removed))
     if held:
         release = f"apt-mark unhold {shlex.join(held)} >/dev/null"
         yield apt_command(release, "releasing the driver's holds", lock_timeout)
-    yield apt_command(f"{APT_GET} update", "fetching package lists", lock_timeout)
-    yield apt_command(
-        f"{APT_GET} install --download-only {transaction(missing, removed)}",
-        "fetching the driver's packages",
-        lock_timeout,
-    )
+    yield from _fetching(words, lock_timeout)
     if reading.unit(service, "ActiveState") in ("active", "activating", "reloading"):
         if draining is not None and serves(reading, service):
             yield drained_first(draining)
         yield within(UNIT, f"systemctl stop {shlex.quote(service)}")
+
+
+@converging
+def fetched(
+    reading: HostReading,
+    pins: DriverPins,
+    wanted: Sequence[Package],
+    *,
+    without: Sequence[str],
+    lock_timeout: int = LOCK_TIMEOUT,
+) -> Iterator[Command]:
+    """Where another driver is there: its successor's packages on the disk, and nothing else."""
+    words, _ = _successor(reading, wanted, without)
+    if not pins.replaces(reading) or not host.get_fact(ArchivesToFetch, words=words):
+        host.noop("no driver is to be fetched")
+        return
+    differs("another driver is wanted, and its packages are not here")
+    yield from _fetching(words, lock_timeout)
+
+
+def _successor(
+    reading: HostReading, wanted: Sequence[Package], without: Sequence[str]
+) -> tuple[str, list[str]]:
+    """The words of a transaction that brings another driver, and what it removes."""
+    missing = [each for each in wanted if not each.satisfied_by(reading.installed(each.name))]
+    removed = [name for name in without if reading.installed(name) is not None]
+    return transaction(missing, removed), removed
+
+
+def _fetching(words: str, lock_timeout: int) -> Iterator[Command]:
+    yield apt_command(FETCH_LISTS, FETCHING_LISTS, lock_timeout)
+    yield apt_command(
+        f"{APT_GET} install --download-only {words}",
+        "fetching the driver's packages",
+        lock_timeout,
+    )
 
 
 @converging
