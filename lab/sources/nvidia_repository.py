@@ -134,6 +134,14 @@ def borrow(host: LabHost) -> dict[str, bytes]:
     return {name: base64.b64decode(line) for name, line in zip(BORROWED, lines, strict=True)}
 
 
+def reach_directly(host: LabHost) -> None:
+    """The lab's own repository is on the bridge, and no business of the package cache."""
+    host.ssh(
+        "echo 'Acquire::http::Proxy::10.90.0.1 \"DIRECT\";' >/etc/apt/apt.conf.d/20lab-direct",
+        check=True,
+    )
+
+
 class Repository:
     """A signed repository in a folder, served to lab hosts while `serving`."""
 

@@ -15,7 +15,7 @@ from lab import hosts
 from lab.hosts import LabHost
 from lab.question import ask
 from lab.sources import nvidia_repository
-from lab.sources.nvidia_repository import Package, Repository
+from lab.sources.nvidia_repository import Package, Repository, reach_directly
 from lab.tiny_model import SENTENCE
 from tests.lab.converged_hosts import start_converged
 from tests.lab.deploys import Result, deploy, deploy_killed_in, host_tests
@@ -89,14 +89,6 @@ def later_driver(repository: Repository, borrowed: dict[str, bytes]) -> str:
     version = "580.200.01"
     repository.add(*nvidia_repository.driver(version, borrowed), borrowed=borrowed)
     return version
-
-
-def reach_directly(host: LabHost) -> None:
-    """The lab's own repository is on the bridge, and no business of the package cache."""
-    host.ssh(
-        "echo 'Acquire::http::Proxy::10.90.0.1 \"DIRECT\";' >/etc/apt/apt.conf.d/20lab-direct",
-        check=True,
-    )
 
 
 def from_repository(

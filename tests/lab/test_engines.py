@@ -19,7 +19,6 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.checkout import ROOT
 from fortyninety.model.file_list import keep_file_list
 from fortyninety.model.folder_list import folder_files
 from fortyninety.releases.lock import sealed
@@ -32,6 +31,7 @@ from lab.sources import python_index, python_mirror
 from lab.tiny_model import SENTENCE
 from tests.lab.asking import complete_command, wait_until_it_answers
 from tests.lab.deploys import Result, deploy, deploy_killed_in
+from tests.lab.other_lock import entry, lock_of, other_lock, pins, project_copy
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab")]
 
@@ -59,36 +59,7 @@ def large_model_pinned(tmp_path: Path) -> None:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of this project, for an operator's edits: deploys run from it as from the original."""
-    copy = tmp_path / "project"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "__pycache__"))
-    return copy
-
-
-def lock_of(project: Path) -> Path:
-    return project / "engines" / ENGINE / "requirements.txt"
-
-
-def pins(lock: Path) -> str:
-    """A lock's requirements without its header."""
-    return "".join(
-        line for line in lock.read_text().splitlines(keepends=True) if not line.startswith("#")
-    )
-
-
-def entry(requirements: str, package: str) -> str:
-    """A package's pin and hashes."""
-    (found,) = re.findall(rf"^{package}==.*\n(?:    .*\n)*", requirements, re.MULTILINE)
-    return str(found)
-
-
-def other_lock(project: Path) -> None:
-    """A second lock of the same release: another version of one package, with that one's hashes."""
-    requirements = pins(lock_of(project))
-    other = entry(pins(load_release("0.8.5.post1").lock_path), "certifi")
-    assert other != entry(requirements, "certifi")
-    lock_of(project).write_text(
-        sealed(ENGINE, requirements.replace(entry(requirements, "certifi"), other))
-    )
+    return project_copy(tmp_path)
 
 
 class Completions:
