@@ -41,6 +41,13 @@ FETCH = f"Snapshot | Fetch and verify {synthetic_model.REPOSITORY}"
 # Shards that travel by themselves, as those of a real checkpoint do.
 SHARDS, SHARD_SIZE = 4, 66_000_000
 CUT_LOSS = 1 << 20
+# Who may not log in as root.
+USER = "keeper"
+LET_IN = (
+    f"useradd --create-home --shell /bin/bash {USER} && "
+    f"cp -r /root/.ssh /home/{USER}/.ssh && chown -R {USER}: /home/{USER}/.ssh && "
+    f"echo '{USER} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/{USER}"
+)
 
 # This machine reaches its own hub from whichever of its addresses, and from none of these.
 HOSTS = {paths.host_address(index) for index in range(1, paths.MAXIMUM_HOSTS + 1)}
@@ -105,10 +112,12 @@ class FleetHub:
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[list[LabHost]]:
-    """Eight bare hosts. No lab before, none afterwards."""
+    """Eight bare hosts, every second of which lets a user with sudo in. No lab before or after."""
     if hosts.hosts():
         pytest.fail("a lab is up on this machine: end it with `fortyninety lab down` first")
-    yield hosts.up(8)
+    started = hosts.up(8)
+    on_each(started[1::2], LET_IN)
+    yield started
     hosts.down()
 
 
@@ -146,7 +155,11 @@ def inventory(hub: FleetHub, tmp_path_factory: pytest.TempPathFactory) -> str:
         f"    'hub_endpoint': 'https://{paths.BRIDGE_ADDRESS}:{hub.port}',\n"
         "    'hub_token': 'environment:FLEET_HUB_TOKEN',\n"
         "}\n"
-        "lab = [(name, {**data, **_model}) for name, data in inventory()]\n",
+        f"_user = {{'ssh_user': {USER!r}, '_sudo': True}}\n"
+        "lab = [\n"
+        "    (name, {**data, **_model, **(_user if number % 2 else {})})\n"
+        "    for number, (name, data) in enumerate(inventory())\n"
+        "]\n",
     )
 
 
@@ -207,7 +220,7 @@ def test_no_port_no_unit_no_secret_and_no_key_stays(fleet: list[LabHost]) -> Non
 def test_the_token_is_seen_nowhere(fleet: list[LabHost], supplied: Result) -> None:
     assert TOKEN not in supplied.output
     look = (
-        f"grep -rls {TOKEN[3:]} /etc /root/.ssh /root/.cache/huggingface /run /tmp /var/tmp "
+        f"grep -rls {TOKEN[3:]} /etc /root/.ssh /root/.cache/huggingface /home /run /tmp /var/tmp "
         f"{MODEL} /opt/fortyninety/bin --exclude=*.safetensors; "
         f"journalctl --no-pager | grep {TOKEN[3:]}; true"
     )
