@@ -13,7 +13,7 @@ class ArchivesToFetch(FactBase[bool]):
         ask = f"LC_ALL=C apt-get -qq --print-uris -o Debug::NoLocking=1 install {words}"
         return (
             f"if said=$({ask} </dev/null 2>/dev/null); "
-            "then printf '%s\\n' \"$said\" | grep -c \"^'\" || true; else echo unknown; fi"
+            'then printf \'%s\\n\' "$said" | grep -c "^\'" || true; else echo unknown; fi'
         )
 
     @staticmethod
