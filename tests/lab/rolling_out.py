@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,8 @@ class Fleet:
     front: LabHost
     inventory: Path
     client: Client
+    # What is rolled out is this tree's.
+    project: Path = ROOT
 
     @classmethod
     def started(cls, count: int, folder: Path, **data: Any) -> Fleet:
@@ -80,7 +82,30 @@ class Fleet:
 
     def roll_out(self, *arguments: str) -> tuple[int, dict[str, Any]]:
         """Roll it out, to the end; its exit code and its result."""
-        return ended(self.command("rollout", *POLICY, "--yes", *arguments))
+        return self.ended("rollout", *POLICY, "--yes", *arguments)
+
+    def ended(self, name: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """Run a command to its end; its exit code and its result."""
+        ran = self.run(name, *arguments)
+        page = json.loads(ran.stdout or "{}")
+        assert page.get("result"), ran.stdout + ran.stderr
+        return ran.returncode, page["result"]
+
+    def run(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, however it ends."""
+        return subprocess.run(
+            self.command(name, *arguments),
+            cwd=self.project,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """That of its commands."""
+        return {**os.environ, "PYTHONPATH": str(self.project), "PYTHONUNBUFFERED": "1"}
 
     def command(self, name: str, *arguments: str) -> list[str]:
         """A command over the inventory that answers in JSON."""
@@ -91,9 +116,10 @@ class Fleet:
     def asked_meanwhile(self, *, streams: int = 2, singles: int = 1) -> Iterator[list[Asked]]:
         """Streams and single requests, again and again: none fails, and the front says so too."""
         before = self.answers()
+        began = time.monotonic()
         with load(self.client, streams=streams, singles=singles) as asked:
             yield asked
-        found = summary(asked)
+        found = {**summary(asked), "seconds": round(time.monotonic() - began)}
         print(json.dumps(found))
         assert found["whole"] == found["requests"] > 0, found
         new = self.answers() - before
@@ -126,12 +152,12 @@ class Fleet:
         known = {path: len(path.read_text()) for path in folder.glob(EVENTS)}
         with subprocess.Popen(
             self.command("rollout", *POLICY, "--yes", *arguments),
-            cwd=ROOT,
+            cwd=self.project,
+            env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
         ) as process:
             yield RollingOut(process, folder, known)
 
@@ -166,16 +192,6 @@ class RollingOut:
         said, _ = self.process.communicate()
         result: dict[str, Any] = json.loads(said)["result"]
         return self.process.returncode, result
-
-
-def ended(command: Sequence[str]) -> tuple[int, dict[str, Any]]:
-    """Run a command to its end; its exit code and its result."""
-    ran = subprocess.run(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    page = json.loads(ran.stdout or "{}")
-    assert page.get("result"), ran.stdout + ran.stderr
-    return ran.returncode, page["result"]
 
 
 def text_of(data: dict[str, Any]) -> str:
