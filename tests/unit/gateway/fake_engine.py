@@ -126,6 +126,9 @@ class FakeEngine:
 class _Handler(BaseHTTPRequestHandler):
     fake: FakeEngine
     protocol_version = "HTTP/1.1"
+    # An answer's head leaves with its body. One that ends between the two is another matter: nobody
+    # can ask again for it.
+    wbufsize = -1
 
     def do_GET(self) -> None:
         if self.path == "/metrics":
@@ -186,11 +189,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
+        self.wfile.flush()
         for text in events:
             if not self.fake.next_event.acquire(timeout=PATIENCE):
                 return
             event = f"data: {text}\n\n".encode()
             self.wfile.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
+            self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, *_: object) -> None:
