@@ -35,8 +35,8 @@ LINUX_ALONE = {
     "time": "CLOCK_BOOTTIME CLOCK_TAI",
 }
 ALONE = {(module, name) for module, names in LINUX_ALONE.items() for name in names.split()}
-# These run on hosts.
-ON_HOSTS = ("on_host", "check/on_host")
+# What is in it runs on hosts.
+ON_HOSTS = "on_host/"
 # As on a Mac, before anything of the project is imported.
 WITHOUT = f"""
 import importlib, runpy, sys

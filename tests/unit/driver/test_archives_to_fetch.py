@@ -27,7 +27,7 @@ def test_what_is_not_here_is_to_be_fetched(tmp_path: Path, wanted: Package, to_f
     apt = RealApt(tmp_path, [archive], {}, installed={MODULE: "550.163.01-2"})
     fact = ArchivesToFetch()
     # A driver is held while it waits.
-    apt.run("sh", "-c", f"{hold(tmp_path)}")
+    apt.run("sh", "-c", hold(tmp_path))
     said = apt.run("sh", "-c", fact.command(words=transaction([wanted], [])))
     assert fact.process(said.splitlines()) is to_fetch, said
 
