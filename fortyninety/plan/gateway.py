@@ -25,6 +25,9 @@ from fortyninety.survey.reading import HostReading
 from fortyninety.templates import render
 
 HAPROXY = Package("haproxy")
+# How long requests have to end in before an engine, or the gateway before it, is told to end: half
+# of what its unit's stop has.
+HOLD_SECONDS = 30
 # Of what the gateway reads and nobody else.
 GATEWAY_FILE_MODE = "640"
 # HAProxy asks for two for each of its `maxconn`, which is three times that of clients.
@@ -154,6 +157,8 @@ def _unit(
         control_socket=instance.control_socket,
         files=settings.gateway_connections * FILES_FOR_A_CONNECTION + OTHER_FILES,
         port=port,
+        # A front has nothing that could hold requests.
+        hold_seconds=None if instance is FRONT else HOLD_SECONDS,
     )
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 
 from fortyninety.engine.command_line import LOOPBACK_ADDRESS
+from fortyninety.plan.gateway import HOLD_SECONDS
 from fortyninety.plan.instance import FRONT, GATEWAY
 from fortyninety.plan.paths import CELL_FIREWALL_SERVICE, POWER_SERVICE, SERVICE
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.tenants import tenant_credential
 from fortyninety.plan.unit_quoting import unit_assignment, unit_command, unit_text
 from fortyninety.templates import render
-
-# How long requests have to end in before the engine is told to: half of what the unit's stop has.
-HOLD_SECONDS = 30
 
 
 def service_unit(plan: Plan) -> str:

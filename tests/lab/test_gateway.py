@@ -44,6 +44,7 @@ lab = [(name, {**data, "gateway": True}) for name, data in inventory()]
 """
 FOLDER = "/etc/fortyninety/gateway"
 UNIT = "fortyninety-gateway.service"
+MAIN_PROCESS = f"systemctl show --property=MainPID {UNIT}"
 PUT = f"cat >{FOLDER}/server.pem && systemctl reload {UNIT}"
 # Everything of it on a host, and of its account.
 LEFT = (
@@ -157,6 +158,21 @@ def test_a_revoked_key_ends_and_streams_go_on(
                 stream.enough.set()
         assert not any(each.result().is_whole for each in reading), "they ended too early to tell"
     assert bob.complete().status_code == 401
+    assert ada.complete().status_code == 200
+
+
+def test_a_restart_of_the_gateway_cuts_no_stream(gateway: LabHost, ada: KeyHolder) -> None:
+    began = time.monotonic()
+    assert ada.complete(32).status_code == 200
+    # Some seconds, of the thirty that it may take.
+    tokens = max(64, int(5 * 32 / (time.monotonic() - began)))
+    stream, before = Stream(), gateway.ssh(MAIN_PROCESS, check=True).stdout
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(ada.stream, stream, tokens)
+        assert stream.began.wait(60) and not stream.ended
+        gateway.ssh(f"systemctl restart {UNIT}", check=True)
+        assert reading.result(60).is_whole, stream.events[-3:]
+    assert gateway.ssh(MAIN_PROCESS, check=True).stdout != before
     assert ada.complete().status_code == 200
 
 

@@ -150,6 +150,14 @@ def test_the_engine_ends_once_the_gateway_holds_new_requests() -> None:
     assert "gateway" not in service_unit(make_plan(its, load_release(its.engine), bare_host()))
 
 
+def test_a_gateway_ends_once_what_is_under_way_has() -> None:
+    gateway = plan().gateway
+    assert gateway is not None
+    control = "/opt/fortyninety/bin/gateway-control"
+    socket = "/run/fortyninety-gateway/control.sock"
+    assert f"\nExecStop=-+{control} hold {socket} 30\nTimeoutStopSec=60\n" in gateway.unit
+
+
 def test_at_a_shutdown_the_engine_ends_before_the_gateway_does() -> None:
     """What starts after a unit is stopped before it, and its streams end through that."""
     text = service_unit(plan())
