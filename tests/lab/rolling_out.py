@@ -28,11 +28,14 @@ from tests.lab.converged_hosts import start_converged
 from tests.lab.deploys import deploy, write_inventory
 from tests.lab.key_holder import add_key
 
-# The last host of the lab is the front.
+# The last host of the lab is the front, and the first ones may be members of a cell.
 SETTINGS = """
 from lab.inventory import inventory
 hosts_ = inventory()
-boxes = [(name, {**data, "gateway": True, **DATA}) for name, data in hosts_[:-1]]
+boxes = [
+    (name, {**data, "gateway": True, **({"cell": "a"} if number < MEMBERS else {}), **DATA})
+    for number, (name, data) in enumerate(hosts_[:-1])
+]
 front = [(name, {**data, "roles": ["gateway"]}) for name, data in hosts_[-1:]]
 del hosts_
 """
@@ -58,15 +61,17 @@ class Fleet:
     front: LabHost
     inventory: Path
     client: Client
+    # How many of the boxes, the first ones, are a cell.
+    members: int = 0
     # What is rolled out is this tree's.
     project: Path = ROOT
 
     @classmethod
-    def started(cls, count: int, folder: Path, **data: Any) -> Fleet:
+    def started(cls, count: int, folder: Path, *, members: int = 0, **data: Any) -> Fleet:
         """So many converged boxes with a card each, and a host without cards before them."""
         boxes = start_converged(count)
         front = hosts.up(count + 1, cards="none")[-1]
-        inventory = Path(write_inventory(folder, text_of(data)))
+        inventory = Path(write_inventory(folder, text_of(members, data)))
         ran = deploy(inventory=str(inventory))
         assert ran.exit_code == 0, ran.output
         authority = inventory.with_name(f"{inventory.stem}.authority") / "authority.pem"
@@ -74,11 +79,11 @@ class Fleet:
         secret = add_key(str(inventory), "ada", host=front.name)
         model = boxes[0].choice.model.repository
         client = Client(f"https://{front.address}", believed, secret, model, tokens=32)
-        return cls(boxes, front, inventory, client)
+        return cls(boxes, front, inventory, client, members)
 
     def is_to_have(self, **data: Any) -> None:
         """Write these settings of the boxes into the inventory."""
-        self.inventory.write_text(text_of(data))
+        self.inventory.write_text(text_of(self.members, data))
 
     def roll_out(self, *arguments: str) -> tuple[int, dict[str, Any]]:
         """Roll it out, to the end; its exit code and its result."""
@@ -194,9 +199,9 @@ class RollingOut:
         return self.process.returncode, result
 
 
-def text_of(data: dict[str, Any]) -> str:
-    """The inventory's text with these settings of its boxes."""
-    return SETTINGS.replace("DATA", repr(data))
+def text_of(members: int, data: dict[str, Any]) -> str:
+    """The inventory's text with these settings of its boxes, so many of which are a cell."""
+    return SETTINGS.replace("MEMBERS", str(members)).replace("DATA", repr(data))
 
 
 def phases(result: dict[str, Any]) -> list[str]:
