@@ -175,8 +175,11 @@ def systemctl(*words: str) -> None:
         raise Failure(f"systemctl {' '.join(words)}: {done.stderr.strip()}", changed=True)
 
 
-def switch(unit: Unit, to: Unit) -> None:
-    """Put the text of `to` in the place of `unit`, and restart the service. Raises Failure."""
+def switch(unit: Unit, to: Unit, *, patience: float | None = None) -> None:
+    """Put the text of `to` in the place of `unit`, and restart the service. Raises Failure.
+
+    What runs has so many seconds to end in, or what its unit gives it.
+    """
     with own_folder(unit.path) as folder:
         beside = folder / unit.path.name
         shutil.copyfile(to.path, beside)
@@ -188,7 +191,20 @@ def switch(unit: Unit, to: Unit) -> None:
     point(Path(to.snapshot).with_name("current"), to.snapshot)
     systemctl("daemon-reload")
     subprocess.run(["systemctl", "reset-failed", unit.path.name], capture_output=True, check=False)
+    if patience is not None:
+        end_within(patience, unit.path.name)
     systemctl("restart", unit.path.name)
+
+
+def end_within(seconds: float, service: str) -> None:
+    """Stop a service, and kill what has not ended by then."""
+    try:
+        subprocess.run(
+            ["systemctl", "stop", service], capture_output=True, check=False, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        # The job goes on, and is over with the last process.
+        systemctl("kill", "--signal=SIGKILL", service)
 
 
 def answers(options: argparse.Namespace, to: Unit) -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 from fortyninety.on_host.restore.lease import still_ours
 from fortyninety.on_host.roll_back import Failure, Unit, answers, switch, target
 
+# Seconds that an engine without an answer has to end in: one that hangs has 60 of its unit's.
+PATIENCE = 20.0
+
 
 def restored(options: argparse.Namespace, failed: str) -> str | None:
     """What serves again and since when; None where nothing else served before.
@@ -25,7 +28,7 @@ def restored(options: argparse.Namespace, failed: str) -> str | None:
             return None
         to = target(options, now)
         until = to.served_at
-        switch(now, to)
+        switch(now, to, patience=PATIENCE)
     answers(options, to)
     return (
         f"{to.release} (configuration {to.configuration}), which served at {moment(until)}, "

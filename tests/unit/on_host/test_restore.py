@@ -16,7 +16,7 @@ import pytest
 
 from fortyninety.on_host import roll_back
 from fortyninety.on_host.restore import __main__ as program
-from fortyninety.on_host.restore import lease
+from fortyninety.on_host.restore import lease, restoring
 from fortyninety.on_host.roll_back import MARK, Unit
 from fortyninety.plan.programs import RESTORE, archive
 
@@ -113,6 +113,20 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 FAILS = ("sh", "-c", f"echo '{CAUSE}' >&2; echo 'More: journalctl' >&2; exit 1")
+
+
+def test_an_engine_that_does_not_end_is_killed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.served("0.8.5.post1", 1)
+    host.deployed("0.32.0")
+    hangs = f'echo systemctl "$@" >>{host.calls}; [ "$1" != stop ] || exec sleep 600'
+    host.tool("tools/systemctl", hangs)
+    monkeypatch.setattr(restoring, "PATIENCE", 0.5)
+    with host.lease_of(RUN):
+        assert host.run(*FAILS) == 1
+    calls = host.calls.read_text().splitlines()
+    assert calls.index("systemctl kill --signal=SIGKILL vllm.service") == (
+        calls.index("systemctl restart vllm.service") - 1
+    )
 
 
 def noted(host: Host) -> dict[str, object]:
