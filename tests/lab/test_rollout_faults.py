@@ -10,7 +10,7 @@ import pytest
 
 from lab import hosts
 from lab.hub import hub_process
-from tests.lab.faulty_engine import make_faulty, make_sound
+from tests.lab.faulty_engine import make_faulty, make_sound, tell
 from tests.lab.rolling_out import Fleet, phases
 
 pytestmark = [pytest.mark.lab, pytest.mark.exhaustive]
@@ -30,9 +30,9 @@ def fleet(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet
 
 
 @contextmanager
-def faulty(fleet: Fleet, how: str) -> Iterator[None]:
+def faulty(fleet: Fleet, how: str, *, once_told: bool = False) -> Iterator[None]:
     """The first box does badly with what it gets next."""
-    make_faulty(fleet.boxes[0], how)
+    make_faulty(fleet.boxes[0], how, once_told=once_told)
     yield
     make_sound(fleet.boxes[0])
 
@@ -121,8 +121,10 @@ def test_a_controller_killed_in_every_phase(fleet: Fleet) -> None:
 
 def test_a_controller_killed_as_it_puts_a_canary_back(fleet: Fleet) -> None:
     changes(fleet, 26)
-    with faulty(fleet, "garbage"), fleet.asked_meanwhile():
-        with fleet.under_way() as under_way:
+    with faulty(fleet, "garbage", once_told=True), fleet.asked_meanwhile():
+        with fleet.under_way("--soak", "60") as under_way:
+            under_way.reached("soaking")
+            tell(fleet.boxes[0])
             rollout = under_way.killed("restoring")
         # It is tried again, since somebody looked at it, and put back again.
         code, result = fleet.roll_out("--resume", rollout)
