@@ -31,6 +31,7 @@ from tests.host.inventory_bridge import (
     unreachable,
 )
 from tests.host.live_process import LiveProcess, read_live_process
+from tests.host.siblings import siblings_of
 from tests.host.side_by_side import RESULTS, host_of, run_side_by_side
 
 
@@ -138,6 +139,7 @@ def _is_about(area: str, box: Box, fleet: Fleet) -> bool:
         "fronted": lambda: bool(fronts_before(box, fleet.everyone)),
         "gateway": lambda: _has_gateway(box, fleet),
         "monitor": lambda: "monitor" in box.data["roles"],
+        "siblings": lambda: bool(siblings_of(box, fleet.reachable)),
         "signals": lambda: box.data.get("signals") is True,
         "tenants": lambda: _keeps_apart(box, fleet),
         "address": lambda: bool(box.data.get("virtual_address")),
@@ -347,6 +349,12 @@ def peers(box: Box, everyone: tuple[Box, ...]) -> list[Box]:
 def members(box: Box, request: pytest.FixtureRequest) -> list[Box]:
     """The boxes of the host's cell, the head first."""
     return cell_members(box, request.config.stash[FLEET].everyone)
+
+
+@pytest.fixture(scope="session")
+def siblings(box: Box, request: pytest.FixtureRequest) -> list[Box]:
+    """The boxes that are looked at as well and are to serve the same."""
+    return siblings_of(box, request.config.stash[FLEET].reachable)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import pytest
 
 from lab import hosts
 from lab.hub import hub_process
+from tests.lab.deploys import host_tests
 from tests.lab.faulty_engine import make_faulty, make_sound, tell
 from tests.lab.rolling_out import Fleet, phases
 
@@ -114,9 +115,13 @@ def test_a_controller_killed_in_every_phase(fleet: Fleet) -> None:
         for words in (("changing",), ("phase", "changing"), ("phase", "gate"), ("soaking",)):
             with fleet.under_way("--resume", rollout) as under_way:
                 under_way.killed(*words)
+        found = host_tests("-k", "siblings", inventory=str(fleet.inventory))
+        assert found.exit_code == 1 and f"it serves with {flag(25)}" in found.output, found.output
         code, result = fleet.roll_out("--resume", rollout)
     assert code == 0, result
     assert all_have(fleet, 25)
+    found = host_tests("-k", "siblings", inventory=str(fleet.inventory))
+    assert found.exit_code == 0, found.output
 
 
 def test_a_controller_killed_as_it_puts_a_canary_back(fleet: Fleet) -> None:
