@@ -12,7 +12,7 @@ import pytest
 from lab import hosts
 from tests.lab.rolling_out import Fleet, phases
 
-pytestmark = [pytest.mark.lab, pytest.mark.exhaustive]
+pytestmark = pytest.mark.lab
 
 FIRST, SECOND = "--max-logprobs=7", "--max-logprobs=9"
 # It parses, and the engine ends with it as it starts.
@@ -59,6 +59,7 @@ def test_what_restarts_no_engine_reaches_every_box_and_no_request_fails(fleet: F
     assert fleet.drained() == []
 
 
+@pytest.mark.exhaustive  # the first test above ends so too
 def test_a_new_flag_reaches_every_box_and_no_request_fails(fleet: Fleet) -> None:
     fleet.is_to_have(engine_arguments=[SECOND])
     with fleet.asked_meanwhile():
