@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 from gevent.event import AsyncResult
 from pyinfra import logger
 from pyinfra.api.host import Host
-from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 
 from fortyninety.fleet.checkpoints import files_of, known_files
@@ -24,6 +23,7 @@ from fortyninety.model.file_list import FileListUnknown
 from fortyninety.model.questions import token_of
 from fortyninety.model.steps import Folders, StepFailed
 from fortyninety.once import made_once
+from fortyninety.operations.converge import say_failed
 from fortyninety.plan.plan import Plan
 from fortyninety.survey.latest import forget_reading
 
@@ -44,8 +44,7 @@ def supply(state: State, host: Host) -> bool:
         with _progress(host, plan, exchange):
             exchange.supply(HostMember(host, plan), _folders(plan))
     except (StepFailed, Exhausted, FileListUnknown) as failed:
-        repository = plan.settings.model_repository
-        logger.error(f"{host.print_prefix}{format_text(f'{repository}: {failed}', 'red')}")
+        say_failed(host, f"{plan.settings.model_repository}: {failed}")
         return False
     finally:
         # It was read in the middle, by whoever looked for hosts that have the snapshot.
