@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from click import unstyle
+from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from fortyninety.check.report import REACH, Result, table
@@ -367,3 +368,9 @@ def release(settings: Settings) -> Release:
 def process(host: Host) -> LiveProcess:
     """The process that serves."""
     return read_live_process(host)
+
+
+@pytest.fixture(scope="session")
+def simulated_upgrade(host: Host) -> CommandResult:
+    """What apt says that it would do if everything were upgraded: seconds of a host's processor."""
+    return host.run("LC_ALL=C apt-get --simulate dist-upgrade")

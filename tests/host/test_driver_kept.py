@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from fortyninety.settings.model import Settings
@@ -14,7 +15,7 @@ from tests.host.gpu_query import query
 PREFERRED_EVEN_AS_A_DOWNGRADE = 1000
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def driver_packages(host: Host, settings: Settings) -> list[str]:
     """Every package with the version of the driver in memory, libraries and firmware included."""
     if settings.driver_source == "present":
@@ -31,9 +32,14 @@ def driver_packages(host: Host, settings: Settings) -> list[str]:
     return packages
 
 
-def test_every_package_of_the_driver_is_held(host: Host, driver_packages: list[str]) -> None:
+@pytest.fixture(scope="session")
+def held(host: Host) -> list[str]:
+    """Every package that is held."""
+    return str(host.check_output("apt-mark showhold")).split()
+
+
+def test_every_package_of_the_driver_is_held(held: list[str], driver_packages: list[str]) -> None:
     """A background upgrade swaps the library under the loaded module, and nothing starts again."""
-    held = host.check_output("apt-mark showhold").split()
     loose = [name for name in driver_packages if name not in held]
     assert not loose, f"{', '.join(loose)}: not held; expected `apt-mark hold`. Deploy again"
 
@@ -57,11 +63,14 @@ def test_apt_itself_prefers_the_driver_that_is_installed(
 
 
 def test_an_upgrade_of_everything_would_leave_the_driver_alone(
-    host: Host, driver_packages: list[str]
+    simulated_upgrade: CommandResult, driver_packages: list[str]
 ) -> None:
     """What the administrator types on a quiet morning must not end the service."""
-    simulated = host.check_output("LC_ALL=C apt-get --simulate dist-upgrade")
-    touched = set(re.findall(r"^(?:Inst|Remv) (\S+)", simulated, re.MULTILINE))
+    assert simulated_upgrade.rc == 0, (
+        f"apt cannot simulate an upgrade: {simulated_upgrade.stderr.strip()[-400:]}; expected what "
+        "it would change. Run `apt-get check`"
+    )
+    touched = set(re.findall(r"^(?:Inst|Remv) (\S+)", simulated_upgrade.stdout, re.MULTILINE))
     moved = sorted(touched & set(driver_packages))
     assert not moved, (
         f"`apt-get dist-upgrade` would change {', '.join(moved)}; expected no part of the driver"
@@ -82,9 +91,8 @@ def test_unattended_upgrades_know_the_driver_by_name(
         )
 
 
-def test_a_kernel_does_not_come_without_its_headers(host: Host) -> None:
+def test_a_kernel_does_not_come_without_its_headers(held: list[str]) -> None:
     """Headers that are held while their kernel is not: the next kernel has no module."""
-    held = host.check_output("apt-mark showhold").split()
     alone = [
         name
         for name in held

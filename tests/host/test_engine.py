@@ -96,25 +96,46 @@ def test_every_unit_kept_for_a_rollback_is_as_it_served(host: Host, settings: Se
         )
 
 
-def test_nobody_but_root_can_change_what_runs(host: Host, settings: Settings) -> None:
-    """Who can write there runs code as the service, or as root at the next deploy."""
+# What may not lie below the deploy's own folders, in one walk of 60,000 files: each as a kind, the
+# folder that it lies below and a line that says what it is; ten of a kind.
+WALK = (
+    "find -P {folders} "
     # uv's own lock is for everybody to hold, and nobody reads what is in it.
-    found = host.check_output(
-        f"find -P {settings.install_directory} ! -name .lock \\( ! -user root -o ! -group root -o "
-        "-perm -o+w -o -perm -g+w \\) ! -type l -printf '%M %u:%g %p\\n' | head -n 10"
-    )
+    r"\( ! -type l ! -name .lock \( ! -user root -o ! -group root -o -perm /022 \) "
+    r"-printf 'open %H\t%M %u:%g %p\n' \) , "
+    r"\( -type f -perm /6000 -printf 'lends\t%M %u:%g %p\n' \) , "
+    r"\( -type l -xtype l -printf 'dangles\t%p -> %l\n' \) "
+    r"| awk -F '\t' '++lines[$1] <= 10'"
+)
+
+
+@pytest.fixture(scope="session")
+def lying_about(host: Host, settings: Settings) -> dict[str, str]:
+    """What was found by that walk: lines by their kind."""
+    folders = f"{settings.install_directory} {settings.models_directory}"
+    found: dict[str, str] = {}
+    for line in host.check_output(WALK.format(folders=folders)).splitlines():
+        kind, _, said = line.partition("\t")
+        found[kind] = f"{found[kind]}\n{said}" if kind in found else said
+    return found
+
+
+def test_nobody_but_root_can_change_what_runs(
+    settings: Settings, lying_about: dict[str, str]
+) -> None:
+    """Who can write there runs code as the service, or as root at the next deploy."""
+    found = lying_about.get(f"open {settings.install_directory}")
     assert not found, (
         f"others than root can write below {settings.install_directory}:\n{found}\nexpected root "
         "alone. `chown root:root` and `chmod go-w` them"
     )
 
 
-def test_no_program_below_lends_its_owners_rights(host: Host, settings: Settings) -> None:
+def test_no_program_below_lends_its_owners_rights(
+    settings: Settings, lying_about: dict[str, str]
+) -> None:
     """A program that runs as root for whoever starts it makes everybody root, the engine too."""
-    found = host.check_output(
-        f"find -P {settings.install_directory} {settings.models_directory} -type f -perm /6000 "
-        "-printf '%M %u:%g %p\\n' | head -n 10"
-    )
+    found = lying_about.get("lends")
     assert not found, (
         f"programs that run with their owner's or group's rights:\n{found}\nexpected none below "
         f"{settings.install_directory} and {settings.models_directory}. Remove them, and find out "
@@ -150,10 +171,9 @@ def test_the_link_to_the_live_engine_names_what_runs(
     )
 
 
-def test_no_link_leads_nowhere(host: Host, settings: Settings) -> None:
+def test_no_link_leads_nowhere(lying_about: dict[str, str]) -> None:
     """A link to what was removed is found by whoever follows it at the worst moment."""
-    folders = f"{settings.install_directory} {settings.models_directory}"
-    found = host.check_output(f"find {folders} -xtype l -printf '%p -> %l\\n' | head -n 10")
+    found = lying_about.get("dangles")
     assert not found, f"links lead nowhere: {found}; expected none. Deploy again, or remove them"
 
 
