@@ -78,7 +78,7 @@ def test_another_driver_and_its_reboots(fleet: Fleet, repository: Repository) ->
     fleet.is_to_have(
         nvidia_repository=repository.address,
         nvidia_repository_key=repository.fingerprint,
-        driver_branch="580",
+        driver_branch=580,
     )
     with fleet.asked_meanwhile():
         code, result = fleet.roll_out()
