@@ -106,6 +106,8 @@ def fetched(
 ) -> Iterator[Command]:
     """Where another driver is there: its successor's packages on the disk, and nothing else."""
     words, _ = _successor(reading, wanted, without)
+    # The driver that is there stays held: apt is to look past that, and installs nothing.
+    words = f"-o APT::Ignore-Hold=true {words}"
     if not pins.replaces(reading) or not host.get_fact(ArchivesToFetch, words=words):
         host.noop("no driver is to be fetched")
         return

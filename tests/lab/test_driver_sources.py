@@ -59,6 +59,9 @@ def host(lab: None) -> LabHost:
     return started
 
 
+FETCH = "Driver | Fetch the driver where another one is there"
+
+
 @pytest.fixture(scope="module")
 def borrowed(host: LabHost) -> dict[str, bytes]:
     return nvidia_repository.borrow(host)
@@ -152,6 +155,20 @@ def test_a_key_that_is_not_the_expected_one_is_named_and_nothing_is_changed(
 
 
 # --- Another branch, and back ---------------------------------------------------------------------
+
+
+def test_another_driver_is_fetched_while_the_one_that_is_there_goes_on(
+    host: LabHost, repository: Repository
+) -> None:
+    look = "dpkg -l; apt-mark showhold; systemctl show -P InvocationID vllm.service"
+    before = host.ssh(look, check=True).stdout
+    ran = from_repository(repository, "driver_branch=580", deploy_file="prepare.py")
+    assert ran.exit_code == 0 and FETCH in ran.changed, ran.output
+    fetched = host.ssh("ls /var/cache/apt/archives", check=True).stdout
+    assert "nvidia-kernel-open-dkms_580.126.09-1" in fetched, fetched
+    assert host.ssh(look, check=True).stdout == before
+    again = from_repository(repository, "driver_branch=580", deploy_file="prepare.py")
+    assert (again.exit_code, again.changed) == (0, {}), again.output
 
 
 def test_branch_580_takes_the_place_of_550_by_one_transaction_and_one_reboot(
