@@ -160,13 +160,13 @@ def test_a_key_that_is_not_the_expected_one_is_named_and_nothing_is_changed(
 def test_another_driver_is_fetched_while_the_one_that_is_there_goes_on(
     host: LabHost, repository: Repository
 ) -> None:
-    look = "dpkg -l; apt-mark showhold; systemctl show -P InvocationID vllm.service"
-    before = host.ssh(look, check=True).stdout
+    look = "nvidia-smi -L; apt-mark showhold; systemctl show -P InvocationID vllm.service"
+    before = versions(host), host.ssh(look, check=True).stdout
     ran = from_repository(repository, "driver_branch=580", deploy_file="prepare.py")
     assert ran.exit_code == 0 and FETCH in ran.changed, ran.output
     fetched = host.ssh("ls /var/cache/apt/archives", check=True).stdout
     assert "nvidia-kernel-open-dkms_580.126.09-1" in fetched, fetched
-    assert host.ssh(look, check=True).stdout == before
+    assert (versions(host), host.ssh(look, check=True).stdout) == before
     again = from_repository(repository, "driver_branch=580", deploy_file="prepare.py")
     assert (again.exit_code, again.changed) == (0, {}), again.output
 
