@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyinfra.api.host import Host
@@ -36,8 +37,22 @@ def ended(state: State, host: Host) -> Ended:
     for each, meta in done.items():
         if not meta.did_succeed():
             subject, lines = _name(state, each), meta.stderr_lines
-    said = failure_of(host) or next((line for line in reversed(lines) if line.strip()), "see above")
+    said = failure_of(host) or cause_in(lines) or "see above"
     return Ended(changed, whole, subject, " ".join(said.split()))
+
+
+def cause_in(lines: Sequence[str]) -> str:
+    """Why a command failed, by what it wrote: its last line, or the first of this project's own.
+
+    These begin with the cause and end with where there is more (`on_host/complete.py`); what was
+    put back is said after that, with the cause once more.
+    """
+    told = [line for line in lines if line.strip()]
+    if not told:
+        return ""
+    first, last = told[0], told[-1]
+    is_report = any(line.startswith("More: ") for line in told)
+    return first if is_report and not last.startswith(first) else last
 
 
 def _name(state: State, operation_hash: str) -> str:
