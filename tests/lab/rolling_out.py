@@ -74,12 +74,16 @@ class Fleet:
         inventory = Path(write_inventory(folder, text_of(members, data)))
         ran = deploy(inventory=str(inventory))
         assert ran.exit_code == 0, ran.output
-        authority = inventory.with_name(f"{inventory.stem}.authority") / "authority.pem"
-        believed = ssl.create_default_context(cafile=str(authority))
+        believed = ssl.create_default_context(cafile=str(authority_of(inventory)))
         secret = add_key(str(inventory), "ada", host=front.name)
         model = boxes[0].choice.model.repository
         client = Client(f"https://{front.address}", believed, secret, model, tokens=32)
         return cls(boxes, front, inventory, client, members)
+
+    @property
+    def authority(self) -> Path:
+        """The certificate that signed the front's."""
+        return authority_of(self.inventory)
 
     def is_to_have(self, **data: Any) -> None:
         """Write these settings of the boxes into the inventory."""
@@ -197,6 +201,11 @@ class RollingOut:
         said, _ = self.process.communicate()
         result: dict[str, Any] = json.loads(said)["result"]
         return self.process.returncode, result
+
+
+def authority_of(inventory: Path) -> Path:
+    """The certificate of an inventory's authority."""
+    return inventory.with_name(f"{inventory.stem}.authority") / "authority.pem"
 
 
 def text_of(members: int, data: dict[str, Any]) -> str:

@@ -5,12 +5,16 @@ One story in the order of this file: each begins with what the one before it lef
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lab import hosts
-from tests.lab.rolling_out import Fleet, phases
+from tests.lab.rolling_out import POLICY, Fleet, phases
 
 pytestmark = pytest.mark.lab
 
@@ -60,9 +64,31 @@ def test_what_restarts_no_engine_reaches_every_box_and_no_request_fails(fleet: F
 
 
 @pytest.mark.exhaustive  # the first test above ends so too
-def test_a_new_flag_reaches_every_box_and_no_request_fails(fleet: Fleet) -> None:
+def test_what_a_new_flag_cost_is_measured(fleet: Fleet, tmp_path: Path) -> None:
     fleet.is_to_have(engine_arguments=[SECOND])
-    with fleet.asked_meanwhile():
-        code, result = fleet.roll_out()
-    assert (code, phases(result)) == (0, ["done", "done"]), result
+    key, client = tmp_path / "key", fleet.client
+    key.touch(mode=0o600)
+    key.write_text(client.secret)
+    asked_how = [
+        *("--url", client.url, "--authority", str(fleet.authority), "--key-file", str(key)),
+        *("--model", client.model, "--streams", "2", "--singles", "1", "--before", "20"),
+    ]
+    ran = subprocess.run(
+        [
+            *(sys.executable, "-m", "bench.rollout", str(fleet.inventory), *asked_how, "--json"),
+            *("--", *POLICY),
+        ],
+        cwd=fleet.project,
+        env=fleet.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    print(ran.stdout)
+    cost = json.loads(ran.stdout)
+    assert cost["requests"]["whole"] == cost["requests"]["requests"] > 0, cost
+    assert set(cost["seconds_out_of_rotation"]) == {box.name for box in fleet.boxes}, cost
+    assert 0 < max(cost["seconds_out_of_rotation"].values()) < cost["seconds"], cost
     assert len(fleet.having(SECOND)) == 2 and fleet.drained() == []
