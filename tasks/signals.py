@@ -7,7 +7,9 @@ from fortyninety.operations.apt import packages as apt
 from fortyninety.plan.paths import (
     EXPORTER_MASK,
     EXPORTER_UNIT,
+    SIGNALS_FRONT_IDENTITY,
     SIGNALS_KNOWN,
+    SIGNALS_MONITOR,
     SIGNALS_TIMER_UNIT,
     SIGNALS_UNIT,
 )
@@ -33,6 +35,12 @@ def say(plan: Plan) -> None:
     )
     programs.put(plan.paths.signals, archive(SIGNALS), "program that reads the box")
     signals.authority(plan.signals.authority, name="Tell it the fleet's authority")
+    signals.front_identity(
+        shown=SIGNALS_FRONT_IDENTITY in plan.signals.shown, name="Show it a front's certificate"
+    )
+    signals.monitor_identity(
+        shown=SIGNALS_MONITOR in plan.signals.shown, name="Show it a monitor's certificate"
+    )
     files.file(SIGNALS_KNOWN, plan.signals.known, name="Write what it cannot know by itself")
     signals.running(
         {

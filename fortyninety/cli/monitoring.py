@@ -21,6 +21,7 @@ from fortyninety.gateway.authority import (
     AuthorityUnusable,
     authority_folder,
     authority_in,
+    ends_at,
     issue,
     why_renew,
 )
@@ -82,11 +83,11 @@ def export(
         raise NoAnswer(
             "" if problems else f"{inventory} has no box with an engine, and no front", problems
         )
-    files = exported_files(boxes, f"{pages.rstrip('/')}/" if pages else "docs/")
     try:
+        until = _write_identity(directory, Path(inventory))
+        files = exported_files(boxes, f"{pages.rstrip('/')}/" if pages else "docs/", until)
         for name, text in files.items():
             replace_file(directory / name, text)
-        _write_identity(directory, Path(inventory))
     except OSError as error:
         said = f"{printable(str(directory), 200)}: {error.strerror}"
         raise NoAnswer(f"cannot write to {said}") from error
@@ -104,8 +105,11 @@ def export(
     sys.exit(code)
 
 
-def _write_identity(directory: Path, inventory: Path) -> None:
-    """The certificate and key, kept while they last. Raises OSError, AuthorityUnusable."""
+def _write_identity(directory: Path, inventory: Path) -> int:
+    """The certificate and key, kept while they last; until when the certificate is valid.
+
+    Raises OSError, AuthorityUnusable.
+    """
     now = datetime.now(UTC)
     authority = authority_in(authority_folder(inventory), inventory.stem, now)
     replace_file(directory / AUTHORITY, authority.pem)
@@ -115,8 +119,9 @@ def _write_identity(directory: Path, inventory: Path) -> None:
             there = stream.read(LARGEST)
     except FileNotFoundError:
         there = ""
-    if why_renew(authority, there, [MONITOR], now, FOR_FRONTS) is None:
-        return
-    if not path.exists():
-        path.touch(mode=0o600)
-    replace_file(path, issue(authority, [MONITOR], now, FOR_FRONTS))
+    if why_renew(authority, there, [MONITOR], now, FOR_FRONTS) is not None:
+        there = issue(authority, [MONITOR], now, FOR_FRONTS)
+        if not path.exists():
+            path.touch(mode=0o600)
+        replace_file(path, there)
+    return ends_at(there)

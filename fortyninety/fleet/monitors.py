@@ -36,6 +36,7 @@ def watches_of(
         return {}, []
     data = {host.name: _data(host) for host in state.inventory}
     boxes, problems = _boxes(data, {host.name for host in settings})
+    names = {box.name for box in boxes}
     path = inventory_path(state)
     found: dict[Host, Watch] = {}
     for host, each in monitors.items():
@@ -52,6 +53,7 @@ def watches_of(
                 Issued(folder, path.stem, (MONITOR,), FOR_FRONTS),
                 Believed(folder, path.stem),
                 read,
+                host.name if each.signals and host.name not in names else None,
             )
     return found, problems
 

@@ -130,6 +130,11 @@ def why_renew(
     return _out_of_time(certificate, now)
 
 
+def ends_at(pem: str) -> int:
+    """Until when the first certificate of a text is valid, as Unix time."""
+    return int(x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc.timestamp())
+
+
 def _signed_by(authority: Authority, certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(authority.certificate)

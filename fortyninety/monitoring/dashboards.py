@@ -169,6 +169,18 @@ BOX = Dashboard(
             "age",
         ),
         _panel(
+            "Tests of the last check",
+            "none",
+            f"fortyninety_check_tests{{{CHOSEN}}}",
+            "{{check}}: {{outcome}}",
+        ),
+        _panel(
+            "Age of the last check",
+            "s",
+            f"time() - fortyninety_check_timestamp_seconds{{{CHOSEN}}}",
+            "{{check}}",
+        ),
+        _panel(
             "Certificate's time left",
             "s",
             # The authority's ten years would hide the months of the others.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -35,8 +36,16 @@ class WatchedBox:
         return f"{address}:{self.port}"
 
 
-def targets_text(boxes: Iterable[WatchedBox]) -> str:
-    """The targets for `file_sd_configs`: the pages of each."""
+@dataclass(frozen=True)
+class Itself:
+    """A monitor that says how it is too: its name, and where on loopback it does."""
+
+    name: str
+    target: str
+
+
+def targets_text(boxes: Iterable[WatchedBox], itself: Itself | None = None) -> str:
+    """The targets for `file_sd_configs`: the pages of each, and what a monitor says itself."""
     targets = [
         {
             "targets": [box.target],
@@ -45,12 +54,20 @@ def targets_text(boxes: Iterable[WatchedBox]) -> str:
         for box in boxes
         for page in box.pages
     ]
+    if itself is not None:
+        # The exporter itself, which no gateway stands before.
+        page = {"job": "fortyninety-node", "__scheme__": "http", "__metrics_path__": "/metrics"}
+        targets.append({"targets": [itself.target], "labels": {BOX: itself.name, **page}})
     return json.dumps(targets, indent=2) + "\n"
 
 
-def wanted_text(boxes: Sequence[WatchedBox]) -> str:
-    """The rules that say what each box is to serve, which an alert compares with what it does."""
-    rules = [
+def wanted_text(boxes: Sequence[WatchedBox], known_until: int | None = None) -> str:
+    """The rules that say what each box is to serve, which an alert compares with what it does.
+
+    `known_until` is the end of the certificate that boxes know this Prometheus by, where no
+    monitor of this project's says it.
+    """
+    rules: list[dict[str, Any]] = [
         {
             "record": "fortyninety:engine_wanted",
             "expr": "vector(1)",
@@ -59,6 +76,14 @@ def wanted_text(boxes: Sequence[WatchedBox]) -> str:
         for box in boxes
         if box.release
     ]
+    if known_until is not None:
+        rules.append(
+            {
+                "record": "fortyninety_certificate_expiry_timestamp_seconds",
+                "expr": f"vector({known_until})",
+                "labels": {BOX: "monitor", "certificate": "monitor"},
+            }
+        )
     group = {"name": "fortyninety-wanted", "interval": "30s", "rules": rules}
     text = "# What the inventory had each box serve when this was exported.\n"
     return text + yaml.safe_dump({"groups": [group] if rules else []}, sort_keys=False)

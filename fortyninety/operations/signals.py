@@ -5,32 +5,40 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 
-from pyinfra import host
+from pyinfra import host, state
 
 from fortyninety.deadlines import UNIT
 from fortyninety.gateway.certificates import AuthoritySource
 from fortyninety.operations.brought import noting_names
 from fortyninety.operations.certificates import Access, absent, believed
-from fortyninety.operations.converge import Command, converging, within
-from fortyninety.operations.files import file_commands
+from fortyninety.operations.converge import Command, converging, failing, within
+from fortyninety.operations.files import Upload, file_commands
 from fortyninety.operations.reasons import differs
 from fortyninety.plan.paths import (
     EXPORTER_SERVICE,
     EXPORTER_UNIT,
+    FRONT_IDENTITY,
+    MONITOR_IDENTITY,
     SIGNALS_ACCOUNT,
     SIGNALS_AUTHORITY,
     SIGNALS_FOLDER,
+    SIGNALS_FRONT_IDENTITY,
     SIGNALS_KNOWN,
+    SIGNALS_MONITOR,
     SIGNALS_SERVICE,
     SIGNALS_TIMER,
     SIGNALS_TIMER_UNIT,
     SIGNALS_UNIT,
 )
-from fortyninety.survey.reading import HostReading
+from fortyninety.survey.reading import CertificateReading, HostReading
 
 # What is started at boot.
 UNITS = (EXPORTER_SERVICE, SIGNALS_TIMER)
-FILES = (SIGNALS_UNIT, SIGNALS_TIMER_UNIT, EXPORTER_UNIT, SIGNALS_KNOWN, SIGNALS_AUTHORITY)
+FILES = (
+    *(SIGNALS_UNIT, SIGNALS_TIMER_UNIT, EXPORTER_UNIT, SIGNALS_KNOWN),
+    *(SIGNALS_AUTHORITY, SIGNALS_FRONT_IDENTITY, SIGNALS_MONITOR),
+)
+PUBLIC = Access("644", "root", "root")
 
 
 @converging
@@ -39,7 +47,42 @@ def authority(reading: HostReading, its: AuthoritySource | None) -> Iterator[Com
     if its is None:
         yield from absent(reading, SIGNALS_AUTHORITY)
         return
-    yield from believed(reading, SIGNALS_AUTHORITY, its, Access("644", "root", "root"))
+    yield from believed(reading, SIGNALS_AUTHORITY, its, PUBLIC)
+
+
+@converging
+def front_identity(reading: HostReading, *, shown: bool) -> Iterator[Command]:
+    """What boxes know a front by, without its key, for what reads the host; else nothing."""
+    its = reading.front.identity if shown else None
+    yield from without_key(reading, its, FRONT_IDENTITY, SIGNALS_FRONT_IDENTITY)
+
+
+@converging
+def monitor_identity(reading: HostReading, *, shown: bool) -> Iterator[Command]:
+    """What boxes know a monitor by, the same way."""
+    its = reading.monitor_identity if shown else None
+    yield from without_key(reading, its, MONITOR_IDENTITY, SIGNALS_MONITOR)
+
+
+def without_key(
+    reading: HostReading, its: CertificateReading | None, source: str, path: str
+) -> Iterator[Command]:
+    """The certificates of `source` at `path`, as the host itself has them."""
+    if its is None:
+        yield from absent(reading, path)
+        return
+    if its.certificates is None:
+        # The stage before this one makes it.
+        differs(f"{source} is not there yet")
+        if state.is_executing:
+            yield failing(f"{source} has no certificate; expected the one of this deploy")
+        else:
+            yield Upload(path, b"", **PUBLIC._asdict())
+        return
+    commands = list(file_commands(reading, path, its.certificates, **PUBLIC._asdict()))
+    if not commands:
+        host.noop(f"{path} is as it should be")
+    yield from commands
 
 
 @converging

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fortyninety.engine.command_line import LOOPBACK_ADDRESS
 from fortyninety.gateway.certificates import AuthoritySource, CertificateSource
 from fortyninety.monitoring.exported import monitor_files
-from fortyninety.monitoring.watched import WatchedBox
+from fortyninety.monitoring.watched import Itself, WatchedBox
 from fortyninety.packages.package import Package
 from fortyninety.plan.paths import (
     ALERTMANAGER_CONFIGURATION,
@@ -44,13 +44,15 @@ ALERTMANAGER = Package("prometheus-alertmanager")
 class Watch:
     """What a monitor watches, by which certificates, and where the URL for its alerts is read.
 
-    Without `webhook` nobody is told of alerts.
+    Without `webhook` nobody is told of alerts. `itself` is the monitor's name, where it says how it
+    is and is none of the boxes.
     """
 
     boxes: tuple[WatchedBox, ...]
     identity: CertificateSource
     authority: AuthoritySource
     webhook: Callable[[], str] | None
+    itself: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class MonitorPlan:
 
 def plan_monitor(settings: Settings, watch: Watch) -> MonitorPlan:
     """How a monitor watches these boxes."""
+    exporter = f"{LOOPBACK_ADDRESS}:{settings.signals_exporter_port}"
     alerts = f"{LOOPBACK_ADDRESS}:{settings.monitor_alerts_port}"
     files = monitor_files(
         watch.boxes,
@@ -95,6 +98,7 @@ def plan_monitor(settings: Settings, watch: Watch) -> MonitorPlan:
         webhook=None if watch.webhook is None else MONITOR_WEBHOOK,
         authority=MONITOR_AUTHORITY,
         identity=MONITOR_IDENTITY,
+        itself=None if watch.itself is None else Itself(watch.itself, exporter),
     )
     return MonitorPlan(
         watch=watch,

@@ -89,8 +89,10 @@ SIGNALS_UNIT = _everywhere(f"/etc/systemd/system/{SIGNALS_SERVICE}")
 SIGNALS_TIMER_UNIT = _everywhere(f"/etc/systemd/system/{SIGNALS_TIMER}")
 # What the program that reads a box cannot know by itself.
 SIGNALS_KNOWN = _everywhere("/etc/fortyninety/signals.json")
-# A certificate alone, which is no secret; those of the gateway are with keys, in its own folder.
+# Certificates alone, which are no secret; beside their keys they are in folders that are.
 SIGNALS_AUTHORITY = _everywhere("/etc/fortyninety/signals-authority.pem")
+SIGNALS_FRONT_IDENTITY = _everywhere("/etc/fortyninety/signals-front-identity.pem")
+SIGNALS_MONITOR = _everywhere("/etc/fortyninety/signals-monitor.pem")
 # What it remembers and what it found, until the next boot.
 SIGNALS_FOLDER = "/run/fortyninety-signals"
 EXPORTER_UNIT = _everywhere(f"/etc/systemd/system/{EXPORTER_SERVICE}")

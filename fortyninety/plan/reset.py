@@ -121,7 +121,8 @@ class ResetPlan:
         """Files outside of those folders that go as they are."""
         apt = () if self.keep_driver else APT_FILES
         drained = (declared.DRAINED, declared.UNDRAIN_STAMP)
-        signals = (declared.SIGNALS_KNOWN, declared.SIGNALS_AUTHORITY)
+        shown = (declared.SIGNALS_FRONT_IDENTITY, declared.SIGNALS_MONITOR)
+        signals = (declared.SIGNALS_KNOWN, declared.SIGNALS_AUTHORITY, *shown)
         own = (declared.TENANT_SECRET, *signals, *NOTES, *drained)
         return (declared.NVCC, *own, *apt)
 

@@ -18,7 +18,9 @@ from fortyninety.plan.paths import (
     SIGNALS_ACCOUNT,
     SIGNALS_AUTHORITY,
     SIGNALS_FOLDER,
+    SIGNALS_FRONT_IDENTITY,
     SIGNALS_KNOWN,
+    SIGNALS_MONITOR,
     SIGNALS_SERVICE,
     SIGNALS_TIMER,
     Paths,
@@ -49,7 +51,8 @@ MOUNT_POINTS_LEFT_OUT = "^/(dev|proc|run|sys|var/lib/(containers|docker)/.+)($|/
 class SignalsPlan:
     """What is put onto a host: `known` is the text of a file, the others of units.
 
-    `authority` is whose certificate the host says the end of.
+    `authority` is whose certificate the host says the end of, and `shown` are the paths of those of
+    its own that others know it by.
     """
 
     known: str
@@ -57,6 +60,7 @@ class SignalsPlan:
     timer: str
     exporter: str
     authority: AuthoritySource | None = None
+    shown: tuple[str, ...] = ()
 
     @property
     def packages(self) -> tuple[Package, ...]:
@@ -84,6 +88,7 @@ def plan_signals(
     return SignalsPlan(
         known=_text(known),
         authority=authority,
+        shown=tuple(_shown(settings).values()),
         service=render(
             "fortyninety-signals.service.j2",
             service=SIGNALS_SERVICE,
@@ -122,9 +127,21 @@ def _known_of_gateways(
             "front_port": settings.gateway_port,
             "front_status_port": settings.front_status_port,
         }
-    if authority is not None:
-        known["authority"] = SIGNALS_AUTHORITY
+    certificates = {
+        **({} if authority is None else {"authority": SIGNALS_AUTHORITY}),
+        **_shown(settings),
+    }
+    if certificates:
+        known["certificates"] = certificates
     return known
+
+
+def _shown(settings: Settings) -> dict[str, str]:
+    """Where the host has without their keys what others know it by, by the roles it has."""
+    return {
+        **({"front_identity": SIGNALS_FRONT_IDENTITY} if settings.is_front else {}),
+        **({"monitor": SIGNALS_MONITOR} if settings.is_monitor else {}),
+    }
 
 
 def _known_of_engine(

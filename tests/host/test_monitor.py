@@ -35,9 +35,12 @@ def _asked(host: Host, port: int, path: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def watched(box: Box, request: pytest.FixtureRequest) -> dict[str, set[str]]:
-    """The boxes and fronts of the inventory that show their signals, and the pages of each."""
-    return {
+def watched(box: Box, settings: Settings, request: pytest.FixtureRequest) -> dict[str, set[str]]:
+    """The boxes and fronts of the inventory that show their signals, and the pages of each.
+
+    A monitor that says how it is asks itself too.
+    """
+    found = {
         each.name: (OF_A_BOX if has_engine(each) else set())
         | (OF_A_FRONT if is_front(each) else set())
         for each in request.config.stash[FLEET].everyone
@@ -46,6 +49,8 @@ def watched(box: Box, request: pytest.FixtureRequest) -> dict[str, set[str]]:
         and each.data.get("signals_port") is not None
         and each.data.get("gateway_certificate") is None
     }
+    itself = {box.name: {"fortyninety-node"}} if settings.signals else {}
+    return itself | found
 
 
 def test_it_watches_and_passes_on_and_both_come_back_at_boot(host: Host) -> None:

@@ -28,6 +28,8 @@ SAME = {
     "card_power_limit_default_watts": ("power.default_limit", 1),
     "card_pcie_width_max_lanes": ("pcie.link.width.max", 1),
 }
+# By what others know the host, and where it is without its key.
+COPIES = {"front/identity": "front-identity", "monitor/monitor": "monitor"}
 # The unit's own lines, without which what reads the box could do more than read.
 SANDBOX = {
     "NoNewPrivileges": "yes",
@@ -96,6 +98,23 @@ def test_every_source_could_be_read(samples: list[tuple[str, dict[str, str], flo
         f"{', '.join(down)} could not be read; expected every source. Look at "
         f"`journalctl -u {READING}`"
     )
+
+
+def test_it_shows_the_certificates_that_are_in_use(host: Host, settings: Settings) -> None:
+    """An end that nobody is told of stops a front, or all alerts, from one minute to the next."""
+    roles = {"front/identity": settings.is_front, "monitor/monitor": settings.is_monitor}
+    for source in (name for name, has_it in roles.items() if has_it):
+        path = f"/etc/fortyninety/signals-{COPIES[source]}.pem"
+        own, shown = (
+            host.run(f"sed -n '/^-----BEGIN CERT/,/^-----END CERT/p' {each}").stdout
+            for each in (f"/etc/fortyninety/{source}.pem", path)
+        )
+        assert own and own == shown, (
+            f"{path} is {'another' if shown else 'no'} certificate; expected that of "
+            f"/etc/fortyninety/{source}.pem, whose end alerts are about. Deploy again"
+        )
+        whole = host.run(f"cat {path}").stdout
+        assert whole == shown, f"{path} has more than the certificate. Deploy again"
 
 
 def test_it_says_what_nvidia_smi_says(

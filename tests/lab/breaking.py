@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from xml.etree import ElementTree
 
 from lab import stages
 from lab.hosts import LabHost
+from tests.lab import deploys
 from tests.lab.breakages import Breakage
 
 INVENTORY = "inventory/lab.py"
@@ -91,6 +93,32 @@ def drift(host: LabHost) -> tuple[int, list[str]]:
         *lines,
         *(f"{each['subject']} is {each['found']}" for each in page["problems"]),
     ]
+
+
+def named_and_mended(
+    inventory: str, chosen: str, named: Mapping[str, str], shown: Sequence[str]
+) -> None:
+    """Assert that what was broken is found by the host tests and by drift, and mended by a deploy.
+
+    `chosen` are the host tests (pytest's -k), `named` has what a test's message says by the
+    beginning of its name, and `shown` are lines of drift.
+    """
+    found = deploys.host_tests("-k", chosen, inventory=inventory)
+    failed = [line for line in found.output.splitlines() if "FAILED" in line]
+    missed = [
+        name
+        for name, says in named.items()
+        if not any(name in line for line in failed) or says not in found.output
+    ]
+    assert not missed, (missed, found.output)
+    drifted = stages.fortyninety("drift", inventory)
+    assert drifted.returncode == 3, drifted.stdout + drifted.stderr
+    assert all(each in drifted.stdout for each in shown), drifted.stdout
+
+    ran = deploys.deploy(inventory=inventory)
+    assert ran.exit_code == 0, ran.output
+    found = deploys.host_tests("-k", chosen, inventory=inventory)
+    assert found.exit_code == 0, found.output
 
 
 def matching(pattern: str | None, messages: dict[str, str]) -> list[str]:

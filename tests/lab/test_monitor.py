@@ -7,14 +7,18 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fortyninety.gateway.authority import FOR_FRONTS, MONITOR, authority_folder
+from fortyninety.gateway.certificates import Issued
 from lab import hosts, paths, stages
 from lab.hosts import LabHost
+from tests.lab.breaking import named_and_mended
 from tests.lab.converged_hosts import ONE_CARD, start_converged
 from tests.lab.deploys import deploy, host_tests, write_inventory
 
@@ -26,37 +30,49 @@ INVENTORY = """
 from lab.inventory import inventory
 roles = {{
     "lab1": {{"gateway": True, "signals": True, "signals_interval": 10, "signals_port": 9491}},
-    "lab2": {{"roles": ["monitor"], "alert_webhook_url_file": {url_file!r}}},
+    "lab2": {{
+        "roles": ["monitor"], "alert_webhook_url_file": {url_file!r},
+        "signals": True, "signals_interval": 10,
+    }},
 }}
 lab = [(name, {{**data, **roles[name]}}) for name, data in inventory()]
 """
 WITHOUT = """
 from lab.inventory import inventory
-lab = [(name, {**data, **({"roles": ["gateway"]} if name != "lab1" else {})})
-       for name, data in inventory()]
+front = {"roles": ["gateway"], "signals": True, "signals_interval": 10}
+lab = [(name, {**data, **(front if name != "lab1" else {})}) for name, data in inventory()]
 """
-UNITS = "fortyninety-prometheus.service fortyninety-alertmanager.service"
+PROMETHEUS = "fortyninety-prometheus.service"
+UNITS = f"{PROMETHEUS} fortyninety-alertmanager.service"
 LEFT = (
-    "ls -d /etc/fortyninety/monitor /etc/systemd/system/fortyninety-prometheus.service "
+    "ls -d /etc/fortyninety/monitor /etc/fortyninety/signals-monitor.pem "
+    "/etc/systemd/system/fortyninety-prometheus.service "
     "/etc/systemd/system/fortyninety-alertmanager.service 2>/dev/null; "
     f"systemctl is-active {UNITS} | grep -x active; ss -Hltn 'sport = :9480 or sport = :9481'"
 )
-# A key that others read, a rule that somebody took out, and nobody who passes alerts on.
+# A key that others read, a certificate that is said to be another, a rule that somebody took out,
+# and nobody who passes alerts on.
 BROKEN = (
     "chmod 644 /etc/fortyninety/monitor/monitor.pem; "
+    "cp /etc/fortyninety/monitor/authority.pem /etc/fortyninety/signals-monitor.pem; "
     "sed -i 's/EngineHangs/EngineSleeps/' /etc/fortyninety/monitor/rules/engine.yaml; "
     "systemctl disable --now --quiet fortyninety-alertmanager.service"
 )
 NAMED = {
     "test_its_key_and_where_alerts_go": "monitor.pem is 644 root prometheus; expected 640",
+    "test_it_shows_the_certificates_that_are_in_use": "signals-monitor.pem is another certificate",
     "test_the_rules_on_disk_are_in_force": "EngineHangs, EngineSleeps is wrong",
     "test_it_watches_and_passes_on": "fortyninety-alertmanager.service is not enabled and active",
 }
 DRIFT = (
     "monitor.pem has another mode or owner",
+    "signals-monitor.pem has another content",
     "rules/engine.yaml has another content",
     "fortyninety-alertmanager.service is disabled",
 )
+# What takes days, cut to minutes in the rules of the monitor: the times alone.
+RULES = "/etc/fortyninety/monitor/rules/box.yaml"
+CUT = f"sed -i 's/for: 1h/for: 1m/; s/> 8 \\* 86400/> 300/' {RULES}; systemctl reload {{}}"
 # Seconds beyond an alert's own: a reading, a scrape, an evaluation, the group's wait.
 DELAY = 240
 MINUTE = 60
@@ -130,11 +146,11 @@ class Webhook:
             self.told += [(each["labels"]["alertname"], each["status"]) for each in said["alerts"]]
             self.changed.notify_all()
 
-    def wait_for(self, alert: str, status: str, seconds: float) -> None:
-        """Come back once it was told from now on; else say what was."""
+    def wait_for(self, alert: str, status: str, seconds: float, since: int | None = None) -> None:
+        """Come back once it was told from now on, or since so much was told; else say what was."""
         until = time.monotonic() + seconds
         with self.changed:
-            begin = len(self.told)
+            begin = len(self.told) if since is None else since
             while (alert, status) not in self.told[begin:]:
                 left = until - time.monotonic()
                 assert left > 0, f"{alert} is not {status}: {self.told}"
@@ -194,7 +210,7 @@ def inventory(
 def test_a_second_deploy_changes_nothing_and_the_host_tests_agree(inventory: str) -> None:
     again = deploy(inventory=inventory)
     assert (again.exit_code, again.changed) == (0, {}), again.output
-    found = host_tests("-k", "monitor or nothing_listens", inventory=inventory)
+    found = host_tests("-k", "monitor or signals or nothing_listens", inventory=inventory)
     assert found.exit_code == 0, found.output
 
 
@@ -212,6 +228,50 @@ def test_what_goes_wrong_is_told_and_that_it_is_over_too(
     # Beginning again, an engine takes its time.
     webhook.wait_for(cause.alert, "resolved", 2 * DELAY)
     assert webhook.paths == {f"/{SECRET}"}
+
+
+@pytest.fixture(scope="module")
+def hastened(pair: tuple[LabHost, LabHost], inventory: str) -> None:
+    """Rules that wait for minutes, until the next deploy."""
+    del inventory
+    pair[1].ssh(CUT.format(PROMETHEUS), check=True)
+
+
+def checked(inventory: str, box: LabHost) -> None:
+    """Have it checked and that recorded, whatever was found."""
+    ran = stages.fortyninety(
+        "check", inventory, "--limit", box.name, "--quick", "--no-load", "--record"
+    )
+    assert ran.returncode in (0, 1), ran.stdout + ran.stderr
+
+
+@pytest.mark.usefixtures("hastened")
+def test_a_check_that_nobody_repeats_is_told(
+    pair: tuple[LabHost, LabHost], inventory: str, webhook: Webhook
+) -> None:
+    checked(inventory, pair[0])
+    webhook.wait_for("CheckOld", "firing", 6 * MINUTE + DELAY)
+    checked(inventory, pair[0])
+    webhook.wait_for("CheckOld", "resolved", DELAY)
+
+
+@pytest.mark.usefixtures("hastened")
+def test_what_boxes_know_a_monitor_by_is_told_before_it_ends(
+    pair: tuple[LabHost, LabHost], inventory: str, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of ten days, as one has that no deploy renewed for eighty.
+    monkeypatch.setattr("fortyninety.gateway.authority.SERVER_DAYS", 10)
+    its = Issued(authority_folder(Path(inventory)), "lab", (MONITOR,), FOR_FRONTS)
+    text = its.made(datetime.now(UTC))
+    shown = text[text.index("-----BEGIN") : text.index("-----BEGIN PRIVATE")]
+    pair[1].ssh("cat >/etc/fortyninety/monitor/monitor.pem", input_text=text, check=True)
+    pair[1].ssh("cat >/etc/fortyninety/signals-monitor.pem", input_text=shown, check=True)
+    webhook.wait_for("IdentityEnds", "firing", MINUTE + DELAY)
+    before = len(webhook.told)
+    ran = deploy("--limit", pair[1].name, inventory=inventory)
+    assert ran.exit_code == 0, ran.output
+    assert "Signals | Show it a monitor's certificate" in ran.changed, ran.changed
+    webhook.wait_for("IdentityEnds", "resolved", 2 * DELAY, before)
 
 
 def test_where_alerts_go_is_told_to_nobody(
@@ -235,29 +295,18 @@ def test_what_is_broken_is_named_and_put_right(
 ) -> None:
     _, monitor = pair
     monitor.ssh(BROKEN, check=True)
-    found = host_tests("-k", "monitor", inventory=inventory)
-    failed = [line for line in found.output.splitlines() if "FAILED" in line]
-    missed = [
-        name
-        for name, says in NAMED.items()
-        if not any(name in line for line in failed) or says not in found.output
-    ]
-    assert not missed, (missed, found.output)
-    shown = stages.fortyninety("drift", inventory)
-    assert shown.returncode == 3 and all(each in shown.stdout for each in DRIFT), shown.stdout
-
-    ran = deploy(inventory=inventory)
-    assert ran.exit_code == 0, ran.output
-    found = host_tests("-k", "monitor", inventory=inventory)
-    assert found.exit_code == 0, found.output
+    named_and_mended(inventory, "monitor or signals", NAMED, DRIFT)
 
 
-def test_without_the_role_nothing_of_it_stays(
+def test_without_the_role_nothing_of_it_stays_and_a_front_is_read_as_one(
     pair: tuple[LabHost, LabHost], inventory: str, tmp_path: Path
 ) -> None:
     del inventory
     _, monitor = pair
-    ran = deploy("--limit", monitor.name, inventory=write_inventory(tmp_path, WITHOUT))
+    front = write_inventory(tmp_path, WITHOUT)
+    ran = deploy("--limit", monitor.name, inventory=front)
     assert ran.exit_code == 0, ran.output
     assert "Monitor | Remove a monitor that is not wanted" in ran.changed, ran.changed
     assert monitor.ssh(LEFT).stdout == ""
+    found = host_tests("-k", "signals", "--limit", monitor.name, inventory=front)
+    assert found.exit_code == 0, found.output

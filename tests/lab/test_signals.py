@@ -10,6 +10,7 @@ from lab import stages
 from lab.gpu import control
 from lab.gpu.control import Call
 from lab.hosts import LabHost
+from tests.lab.breaking import named_and_mended
 from tests.lab.deploys import LAB_INVENTORY, deploy, host_tests, write_inventory
 
 pytestmark = pytest.mark.lab
@@ -112,21 +113,7 @@ def test_an_nvidia_smi_that_hangs_is_said(saying: LabHost) -> None:
 
 def test_what_is_broken_is_named_and_put_right(saying: LabHost, inventory: str) -> None:
     saying.ssh(BROKEN, check=True)
-    found = host_tests("-k", "signals or programs_that", inventory=inventory)
-    failed = [line for line in found.output.splitlines() if "FAILED" in line]
-    missed = [
-        name
-        for name, says in NAMED.items()
-        if not any(name in line for line in failed) or says not in found.output
-    ]
-    assert not missed, (missed, found.output)
-    shown = stages.fortyninety("drift", inventory)
-    assert shown.returncode == 3 and all(each in shown.stdout for each in DRIFT), shown.stdout
-
-    ran = deploy(inventory=inventory)
-    assert ran.exit_code == 0, ran.output
-    found = host_tests("-k", "signals or programs_that", inventory=inventory)
-    assert found.exit_code == 0, found.output
+    named_and_mended(inventory, "signals or programs_that", NAMED, DRIFT)
 
 
 def test_without_the_setting_nothing_of_it_stays(saying: LabHost) -> None:

@@ -14,7 +14,7 @@ from fortyninety.on_host.signals.box import noted, read_box
 from fortyninety.on_host.signals.cards import read_cards
 from fortyninety.on_host.signals.checked import read_checked
 from fortyninety.on_host.signals.engine import read_engine
-from fortyninety.on_host.signals.gateway import read_authority, read_front, read_gateway
+from fortyninety.on_host.signals.gateway import read_certificates, read_front, read_gateway
 from fortyninety.on_host.signals.metrics import Samples
 from fortyninety.on_host.signals.xids import read_xids
 
@@ -32,7 +32,7 @@ def main() -> int:
         "engine": lambda: read_engine(known, samples),
         "gateway": lambda: read_gateway(known, state, samples),
         "front": lambda: read_front(known, state, samples),
-        "authority": lambda: read_authority(known, samples),
+        "certificates": lambda: read_certificates(known, samples),
         "box": lambda: read_box(samples),
         "check": lambda: read_checked(samples),
     }

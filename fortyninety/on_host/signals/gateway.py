@@ -14,6 +14,8 @@ PATIENCE = 3.0
 # Seconds until the certificate is looked at again: a handshake, and the import of what speaks TLS.
 AS_LONG = 1800
 EXPIRY = "certificate_expiry_timestamp_seconds"
+# Of which the controller may name a file: a certificate alone, without its key.
+KEPT = ("authority", "front_identity", "monitor")
 
 
 def read_gateway(
@@ -41,14 +43,19 @@ def read_front(known: dict[str, object], state: dict[str, object], samples: Samp
     return ends is not None
 
 
-def read_authority(known: dict[str, object], samples: Samples) -> bool | None:
-    """Until when the fleet's authority is valid; None where the host is not told of it."""
-    path = known.get("authority")
-    if not isinstance(path, str):
+def read_certificates(known: dict[str, object], samples: Samples) -> bool | None:
+    """Until when those are valid that nobody is shown; None where the host has none of them."""
+    paths = known.get("certificates")
+    if not isinstance(paths, dict):
         return None
-    ends = file_ends_at(path)
-    samples.add(EXPIRY, ends, "authority")
-    return ends is not None
+    found = []
+    for name in KEPT:
+        path = paths.get(name)
+        if isinstance(path, str):
+            ends = file_ends_at(path)
+            samples.add(EXPIRY, ends, name)
+            found.append(ends is not None)
+    return all(found)
 
 
 def _shown_until(port: int, key: str, state: dict[str, object]) -> int | None:

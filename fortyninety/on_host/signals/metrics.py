@@ -127,7 +127,7 @@ METRICS = (
     Metric(
         "certificate_expiry_timestamp_seconds",
         GAUGE,
-        "When a certificate ends: the gateway's or front's as it is served, or the authority's.",
+        "When a certificate ends that is served, or by which others know the host.",
         "certificate",
     ),
     Metric("drained", GAUGE, "Whether the box is drained (1) or not (0)."),

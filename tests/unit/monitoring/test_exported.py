@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from fortyninety.gateway.authority import ends_at
 from fortyninety.monitoring.exported import exported_files
 from fortyninety.monitoring.watched import OF_A_FRONT, WatchedBox
 from tests.unit.cli.run_lines import Ended, run_lines
@@ -116,6 +117,21 @@ def test_what_a_box_is_to_serve_is_a_rule() -> None:
     page = yaml.safe_load(exported_files([BOX])["rules/wanted.yaml"])
     (rule,) = page["groups"][0]["rules"]
     assert rule["labels"] == {"box": "box-1", "release": "0.32.0", "snapshot": "f" * 40}
+
+
+def test_the_end_of_the_monitors_certificate_is_a_rule(tmp_path: Path) -> None:
+    _, out = export(tmp_path)
+    until = ends_at((out / "monitor.pem").read_text())
+    rules = yaml.safe_load((out / "rules" / "wanted.yaml").read_text())["groups"][0]["rules"]
+    assert rules[-1] == {
+        "record": "fortyninety_certificate_expiry_timestamp_seconds",
+        "expr": f"vector({until})",
+        "labels": {"box": "monitor", "certificate": "monitor"},
+    }
+    # As it stays, so does its rule.
+    before = (out / "rules" / "wanted.yaml").read_text()
+    export(tmp_path)
+    assert (out / "rules" / "wanted.yaml").read_text() == before
 
 
 def test_a_front_is_a_target_and_is_to_serve_nothing_by_itself() -> None:

@@ -90,6 +90,23 @@ def test_it_has_every_rule_there_is_and_no_other() -> None:
     }
 
 
+def test_it_asks_itself_where_it_says_how_it_is() -> None:
+    its = planned(replace(WATCH, itself="monitor-1"), signals_exporter_port=9123)
+    of_boxes = json.loads(planned().files["targets.json"])
+    *others, own = json.loads(its.files["targets.json"])
+    assert others == of_boxes and own == {
+        "targets": ["127.0.0.1:9123"],
+        "labels": {
+            "box": "monitor-1",
+            "job": "fortyninety-node",
+            "__scheme__": "http",
+            "__metrics_path__": "/metrics",
+        },
+    }
+    # Who is not a box is to serve nothing.
+    assert its.files["rules/wanted.yaml"] == planned().files["rules/wanted.yaml"]
+
+
 @pytest.mark.skipif(AMTOOL is None, reason="Alertmanager is not installed")
 def test_alertmanager_takes_it(tmp_path: Path) -> None:
     assert AMTOOL is not None

@@ -15,6 +15,8 @@ from fortyninety.plan.fronts import Fronted, Place
 from fortyninety.plan.paths import (
     EXPORTER_SERVICE,
     SIGNALS_AUTHORITY,
+    SIGNALS_FRONT_IDENTITY,
+    SIGNALS_MONITOR,
     SIGNALS_SERVICE,
     SIGNALS_TIMER,
 )
@@ -58,7 +60,9 @@ def test_the_box_is_told_what_it_cannot_know() -> None:
 def test_a_host_without_an_engine_is_read_too() -> None:
     its = settings(signals=True, roles=["monitor"])
     made = make_plan(its, load_release(its.engine), bare_host()).signals
-    assert made is not None and json.loads(made.known) == {"cards": 0}
+    assert made is not None
+    assert json.loads(made.known) == {"cards": 0, "certificates": {"monitor": SIGNALS_MONITOR}}
+    assert made.shown == (SIGNALS_MONITOR,)
 
 
 def test_caps_of_cards_are_by_their_kernel_names() -> None:
@@ -103,7 +107,11 @@ def test_a_front_shows_itself_where_no_gateway_of_its_host_does() -> None:
     assert (9491,) in [door.ports for door in made.firewall.doors]
     known = json.loads(made.signals.known)
     assert (known["front_port"], known["front_status_port"], known["cards"]) == (443, 8405, 0)
-    assert known["authority"] == SIGNALS_AUTHORITY and made.signals.authority is BELIEVED
+    assert known["certificates"] == {
+        "authority": SIGNALS_AUTHORITY,
+        "front_identity": SIGNALS_FRONT_IDENTITY,
+    }
+    assert made.signals.authority is BELIEVED and made.signals.shown == (SIGNALS_FRONT_IDENTITY,)
 
     both = settings(roles=["engine", "gateway"], **shown)
     made = make_plan(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fortyninety.gateway.authority import authority_in
+from fortyninety.gateway.authority import FOR_FRONTS, authority_in, ends_at, issue
 from fortyninety.on_host.signals.engine import state_of
 from fortyninety.plan.programs import SIGNALS, archive
 from tests.unit.on_host.signals.test_ask import listening
@@ -124,12 +124,34 @@ def test_the_end_of_the_fleets_authority_is_said(
     name = 'fortyninety_certificate_expiry_timestamp_seconds{certificate="authority"}'
     path = elsewhere / "authority.pem"
     path.write_text(authority.pem)
-    known = {"cards": 0, "authority": str(path)}
+    known = {"cards": 0, "certificates": {"authority": str(path)}}
     assert f"{name} {ends}\n" in read(program, known)
     for content in ("", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
         path.write_text(content)
         text = read(program, known)
-        assert name not in text and 'source_up{source="authority"} 0' in text
+        assert name not in text and 'source_up{source="certificates"} 0' in text
+
+
+@pytest.mark.parametrize("certificate", ["front_identity", "monitor"])
+def test_the_end_of_what_others_know_a_host_by_is_said(
+    certificate: str, program: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    path = elsewhere / "shown.pem"
+    now = datetime.now(UTC)
+    issued = issue(authority_in(elsewhere / "made", "fleet", now), ["a-name"], now, FOR_FRONTS)
+    path.write_text(issued[: issued.index("-----BEGIN PRIVATE KEY")])
+    name = f'fortyninety_certificate_expiry_timestamp_seconds{{certificate="{certificate}"}}'
+    known = {"cards": 0, "certificates": {certificate: str(path), "other": "/etc/passwd"}}
+    text = read(program, known)
+    assert f"{name} {ends_at(issued)}\n" in text and 'certificate="other"' not in text
+    assert 'source_up{source="certificates"} 1' in text
+    # One that is not there hides no other.
+    for beside in ({"authority": str(elsewhere / "none.pem")}, {"authority": ["x"]}):
+        text = read(program, {"cards": 0, "certificates": {certificate: str(path), **beside}})
+        assert f"{name} {ends_at(issued)}\n" in text
+        up = int(not isinstance(beside["authority"], str))
+        assert f'source_up{{source="certificates"}} {up}' in text
 
 
 def test_the_head_of_a_cell_answers_for_its_members() -> None:
