@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fortyninety.gateway.authority import authority_in
+from fortyninety.monitoring.watched import Itself, targets_text
 from tests.unit.cli.run_lines import run_lines
 from tests.unit.gateway.fake_engine import LOOPBACK, FakeEngine
 from tests.unit.gateway.running_front import FRONT
@@ -73,7 +75,7 @@ def box(exporter: str, tmp_path: Path) -> Iterator[RunningGateway]:
     running.stop()
 
 
-def test_every_page_is_read(box: RunningGateway, tmp_path: Path) -> None:
+def test_every_page_is_read(box: RunningGateway, exporter: str, tmp_path: Path) -> None:
     (tmp_path / "fleet.py").write_text(INVENTORY.format(box.monitor_port))
     out = tmp_path / "out"
     line = ("monitoring", "export", str(out), str(tmp_path / "fleet.py"))
@@ -82,15 +84,20 @@ def test_every_page_is_read(box: RunningGateway, tmp_path: Path) -> None:
     # What is asked every 15 s is asked once within the first 15.
     text = configuration.read_text().replace(": 15s", ": 1s").replace(": 10s", ": 1s")
     configuration.write_text(text)
+    # As a monitor that says how it is has it, which no gateway stands before.
+    of_boxes = json.loads((out / "targets.json").read_text())
+    own = json.loads(targets_text([], Itself("monitor-1", exporter)))
+    (out / "targets.json").write_text(json.dumps([*of_boxes, *own]))
     prometheus = RunningPrometheus(configuration, tmp_path / "data")
     prometheus.start()
     try:
         until = time.monotonic() + PATIENCE
         found: set[tuple[str, str]] = set()
-        while len(found) < 3 and time.monotonic() < until:
+        while len(found) < 4 and time.monotonic() < until:
             up = prometheus.query("query", query="up == 1")
             found = {(each["metric"]["box"], each["metric"]["job"]) for each in up}
             time.sleep(0.1)
     finally:
         prometheus.stop()
-    assert found == {("box-1", f"fortyninety-{page}") for page in ("node", "engine", "gateway")}
+    pages = {("box-1", f"fortyninety-{page}") for page in ("node", "engine", "gateway")}
+    assert found == {*pages, ("monitor-1", "fortyninety-node")}
