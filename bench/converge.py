@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.alone import refuse_a_lab_that_is_up
+from bench.many_names import named
 from fortyninety.checkout import ROOT
 from lab import hosts
 from lab.errors import LabError
@@ -29,10 +32,18 @@ CARDS = "1x24564"
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--hosts", "count", default=8, show_default=True, help="How many lab hosts.")
+@click.option(
+    "--delay",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    metavar="MS",
+    help="How long a round trip to a host takes, by relays on this machine.",
+)
 @click.option("--runs", default=3, show_default=True, help="Runs; the fastest is shown.")
 @click.option("--keep", is_flag=True, help="Leave the hosts up afterwards.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def main(count: int, runs: int, keep: bool, as_json: bool) -> None:
+def main(count: int, delay: float, runs: int, keep: bool, as_json: bool) -> None:
     """Run the converged deploy on lab hosts: wall and controller CPU seconds, and remote commands
     a host, for each stage and in total.
 
@@ -42,20 +53,22 @@ def main(count: int, runs: int, keep: bool, as_json: bool) -> None:
     \b
     Examples:
       python -m bench.converge --hosts 1
+      python -m bench.converge --hosts 8 --delay 50
       python -m bench.converge --json > before.json
     """
     # Before anything that ends with a lab's end: this one is somebody's.
     refuse_a_lab_that_is_up()
     try:
-        _bring_up(count)
-        results = [_measured_run() for _ in range(runs)]
+        bring_up(count)
+        with named(count, delay / 1000) as inventory:
+            results = [measured_run(inventory, count) for _ in range(runs)]
     except LabError as error:
         raise click.ClickException(str(error)) from error
     finally:
         if not keep:
             hosts.down()
     best = min(results, key=lambda result: float(result["total"]["wall_seconds"]))
-    report = {"hosts": count, "runs": runs, **best}
+    report = {"hosts": count, "delay": delay, "runs": runs, **best}
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
@@ -71,7 +84,8 @@ def save_converged_host() -> None:
         hosts.down()
 
 
-def _bring_up(count: int) -> None:
+def bring_up(count: int) -> None:
+    """Have converged hosts up, whose engines have started."""
     save_converged_host()
     hosts.up(count, cards=CARDS, saved=SAVED)
     _deploy("the deploy before the measured ones")
@@ -102,13 +116,23 @@ def _busy_share(interval: float = 1.0) -> float:
     return 1 - (later_idle - idle) / max(1, later_total - total)
 
 
-def _measured_run() -> dict[str, Any]:
+def measured_run(
+    inventory: str,
+    count: int,
+    deploy_file: str = "deploy.py",
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """What a run over an inventory of `count` hosts cost, by stages and in total.
+
+    Raises LabError where it failed or changed anything.
+    """
     with tempfile.TemporaryDirectory() as directory:
         result = Path(directory) / "result.json"
         began = time.monotonic()
         ran = subprocess.run(
-            [sys.executable, "-m", "bench.measured_run", str(result), INVENTORY],
+            [sys.executable, "-m", "bench.measured_run", str(result), inventory, deploy_file],
             cwd=ROOT,
+            env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -120,7 +144,6 @@ def _measured_run() -> dict[str, Any]:
         measured: dict[str, Any] = json.loads(result.read_text())
     if measured["changed_operations"]:
         raise LabError(f"the measured run was not converged:\n{ran.stdout}{ran.stderr}")
-    count = len(hosts.hosts())
     stages = {
         stage: {
             "wall_seconds": round(cost["wall_seconds"], 3),
@@ -133,11 +156,13 @@ def _measured_run() -> dict[str, Any]:
         key: round(sum(stage[key] for stage in stages.values()), 3)
         for key in ("controller_cpu_seconds", "remote_commands_per_host")
     }
-    return {"stages": stages, "total": {"wall_seconds": round(wall, 3), **total}}
+    memory = {"memory_mib": measured["memory_mib"]}
+    return {"stages": stages, "total": {"wall_seconds": round(wall, 3), **total, **memory}}
 
 
 def _print(report: dict[str, Any]) -> None:
-    table = Table(title=f"Converged deploy, {report['hosts']} hosts, best of {report['runs']}")
+    far = f", {report['delay']:g} ms away" if report["delay"] else ""
+    table = Table(title=f"Converged deploy, {report['hosts']} hosts{far}, best of {report['runs']}")
     table.add_column("stage")
     for heading in ("wall s", "controller CPU s", "commands a host"):
         table.add_column(heading, justify="right")
@@ -149,6 +174,7 @@ def _print(report: dict[str, Any]) -> None:
             f"{cost['remote_commands_per_host']:g}",
         )
     Console().print(table)
+    click.echo(f"At most {report['total']['memory_mib']} MiB of memory.")
 
 
 if __name__ == "__main__":

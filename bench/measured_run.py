@@ -1,6 +1,6 @@
 """Run `pyinfra -y` once in this process, and write the cost of each stage as JSON into a file.
 
-    python -m bench.measured_run RESULT.json inventory/lab.py
+    python -m bench.measured_run RESULT.json inventory/lab.py [deploy.py]
 
 Counts what crosses the wire by wrapping the SSH connector's own methods, so that nothing of the
 project itself knows that it is measured.
@@ -9,6 +9,7 @@ project itself knows that it is measured.
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import time
 from collections import defaultdict
@@ -65,7 +66,7 @@ class Meter(BaseStateCallback):
         setattr(cost, kind, getattr(cost, kind) + 1)
 
 
-def measure(inventory: str) -> tuple[int, dict[str, Any]]:
+def measure(inventory: str, deploy_file: str) -> tuple[int, dict[str, Any]]:
     """Run the deploy; its exit code, and the costs by stage with the operations that changed."""
     meter = Meter()
     states: list[State] = []
@@ -105,7 +106,7 @@ def measure(inventory: str) -> tuple[int, dict[str, Any]]:
     State.set_stage = staged  # type: ignore[assignment, method-assign]
     SSHConnector.run_shell_command = command  # type: ignore[method-assign]
     SSHConnector.put_file = file  # type: ignore[method-assign]
-    sys.argv = ["pyinfra", "-y", inventory, "deploy.py"]
+    sys.argv = ["pyinfra", "-y", inventory, deploy_file]
     try:
         pyinfra_main.main()
         code = 0
@@ -120,11 +121,12 @@ def measure(inventory: str) -> tuple[int, dict[str, Any]]:
         if data.operation_meta.is_complete()
     )
     costs = {stage: asdict(cost) for stage, cost in meter.costs.items() if stage != "End"}
-    return code, {"stages": costs, "changed_operations": changed}
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return code, {"stages": costs, "changed_operations": changed, "memory_mib": memory}
 
 
 if __name__ == "__main__":
-    _, result, measured_inventory = sys.argv
-    exit_code, measured = measure(measured_inventory)
+    _, result, measured_inventory, *given = sys.argv
+    exit_code, measured = measure(measured_inventory, *(given or ["deploy.py"]))
     Path(result).write_text(json.dumps(measured))
     sys.exit(exit_code)
