@@ -38,8 +38,9 @@ if plan.has_engine:
     gate.wait(plan)
 gateway.open_to_keys(plan)
 gateway.open_front(plan)  # where it lets people in to all boxes, after theirs have let it in
-monitor.watch(plan)  # all boxes, where it has that role
+monitor.prepare(plan)  # what is to watch all boxes, where it has that role
 signals.say(plan)  # how it is, to a monitor, where the settings ask for it
+monitor.watch(plan)  # after those of the run say how they are
 virtual_address.share(plan)  # with the other fronts, once this one answers
 if plan.has_engine:
     snapshot.prune(plan)

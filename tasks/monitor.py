@@ -10,8 +10,8 @@ from fortyninety.plan.plan import Plan
 
 
 @deploy("Monitor")
-def watch(plan: Plan) -> None:
-    """What watches, or none where the host is no monitor."""
+def prepare(plan: Plan) -> None:
+    """What watches, not begun yet; or none of it where the host is no monitor."""
     its = plan.monitor
     if its is None:
         monitor.gone(name="Remove a monitor that is not wanted")
@@ -29,6 +29,14 @@ def watch(plan: Plan) -> None:
     monitor.authority(its.watch.authority, name="Tell it the fleet's authority")
     monitor.webhook(its.watch.webhook, name="Tell it where alerts go")
     monitor.configuration(its.files, name="Write targets, rules and configuration")
+
+
+@deploy("Monitor")
+def watch(plan: Plan) -> None:
+    """That it watches, once boxes of the run say how they are."""
+    its = plan.monitor
+    if its is None:
+        return
     # Who passes alerts on is there before who finds them.
     for daemon in (its.alertmanager, its.prometheus):
         files.file(daemon.unit, daemon.text, name=f"Write {daemon.service}")
