@@ -21,6 +21,9 @@ IDLE = "0, 78.49, 700.00, 37"
 class _Engine(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
+        assert isinstance(self.server, _Server)
+        with self.server.asked.open("a") as asked:
+            asked.write("x")
         self.send_response(200)
         self.send_header("Content-Length", "2")
         self.end_headers()
@@ -30,9 +33,16 @@ class _Engine(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    # Grows by a letter with each question.
+    asked: Path
+
+
 @pytest.fixture
-def engine() -> Iterator[int]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Engine)
+def engine(tmp_path: Path) -> Iterator[int]:
+    server = _Server(("127.0.0.1", 0), _Engine)
+    server.asked = tmp_path / "asked"
+    server.asked.touch()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_port
     server.shutdown()
@@ -57,6 +67,28 @@ def look(port: int) -> list[list[str]]:
 
 @pytest.mark.usefixtures("shows")
 def test_cards_are_looked_at_while_the_engine_answers(engine: int) -> None:
+    assert look(engine) == [IDLE.split(", ")] * 5
+
+
+def test_an_engine_that_is_done_at_once_is_asked_until_the_last_look(
+    engine: int, shows: Path
+) -> None:
+    # The second look is over once the engine was asked more than four readers ask, or never was.
+    folder = shows.parent
+    (folder / "nvidia-smi").write_text(
+        f"""#!/bin/sh
+cd "{folder}"
+if [ -e looked ]; then
+    for i in $(seq 600); do
+        [ "$(wc -c < asked)" -gt 4 ] && break
+        sleep 0.1
+    done
+    [ "$(wc -c < asked)" -gt 4 ] && cat shown || echo 0, asked no more, 0, 0
+else
+    touch looked; cat shown
+fi
+"""
+    )
     assert look(engine) == [IDLE.split(", ")] * 5
 
 
