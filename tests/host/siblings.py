@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from fortyninety.settings.model import Settings
 from fortyninety.settings.parse import parse_settings
 from tests.host.fronts import has_engine
@@ -25,6 +27,7 @@ def siblings_of(box: Box, boxes: list[Box]) -> list[Box]:
     return [each for each in boxes[place:] + boxes[: place - 1] if _settings(each) == own]
 
 
+@cache
 def _settings(box: Box) -> Settings | None:
     found = parse_settings(box.name, box.data) if has_engine(box) else None
     return found if isinstance(found, Settings) and found.cell is None else None
