@@ -35,10 +35,9 @@ _WRAPPED = re.compile(
 _NAMED_PORT = re.compile(r"\[(?P<address>[^]]+)\]:(?P<port>\d+)")
 # What is said where paramiko raises at an argument of its own, before anything is tried.
 NOT_TAKEN = "paramiko does not take its arguments"
-_LOGIN = (
-    *("authentication", "permission denied", "no existing session", "not a valid"),
-    "no login within",
-)
+_LOGIN = ("authentication", "permission denied", "no existing session", "not a valid")
+# Paramiko's words and this library's where nobody said no in time.
+_LATE = ("authentication timeout", "no login within")
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,12 @@ def diagnose(way: Way, said: str, *, user: str | None = None) -> Diagnosis:
         return no_address(way, said)
     if found := _host_key(way, said):
         return found
-    if any(words in low for words in _LOGIN):
+    late = _is_late(said)
+    if not late and any(words in low for words in _LOGIN):
         return _login(way, said, user)
     if way.has_jump_host:
-        return _through_a_jump_host(way, said)
-    return _port(way, _port_by_words(low) or ask_port(*way.resolved), said)
+        return _late_login(way, said, user) if late else _through_a_jump_host(way, said)
+    return _port(way, _port_by_words(low) or ask_port(*way.resolved), said, user)
 
 
 def _not_taken(said: str) -> Diagnosis | None:
@@ -212,6 +212,21 @@ def _login(way: Way, said: str, user: str | None) -> Diagnosis:
     )
 
 
+def _is_late(said: str) -> bool:
+    return any(words in said.lower() for words in _LATE)
+
+
+def _late_login(way: Way, said: str, user: str | None) -> Diagnosis:
+    who = way.user or user or "the user of your SSH configuration"
+    return Diagnosis(
+        "login",
+        "login",
+        f"not answered in time for {who} ({said[:_LONGEST]})",
+        "an answer: nobody refused it",
+        f"Is the host overloaded? Try again, or `{way.ssh} -v`, which shows what it waits for",
+    )
+
+
 def _through_a_jump_host(way: Way, said: str) -> Diagnosis:
     return Diagnosis(
         "port",
@@ -233,7 +248,7 @@ def _port_by_words(low: str) -> PortAnswer | None:
     return PortAnswer("unreachable", "no route to it") if "no route to host" in low else None
 
 
-def _port(way: Way, answer: PortAnswer, said: str) -> Diagnosis:
+def _port(way: Way, answer: PortAnswer, said: str, user: str | None) -> Diagnosis:
     address, port = way.resolved
     where = f"{address}, port {port}"
     why = f" ({answer.said})" if answer.said else ""
@@ -268,6 +283,8 @@ def _port(way: Way, answer: PortAnswer, said: str) -> Diagnosis:
             # The server is there, and yet the connection failed; nobody said why.
             if way.strict_keys and not is_known(address, port, way.known_hosts):
                 return unknown_key(way, address, port)
+            if _is_late(said):
+                return _late_login(way, said, user)
             return Diagnosis(
                 "port",
                 "connection",

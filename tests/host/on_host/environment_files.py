@@ -82,6 +82,8 @@ def wrong_compiled(path: str, marked: float) -> str | None:
 
 
 def main() -> None:
+    # What serves comes first, as where a checkpoint is hashed.
+    os.nice(10)
     environment = Path(sys.argv[1]).resolve()
     (packages,) = environment.glob("lib/python*/site-packages")
     known, versions, entries = set(), {}, []

@@ -210,6 +210,16 @@ def test_a_login_that_is_refused_names_the_key(tmp_path: Path, tried: Any, key: 
     assert f"`ssh-copy-id -i {key}.pub -p {port} root@127.0.0.1`" in found.remedy
 
 
+def test_a_login_that_is_not_answered_is_not_refused(tmp_path: Path, key: str) -> None:
+    with served("wait") as (port, own):
+        data = data_of(tmp_path, port, own, ssh_key=key)
+        found = by_pyinfra({**data, "ssh_paramiko_connect_kwargs": {"auth_timeout": 1}})
+        mute = diagnose(Way.of("box", data), "no login within 30 s")
+    assert found.step == mute.step == "login"
+    assert found.found == "not answered in time for root (Authentication timeout.)"
+    assert "nobody refused it" in found.expected and "refused" not in found.found
+
+
 @pytest.mark.parametrize(("text", "said"), [(None, "not there"), ("no key", "not a private key")])
 def test_a_key_file_that_is_none(tmp_path: Path, text: str | None, said: str) -> None:
     path = tmp_path / "wrong"

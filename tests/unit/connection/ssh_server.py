@@ -1,8 +1,8 @@
 """An SSH server that runs what it is told, each connection in a process that a test may stop.
 
 Prints its port and its key, then serves until it is ended. Any user, key and password are let in;
-nobody where its first argument is "refuse". A second argument runs the commands instead of sh.
-Commands find the connection's process in $SERVER.
+nobody where its first argument is "refuse", and where it is "wait" no login is answered. A second
+argument runs the commands instead of sh. Commands find the connection's process in $SERVER.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import IO
 import paramiko
 from paramiko.common import cMSG_CHANNEL_SUCCESS
 
-REFUSES = sys.argv[1:2] == ["refuse"]
+REFUSES, WAITS = (sys.argv[1:2] == [word] for word in ("refuse", "wait"))
 LOGIN = paramiko.AUTH_FAILED if REFUSES else paramiko.AUTH_SUCCESSFUL
 SHELL = sys.argv[2] if len(sys.argv) > 2 else "sh"
 
@@ -52,6 +52,8 @@ class Server(paramiko.ServerInterface):
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         del username, key
+        while WAITS:
+            threading.Event().wait()
         return LOGIN
 
     def get_allowed_auths(self, username: str) -> str:
