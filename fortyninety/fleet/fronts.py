@@ -48,7 +48,7 @@ def fronts_of(
         for name, its in settings.items()
     ]
     for name in settings.keys() & wanted:
-        problems += place_problems(name, members)
+        problems += place_problems(name, members, are_all=len(members) == len(data))
     if problems:
         return {}, problems
     return {name: place_of(name, members) for name in settings if name in wanted}, []

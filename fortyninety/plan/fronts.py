@@ -75,13 +75,18 @@ def place_of(name: str, members: Sequence[Member]) -> Place:
     )
 
 
-def place_problems(name: str, members: Sequence[Member]) -> Iterator[Problem]:
-    """Why a host cannot have its place."""
+def place_problems(
+    name: str, members: Sequence[Member], *, are_all: bool = True
+) -> Iterator[Problem]:
+    """Why a host cannot have its place.
+
+    Without `are_all` there are hosts whose settings nobody can read: one may be a front's box.
+    """
     own = next(each for each in members if each.name == name)
     boxes = _boxes_of(own, members) if own.settings.is_front else []
     fronts = _fronts_of(own, members)
     if own.settings.is_front:
-        yield from _front_problems(own, boxes, members)
+        yield from _front_problems(own, boxes, members, are_all=are_all)
     if fronts:
         yield from _box_problems(own)
     for each in {each.name: each for each in (own, *boxes, *fronts)}.values():
@@ -125,9 +130,9 @@ def _paths(boxes: Sequence[Member]) -> dict[str, str]:
 
 
 def _front_problems(
-    own: Member, boxes: Sequence[Member], members: Sequence[Member]
+    own: Member, boxes: Sequence[Member], members: Sequence[Member], *, are_all: bool
 ) -> Iterator[Problem]:
-    if not boxes:
+    if not boxes and are_all:
         names = dict.fromkeys(repr(each.settings.model_name) for each in members if each.answers)
         serve = f"boxes serve {_some(names)}" if names else "no host has the role 'engine'"
         yield Problem(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fortyninety.fleet.fronts import fronts_of
-from fortyninety.plan.fronts import Fronted
+from fortyninety.plan.fronts import Fronted, Place
 from tests.unit.readings import default_data
 
 FRONT = {"ssh_hostname": "192.0.2.1", "roles": ["gateway"]}
@@ -63,6 +63,13 @@ def test_data_that_cannot_be_read_stop_a_front_and_are_named() -> None:
     data = inventory(front=FRONT, box=BOX, wrong={**BOX, "power_limit": "much"})
     places, problems = fronts_of(data, {"front"})
     assert places == {} and [each.subject for each in problems] == ["power_limit"]
+
+
+def test_a_front_whose_boxes_cannot_be_read_is_not_said_to_have_none() -> None:
+    data = inventory(front=FRONT, box={**BOX, "power_limit": "much"})
+    assert fronts_of(data, {"front", "box"}) == ({"front": Place()}, [])
+    data = inventory(front=FRONT, box={**BOX, "served_model_name": "another"})
+    assert [each.subject for each in fronts_of(data, {"front", "box"})[1]] == ["roles"]
 
 
 def test_a_problem_of_a_host_outside_of_the_limit_does_not_stop_others() -> None:
