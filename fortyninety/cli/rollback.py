@@ -147,6 +147,7 @@ def _rolled_back(
     host: Host, settings: Settings, engine: str | None, leases: RunLeases
 ) -> dict[str, Any]:
     from fortyninety.connection.shell import HostLost, shell  # noqa: PLC0415
+    from fortyninety.fleet.draining import take_back  # noqa: PLC0415
 
     if (obstacle := leases.obstacle(host)) is not None:
         return {"error": obstacle, "changed": False}
@@ -169,9 +170,14 @@ def _rolled_back(
         said = " ".join(output.stderr.split()) or "the host gave no answer"
         return {"error": said, "changed": None}
     try:
-        return read_result(output.stdout_lines[-1])
+        result = read_result(output.stdout_lines[-1])
     except Unreadable as unreadable:
         return {"error": f"the host answered {unreadable}", "changed": None}
+    # A deploy that failed left the box drained: of a cell's members nothing is put back by itself.
+    if "error" not in result and (fault := take_back(host, settings)) is not None:
+        error = f"it answers and stays drained ({fault}); `fortyninety undrain` has it serve"
+        return {"error": error, "changed": result["changed"]}
+    return result
 
 
 def read_result(line: str) -> dict[str, Any]:

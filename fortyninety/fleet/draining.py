@@ -88,6 +88,19 @@ def undrain(host: Host, settings: Settings) -> BoxState:
     return _asked(host, draining, _noted("undrain", draining.end()))
 
 
+def take_back(host: Host, settings: Settings) -> str | None:
+    """Have a box take requests again that a deploy drained and did not come back to.
+
+    Returns why it does not, or None. One that somebody else drained stays so until its moment.
+    """
+    command = f"[ ! -e {shlex.quote(str(DRAINED))} ] || {draining_of(settings).after_a_restart()}"
+    try:
+        succeeded, output = attempt(host, command, timeout=UNIT)
+    except HostLost as lost:
+        return f"lost: {lost}"
+    return None if succeeded else _said(output)
+
+
 def _noted(what: str, command: str, why: str = "") -> str:
     """The command, and a line in the host's journal where it changed how the box is."""
     change = Change(what, whoever_runs_this(), project(), "done", why, ("Gateway",), 1)
@@ -149,12 +162,16 @@ def _asked(host: Host, draining: Draining, command: str) -> BoxState:
     except HostLost as lost:
         return BoxState(host.name, error=f"lost: {lost}")
     if not succeeded:
-        said = " ".join((output.stderr or output.stdout).split()) or "the host gave no answer"
-        return BoxState(host.name, error=printable(said, 300))
+        return BoxState(host.name, error=_said(output))
     try:
         return read_state(host.name, output.stdout_lines[-1] if output.stdout_lines else "")
     except Unreadable as unreadable:
         return BoxState(host.name, error=f"the host answered {unreadable}")
+
+
+def _said(output: Any) -> str:
+    said = " ".join((output.stderr or output.stdout).split()) or "the host gave no answer"
+    return printable(said, 300)
 
 
 def read_state(host: str, line: str) -> BoxState:
