@@ -112,11 +112,15 @@ def test_a_controller_killed_in_every_phase(fleet: Fleet) -> None:
     with fleet.asked_meanwhile():
         with fleet.under_way() as under_way:
             rollout = under_way.killed("preparing")
-        for words in (("changing",), ("phase", "changing"), ("phase", "gate"), ("soaking",)):
+        for words in (("changing",), ("phase", "changing")):
             with fleet.under_way("--resume", rollout) as under_way:
                 under_way.killed(*words)
+        # The first box has it by now, and the last one not.
         found = host_tests("-k", "siblings", inventory=str(fleet.inventory))
         assert found.exit_code == 1 and f"it serves with {flag(25)}" in found.output, found.output
+        for words in (("phase", "gate"), ("soaking",)):
+            with fleet.under_way("--resume", rollout) as under_way:
+                under_way.killed(*words)
         code, result = fleet.roll_out("--resume", rollout)
     assert code == 0, result
     assert all_have(fleet, 25)
