@@ -10,7 +10,6 @@ import shlex
 from lab.hosts import LabHost
 
 _FOLDER = "/opt/faulty-engine"
-_TOLD = f"{_FOLDER}/told"
 _DROP_IN = "/run/systemd/system/vllm.service.d/faulty.conf"
 _UNIT = "/etc/systemd/system/vllm.service"
 _METADATA = "Metadata-Version: 2.1\nName: faulty\nVersion: 1\n"
@@ -34,8 +33,6 @@ def hung(step):
 
 def of_garbage(app):
     async def call(self, scope, receive, send):
-        if "WHEN" and not os.path.exists("WHEN"):
-            return await app(self, scope, receive, send)
         async def forged(message):
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [
@@ -61,16 +58,11 @@ def register():
 """
 
 
-def make_faulty(box: LabHost, how: str, *, once_told: bool = False) -> None:
-    """Have its engine do badly from the next configuration on: "hang", "slow" or "garbage".
-
-    Garbage comes from its start on, or `once_told`, as by `tell`.
-    """
+def make_faulty(box: LabHost, how: str) -> None:
+    """Have its engine do badly from the next configuration on: "hang", "slow" or "garbage"."""
     good, path = _of_unit(box, "FORTYNINETY_CONFIGURATION"), _of_unit(box, "PYTHONPATH")
     files = {
-        f"{_FOLDER}/faulty.py": _PLUGIN.replace("GOOD", good)
-        .replace("HOW", how)
-        .replace("WHEN", _TOLD if once_told else ""),
+        f"{_FOLDER}/faulty.py": _PLUGIN.replace("GOOD", good).replace("HOW", how),
         f"{_FOLDER}/faulty-1.dist-info/METADATA": _METADATA,
         f"{_FOLDER}/faulty-1.dist-info/entry_points.txt": _ENTRY,
         _DROP_IN: f"[Service]\nEnvironment=PYTHONPATH={_FOLDER}:{path}\n",
@@ -84,11 +76,6 @@ def make_faulty(box: LabHost, how: str, *, once_told: bool = False) -> None:
 
 def _of_unit(box: LabHost, variable: str) -> str:
     return box.ssh(f"sed -n 's/^Environment={variable}=//p' {_UNIT}", check=True).stdout.strip()
-
-
-def tell(box: LabHost) -> None:
-    """Have its engine do badly from now on."""
-    box.ssh(f"touch {_TOLD}", check=True)
 
 
 def make_sound(box: LabHost) -> None:

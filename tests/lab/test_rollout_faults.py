@@ -11,7 +11,7 @@ import pytest
 from lab import hosts
 from lab.hub import hub_process
 from tests.lab.deploys import host_tests
-from tests.lab.faulty_engine import make_faulty, make_sound, tell
+from tests.lab.faulty_engine import make_faulty, make_sound
 from tests.lab.rolling_out import Fleet, phases
 
 pytestmark = [pytest.mark.lab, pytest.mark.exhaustive]
@@ -31,9 +31,9 @@ def fleet(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet
 
 
 @contextmanager
-def faulty(fleet: Fleet, how: str, *, once_told: bool = False) -> Iterator[None]:
+def faulty(fleet: Fleet, how: str) -> Iterator[None]:
     """The first box does badly with what it gets next."""
-    make_faulty(fleet.boxes[0], how, once_told=once_told)
+    make_faulty(fleet.boxes[0], how)
     yield
     make_sound(fleet.boxes[0])
 
@@ -130,15 +130,16 @@ def test_a_controller_killed_in_every_phase(fleet: Fleet) -> None:
 
 def test_a_controller_killed_as_it_puts_a_canary_back(fleet: Fleet) -> None:
     changes(fleet, 26)
-    with faulty(fleet, "garbage", once_told=True), fleet.asked_meanwhile():
-        with fleet.under_way("--soak", "60") as under_way:
+    with fleet.asked_meanwhile():
+        with fleet.under_way("--soak", "30") as under_way:
             under_way.reached("soaking")
-            tell(fleet.boxes[0])
+            # Nobody notices: it answers what is under way, and fronts ask the other boxes.
+            fleet.boxes[0].ssh("systemctl stop fortyninety-gateway", check=True)
             rollout = under_way.killed("restoring")
-        # It is tried again, since somebody looked at it, and put back again.
+        # The rest of the restore is waited for, and the box is tried again, with its gateway.
         code, result = fleet.roll_out("--resume", rollout)
-    assert (code, phases(result)) == (1, STOPPED), result
-    assert none_has(fleet, 26)
+    assert (code, phases(result)) == (0, DONE), result
+    assert all_have(fleet, 26)
 
 
 def test_gateways_restart(fleet: Fleet) -> None:
