@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,10 @@ class Faults:
     `token` is what it wants to see before it says anything; where it is `gated`, contents are for
     accounts that accepted the licence, and none did. `flipped` names, for a file, the byte that is
     always sent wrong, and `truncated` the bytes that are left of it.
-    `rate_limited` answers every request with 429.
+    `rate_limited` answers every request with 429. `listed` names, for a file, the SHA-256 that the
+    list gives in place of the right one; `git` is whether it speaks git, `filters` whether git
+    takes a filter there, and `git_pack` a file with the pack that git sends in place of the right
+    one.
     """
 
     token: str | None = None
@@ -34,6 +38,10 @@ class Faults:
     rate_limited: bool = False
     flipped: dict[str, int] = field(default_factory=dict)
     truncated: dict[str, int] = field(default_factory=dict)
+    listed: dict[str, str] = field(default_factory=dict)
+    git: bool = True
+    filters: bool = True
+    git_pack: Path | None = None
     _failures: dict[str, list[Failure]] = field(default_factory=lambda: defaultdict(list))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

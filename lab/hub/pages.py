@@ -1,5 +1,7 @@
 """The JSON bodies of the Hub's interface, from a repository's files."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,8 +21,11 @@ def _sibling(file: RepositoryFile, blobs: bool) -> dict[str, Any]:
     return page
 
 
-def model_information(snapshot: Snapshot, blobs: bool) -> dict[str, Any]:
-    """Return what `/api/models/...` says; with `blobs`, sizes and digests of every file too."""
+def model_information(snapshot: Snapshot, blobs: bool, listed: Mapping[str, str]) -> dict[str, Any]:
+    """Return what `/api/models/...` says; with `blobs`, sizes and digests of every file too.
+
+    `listed` has the SHA-256 of files that the list gives wrong.
+    """
     organisation = snapshot.repository.partition("/")[0]
     return {
         "id": snapshot.repository,
@@ -32,7 +37,10 @@ def model_information(snapshot: Snapshot, blobs: bool) -> dict[str, Any]:
         "gated": False,
         "disabled": False,
         "tags": [],
-        "siblings": [_sibling(file, blobs) for file in snapshot.files.values()],
+        "siblings": [
+            _sibling(replace(file, sha256=listed.get(file.path, file.sha256)), blobs)
+            for file in snapshot.files.values()
+        ],
     }
 
 

@@ -15,7 +15,8 @@ LARGE_FILE_SUFFIXES = frozenset({".bin", ".gguf", ".pt", ".pth", ".safetensors"}
 
 BRANCH = "main"
 
-_IDENTITY = "fortyninety lab <lab@fortyninety.invalid> 1700000000 +0000"
+IDENTITY = "fortyninety lab <lab@fortyninety.invalid> 1700000000 +0000"
+MESSAGE = "Snapshot\n"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _CHUNK = 1 << 20
 
@@ -58,6 +59,13 @@ def _git_object(kind: str, content: bytes) -> str:
     return hashlib.sha1(f"{kind} {len(content)}\0".encode() + content).hexdigest()
 
 
+def lfs_pointer(sha256: str, size: int) -> bytes:
+    """Return what git has in place of a large file."""
+    return (
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
+    )
+
+
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -73,9 +81,7 @@ def _describe(path: str, location: Path, size: int, changed_ns: int) -> Reposito
         blob_id = _git_object("blob", location.read_bytes())
         return RepositoryFile(path, location, size, blob_id, None, None)
     sha256 = _sha256(location)
-    pointer = (
-        f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
-    )
+    pointer = lfs_pointer(sha256, size)
     return RepositoryFile(path, location, size, _git_object("blob", pointer), sha256, len(pointer))
 
 
@@ -109,7 +115,7 @@ def read_snapshot(root: Path, repository: str) -> Snapshot:
             path = location.relative_to(folder).as_posix()
             state = location.stat()
             files[path] = _describe(path, location, state.st_size, state.st_mtime_ns)
-    commit = f"tree {_tree(files)}\nauthor {_IDENTITY}\ncommitter {_IDENTITY}\n\nSnapshot\n"
+    commit = f"tree {_tree(files)}\nauthor {IDENTITY}\ncommitter {IDENTITY}\n\n{MESSAGE}"
     return Snapshot(repository, _git_object("commit", commit.encode()), files)
 
 

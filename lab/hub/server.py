@@ -1,5 +1,6 @@
 """The HTTP server: routes of the Hub's interface, answered from folders."""
 
+import base64
 import json
 import ssl
 import threading
@@ -16,6 +17,7 @@ from lab.hub import pages
 from lab.hub.access_log import AccessLog
 from lab.hub.byte_range import UnsatisfiableRangeError, parse_range
 from lab.hub.faults import Faults, Flip, with_flip
+from lab.hub.git_service import GitRequest, git_answer, git_folder
 from lab.hub.repository import (
     BRANCH,
     RepositoryFile,
@@ -103,6 +105,10 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.answering():
             self._answer()
 
+    def do_POST(self) -> None:
+        with self.server.answering():
+            self._answer()
+
     def log_message(self, *_: object) -> None:
         """Stay silent: the access log says it all."""
 
@@ -134,6 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
         given = self.headers.get("Authorization")
         if faults.token is None or given == f"Bearer {faults.token}":
             return
+        scheme, _, basic = (given or "").partition(" ")
+        if scheme == "Basic" and base64.b64decode(basic) == f"user:{faults.token}".encode():
+            return
         if given is None:
             raise _RefusedError(HTTPStatus.UNAUTHORIZED, "RepoNotFound", "Repository not found")
         raise _RefusedError(
@@ -152,6 +161,10 @@ class _Handler(BaseHTTPRequestHandler):
             case ["api", "models", organisation, name, "tree", revision, *folder]:
                 snapshot = self._snapshot(organisation, name, revision)
                 self._tree(snapshot, unquote("/".join(folder)), query)
+            case [organisation, name, "info", "refs"]:
+                self._git(self._snapshot(organisation, name, BRANCH), "info/refs", address.query)
+            case [organisation, name, "git-upload-pack"]:
+                self._git(self._snapshot(organisation, name, BRANCH), "git-upload-pack", "")
             case [organisation, name, "resolve", revision, *path] if path:
                 snapshot = self._snapshot(organisation, name, revision)
                 self._file(snapshot, unquote("/".join(path)))
@@ -172,7 +185,24 @@ class _Handler(BaseHTTPRequestHandler):
         return snapshot
 
     def _model(self, snapshot: Snapshot, query: dict[str, list[str]]) -> None:
-        self._json(pages.model_information(snapshot, blobs="blobs" in query))
+        listed = self.server.faults.listed
+        self._json(pages.model_information(snapshot, "blobs" in query, listed))
+
+    def _git(self, snapshot: Snapshot, path: str, query: str) -> None:
+        if not self.server.faults.git:
+            raise _RefusedError(HTTPStatus.NOT_FOUND, "NotFound", "No such page")
+        if self.server.faults.gated:
+            raise _RefusedError(HTTPStatus.FORBIDDEN, "GatedRepo", "Access is restricted")
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        request = GitRequest(path, query, self.headers, body)
+        repository = git_folder(self.server.root, snapshot)
+        content_type, content = git_answer(repository, request, self.server.faults)
+        self._start(HTTPStatus.OK)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+        self._sent += len(content)
 
     def _tree(self, snapshot: Snapshot, folder: str, query: dict[str, list[str]]) -> None:
         recursive = query.get("recursive", ["false"])[0].lower() in ("1", "true")
@@ -258,6 +288,8 @@ class _Handler(BaseHTTPRequestHandler):
             if refused.code:
                 self.send_header("X-Error-Code", refused.code)
             self.send_header("X-Error-Message", refused.message)
+            if refused.status == HTTPStatus.UNAUTHORIZED:
+                self.send_header("WWW-Authenticate", 'Basic realm="lab"')
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)
