@@ -18,6 +18,8 @@ from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER
 from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT
 from fortyninety.facts.answers import number_of, read_object, texts_of
 from fortyninety.model.file_list import (
+    COPY,
+    PROVED,
     FileListUnknown,
     hub_file_list,
     keep_file_list,
@@ -120,6 +122,12 @@ def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
 @click.option(
     "--replace", "replacing", is_flag=True, help="Keep it in place of another list of the commit."
 )
+@click.option(
+    "--proved",
+    "only_proved",
+    is_flag=True,
+    help="Refuse a list that is only the hub's word: git must prove it.",
+)
 @AS_JSON
 def pin(
     repository: str,
@@ -128,13 +136,16 @@ def pin(
     folder: Path | None,
     manifest: Path | None,
     replacing: bool,
+    only_proved: bool,
     as_json: bool,
 ) -> None:
     """Keep the list of files that a checkpoint must match on every host.
 
     It is of REPOSITORY at the commit REVISION. A deploy does this itself where the hub answers over
     https. Elsewhere give a copy or a manifest that you trust; with neither, the hub of
-    group_data/all.py is asked now.
+    group_data/all.py is asked now, and git proves from the commit's name that its answer is right.
+    Where git cannot (it is not installed, or the hub speaks no git), the list is the hub's word,
+    and the output says so; with --proved that ends with 1.
 
     Ends with 0 where the list is kept, 1 where it is not, such as where another list of the commit
     is known.
@@ -143,25 +154,32 @@ def pin(
     Examples:
       fortyninety snapshot pin ORGANISATION/NAME COMMIT --folder /mnt/disk/NAME
       fortyninety snapshot pin ORGANISATION/NAME COMMIT --manifest ./.fortyninety-manifest
-      fortyninety snapshot pin ORGANISATION/NAME COMMIT
+      fortyninety snapshot pin ORGANISATION/NAME COMMIT --proved
       fortyninety snapshot pin ORGANISATION/NAME COMMIT --json | jq -r .result.digest
     """
     if folder is not None and manifest is not None:
         raise click.UsageError("give --folder or --manifest, not both")
+    if only_proved and (folder is not None or manifest is not None):
+        raise click.UsageError("--proved is for the hub's list; give no --folder and no --manifest")
     try:
         # Before a folder is hashed for minutes.
         refuse_name(repository, revision)
     except FileListUnknown as error:
         raise click.UsageError(str(error)) from error
     try:
-        files, source = _trusted_files(repository, revision, folder, manifest)
-        kept = keep_file_list(repository, revision, files, source, replacing=replacing)
+        files, source, proof = _trusted_files(repository, revision, folder, manifest)
+        if only_proved and proof != PROVED:
+            raise FileListUnknown(
+                f"the list of {repository} at {revision} is not proved by the commit, it is {proof}"
+            )
+        kept = keep_file_list(repository, revision, files, source, proof=proof, replacing=replacing)
     except (FileListUnknown, FileListError, NoToken, OSError) as error:
         raise click.ClickException(str(error)) from error
     result = {
         "repository": repository,
         "revision": revision,
         "source": source,
+        "proof": proof,
         "files": len(files),
         "bytes": sum(file.size for file in files),
         "digest": list_digest(files),
@@ -172,22 +190,22 @@ def pin(
         return
     click.echo(
         f"{repository} at {revision}: {result['files']} files, {result['bytes']} bytes, from "
-        f"{source}\ndigest of the list: {result['digest']}\nkept in {kept}"
+        f"{source} ({proof})\ndigest of the list: {result['digest']}\nkept in {kept}"
     )
 
 
 def _trusted_files(
     repository: str, revision: str, folder: Path | None, manifest: Path | None
-) -> tuple[tuple[File, ...], str]:
-    """The files, and where they are from."""
+) -> tuple[tuple[File, ...], str, str]:
+    """The files, where they are from, and how they were obtained."""
     if folder is not None:
-        return folder_files(folder), f"the folder {folder}"
+        return folder_files(folder), f"the folder {folder}", COPY
     if manifest is not None:
-        return manifest_files(manifest), f"the manifest {manifest}"
+        return manifest_files(manifest), f"the manifest {manifest}", COPY
     endpoint = default_setting("hub_endpoint")
     token = token_at(default_setting("hub_token"))
-    files = hub_file_list(repository, revision, endpoint, token)
-    return files, shown_address(endpoint or PUBLIC_HUB)
+    found = hub_file_list(repository, revision, endpoint, token)
+    return found.files, shown_address(endpoint or PUBLIC_HUB), found.proof
 
 
 def _expected_manifest(settings: Settings) -> str | FileListUnknown:

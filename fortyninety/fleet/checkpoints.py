@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
+from pyinfra import logger
+
 from fortyninety.fit.errors import FitError
 from fortyninety.fit.weights import Weights
 from fortyninety.model.file_list import FileListUnknown, file_list
@@ -51,7 +53,7 @@ def _list_of_files(
 ) -> tuple[File, ...] | FileListUnknown:
     """Once for all hosts, as the sizes."""
     try:
-        return file_list(repository, revision, endpoint, token)
+        return file_list(repository, revision, endpoint, token, warn=logger.warning)
     except FileListUnknown as unknown:
         return unknown
 

@@ -3,7 +3,8 @@
 The list of files with their sizes and SHA-256 is the root of trust for every byte that is served:
 hosts, peers and mirrors are measured against it, and none of them is asked for it. It comes from
 `checkpoints/` (<organisation>--<name>@<commit>.files.json), from what this user kept before, or
-from the hub over https, once. A commit never changes, so a second answer must be the first one.
+from the hub over https, once, held to what git proves of the commit. A commit never changes, so a
+second answer must be the first one.
 """
 
 from __future__ import annotations
@@ -17,23 +18,25 @@ import re
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from fortyninety.checkout import CHECKPOINTS
+from fortyninety.model.commit_files import LARGEST_SMALL, GitSilent, commit_files
 from fortyninety.model.hub import ANSWER, Hub, HubError, shown_address
 from fortyninety.on_host.checkpoint_files import File, FileListError, manifest_text, parse_files
 from fortyninety.on_host.snapshot.places import REVISION
 
 # The small files that a hub does not hash are fetched, to be held to their git name and hashed
-# here. The public hub takes none of more than 10 MB that it does not hash. Bytes and seconds.
-LARGEST_UNHASHED = 16 * 2**20
+# here, where git does not bring them. Seconds.
 PATIENCE = 300.0
 # A kept list: 10,000 files of 800 bytes each.
 LONGEST_LIST = 8 * 2**20
+# How a list was obtained, as it is kept and shown; the hub's word comes with a reason.
+PROVED, HUBS_WORD, COPY = "proved by the commit", "the hub's word", "a trusted copy"
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*")
 
@@ -42,24 +45,45 @@ class FileListUnknown(Exception):
     """Why there is no list to trust, in one printable line that says what to do."""
 
 
+@dataclass(frozen=True)
+class HubList:
+    """The files that a hub lists for a commit; `unproved` is why git could not prove them."""
+
+    files: tuple[File, ...]
+    unproved: str | None
+
+    @property
+    def proof(self) -> str:
+        """How the list was obtained."""
+        return PROVED if self.unproved is None else f"{HUBS_WORD}: {self.unproved}"
+
+
 def file_list(
-    repository: str, revision: str, endpoint: str | None, token: str | None = None
+    repository: str,
+    revision: str,
+    endpoint: str | None,
+    token: str | None = None,
+    *,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> tuple[File, ...]:
     """Return the files of a commit, each with its size and its SHA-256.
 
     A hub (`endpoint`, or the public one) is asked only where neither checkpoints/ nor this user has
-    the list, and only over https; what it says is kept. Raises FileListUnknown.
+    the list, and only over https; what it says is kept. `warn` is told, once, where git could not
+    prove it. Raises FileListUnknown.
     """
     known = known_file_list(repository, revision)
     if known is not None:
         return known
     try:
-        files = hub_file_list(repository, revision, endpoint, token)
+        found = hub_file_list(repository, revision, endpoint, token)
     except FileListUnknown as unknown:
         raise FileListUnknown(f"{unknown}. {_remedy(repository, revision)}") from unknown
+    if found.unproved is not None:
+        warn(f"The list of files of {repository} at {revision} is {found.proof}")
     with contextlib.suppress(OSError):  # A cache that cannot be written is none.
-        keep_file_list(repository, revision, files, _hub_name(endpoint))
-    return files
+        keep_file_list(repository, revision, found.files, _hub_name(endpoint), proof=found.proof)
+    return found.files
 
 
 def known_file_list(repository: str, revision: str) -> tuple[File, ...] | None:
@@ -93,12 +117,15 @@ def file_name(repository: str, revision: str) -> str:
     return f"{repository.replace('/', '--')}@{revision}.files.json"
 
 
-def list_text(repository: str, revision: str, files: tuple[File, ...], source: str) -> str:
+def list_text(
+    repository: str, revision: str, files: tuple[File, ...], source: str, proof: str = COPY
+) -> str:
     """Return a list as it is kept: JSON, with the digest by which a cut one is found out."""
     page = {
         "repository": repository,
         "revision": revision,
         "source": source,
+        "proof": proof,
         "digest": list_digest(files),
         "files": [asdict(file) for file in sorted(files, key=lambda file: file.path)],
     }
@@ -111,10 +138,12 @@ def keep_file_list(
     files: tuple[File, ...],
     source: str,
     *,
+    proof: str = COPY,
     replacing: bool = False,
 ) -> Path:
     """Keep a list for later runs, by one rename; return where.
 
+    One that is kept already stays as it was obtained, unless this one is proved.
     Raises FileListUnknown where another one is kept or shipped and it is not to be replaced, and
     OSError where the folder cannot be written.
     """
@@ -127,26 +156,36 @@ def keep_file_list(
             _refuse_other(shipped, files, CHECKPOINTS / path.name, source)
         if not replacing and (kept := _kept(path, repository, revision)) is not None:
             _refuse_other(kept, files, path, source)
-            return path
-        _write(path, list_text(repository, revision, files, source))
+            if proof != PROVED:
+                return path
+        _write(path, list_text(repository, revision, files, source, proof))
     return path
 
 
 def hub_file_list(
     repository: str, revision: str, endpoint: str | None, token: str | None = None
-) -> tuple[File, ...]:
-    """Return what the hub says of a commit now, over https alone. Raises FileListUnknown."""
+) -> HubList:
+    """Return what the hub says of a commit now, over https alone, and whether git proves it.
+
+    Raises FileListUnknown, also where git proves another list.
+    """
     refuse_name(repository, revision)
     what = f"the files of {repository} at {revision} are not known here"
     deadline = time.monotonic() + PATIENCE
     try:
         hub = Hub(endpoint, token)
         page = hub.page(f"/api/models/{repository}/revision/{revision}?blobs=true")
-        files = files_of_page(page, revision)
-        return tuple(
-            _hashed(file, hub, repository, revision, deadline) if file.sha256 is None else file
-            for file in files
-        )
+        listed = files_of_page(page, revision)
+        try:
+            proved = commit_files(f"{hub.address}/{repository}", revision, token)
+        except GitSilent as silent:
+            files = tuple(
+                _hashed(file, hub, repository, revision, deadline) if file.sha256 is None else file
+                for file in listed
+            )
+            return HubList(files, str(silent))
+        _refuse_unlike(listed, proved)
+        return HubList(proved, None)
     except HubError as error:
         raise FileListUnknown(f"{what}, and {_explained(error, token)}") from error
     except FileListError as error:
@@ -170,6 +209,29 @@ def files_of_page(page: object, revision: str) -> tuple[File, ...]:
     return parse_files([_sibling(each) for each in siblings])
 
 
+def _refuse_unlike(listed: tuple[File, ...], proved: tuple[File, ...]) -> None:
+    """Raise FileListError with the first file of which the hub says what the commit does not."""
+    said = {file.path: file for file in listed}
+    known = {file.path: file for file in proved}
+    for path in sorted(said.keys() | known.keys()):
+        there, right = said.get(path), known.get(path)
+        if there is None or right is None:
+            raise FileListError(
+                f"{path!a} is {'in' if there is None else 'not in'} the commit, as git proves, and "
+                f"{'not in' if there is None else 'in'} its list"
+            )
+        # The hub gives the one or the other.
+        name, expected = (
+            ("git name", right.blob) if there.sha256 is None else ("SHA-256", right.sha256)
+        )
+        found = there.blob if there.sha256 is None else there.sha256
+        if (there.size, found) != (right.size, expected):
+            raise FileListError(
+                f"it lists {path!a} with {there.size} bytes and {name} {found}; the commit has, as "
+                f"git proves, {right.size} bytes and {name} {expected}"
+            )
+
+
 def _sibling(sibling: object) -> object:
     """A file in the form of this project, from the hub's; its values are still unchecked."""
     if not isinstance(sibling, dict):
@@ -190,7 +252,7 @@ def _sibling(sibling: object) -> object:
 
 def _hashed(file: File, hub: Hub, repository: str, revision: str, deadline: float) -> File:
     """The file with its SHA-256, which is that of the content with its git name."""
-    if file.size > LARGEST_UNHASHED:
+    if file.size > LARGEST_SMALL:
         raise FileListError(f"{file.path!a} has {file.size} bytes and no SHA-256")
     left = deadline - time.monotonic()
     if left <= 0:

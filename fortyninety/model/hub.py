@@ -88,7 +88,7 @@ class Hub:
     def __init__(
         self, endpoint: str | None, token: str | None = None, *, checked: bool = False
     ) -> None:
-        self._base = (endpoint or PUBLIC_HUB).rstrip("/")
+        self.address = self._base = (endpoint or PUBLIC_HUB).rstrip("/")
         self.name = shown_address(self._base)
         self._token = token
         self._session: requests.Session | None = None

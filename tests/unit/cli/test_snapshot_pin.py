@@ -14,8 +14,9 @@ from fortyninety.cli import main
 from fortyninety.model.file_list import file_list, known_file_list, list_digest
 from fortyninety.model.folder_list import folder_files
 from fortyninety.on_host.checkpoint_files import FileListError, manifest_text
+from fortyninety.settings.defaults import default_settings
 from lab.hub.pinned import pinned_commit
-from tests.unit.serving_hub import CONTENTS, REPOSITORY
+from tests.unit.serving_hub import CONTENTS, REPOSITORY, Hub
 
 COMMIT = "1" * 40
 
@@ -47,6 +48,7 @@ def test_a_folder_that_is_trusted_is_the_list_from_then_on(copy: Path) -> None:
     assert said["files"] == len(CONTENTS)
     assert said["bytes"] == sum(len(content) for content in CONTENTS.values())
     assert said["digest"] == list_digest(files)
+    assert said["proof"] == "a trusted copy"
     assert Path(said["kept"]).is_file()
     assert pin("--folder", str(copy)).exit_code == 0
 
@@ -150,6 +152,32 @@ def test_a_folder_and_a_manifest_at_once_are_refused(copy: Path, tmp_path: Path)
     both = pin("--folder", str(copy), "--manifest", str(tmp_path / "manifest"))
     assert both.exit_code == 2
     assert "not both" in both.output
+
+
+@pytest.mark.parametrize("git", [True, False])
+def test_what_the_hub_lists_is_said_to_be_proved_or_the_hubs_word(
+    https_hub: Hub, monkeypatch: pytest.MonkeyPatch, git: bool
+) -> None:
+    https_hub.faults.git = git
+    monkeypatch.setitem(default_settings(), "hub_endpoint", https_hub.endpoint)
+    commands = ["snapshot", "pin", REPOSITORY, https_hub.commit]
+    proved = CliRunner().invoke(main, [*commands, "--proved", "--json"])
+    if git:
+        assert proved.exit_code == 0, proved.output
+        assert json.loads(proved.stdout)["result"]["proof"] == "proved by the commit"
+        return
+    assert proved.exit_code == 1
+    assert known_file_list(REPOSITORY, https_hub.commit) is None
+    result = CliRunner().invoke(main, commands)
+    assert result.exit_code == 0, result.output
+    for output in (proved.output, result.output):
+        assert "the hub's word: it speaks no git" in output
+
+
+def test_only_the_hubs_list_can_be_proved(copy: Path) -> None:
+    both = pin("--folder", str(copy), "--proved")
+    assert both.exit_code == 2
+    assert "--proved" in both.output
 
 
 def test_the_lab_keeps_what_its_hub_has_by_the_same_way(root: Path) -> None:
