@@ -33,7 +33,7 @@ OLD_ENGINE = (
 # 0.32.0 on H200s, whose cards CUDA had whole.
 LATEST = tuple(
     MEASURED / f"vllm-0.32.0-h200{name}.log"
-    for name in ("x2", "x2-longer", "x2-stages", "-one-card")
+    for name in ("x2", "x2-longer", "x2-stages", "x2-lives", "-one-card")
 )
 # What an RTX 4090 leaves to processes.
 USABLE = Card.of_memory(24564).usable
