@@ -19,7 +19,9 @@ ROUNDS = 20
 def cards_under_load(host: Host, settings: Settings) -> list[list[str]]:
     """Index, draw, cap and temperature of the cards, five times; four readers are served meanwhile.
 
-    Fails where they are not, or no card is shown: cards without a load say nothing of one.
+    Fails where they are not, or no card is shown: cards without a load say nothing of one. The same
+    four are served once before: an engine compiles kernels for what it is asked for the first time,
+    and its cards do nothing meanwhile.
     """
     watch = (
         "for i in 1 2 3 4 5; do nvidia-smi --query-gpu=index,power.draw,power.limit,"
@@ -31,7 +33,7 @@ def cards_under_load(host: Host, settings: Settings) -> list[list[str]]:
     asking = f"python3 -I -c {shlex.quote(source)} {url} {shlex.quote(json.dumps(body))} 4 60"
     # A fast card is done before the looks are: it is asked again until they are over.
     shown = host.check_output(
-        f"{{ {watch}; }} & looking=$!; set --; for round in $(seq {ROUNDS}); do "
+        f'set -- "$({asking})"; {{ {watch}; }} & looking=$!; for round in $(seq {ROUNDS}); do '
         f'set -- "$@" "$({asking})"; kill -0 $looking 2>/dev/null || break; done; wait; '
         "printf '%s\\n' \"$@\""
     )

@@ -27,6 +27,9 @@ class _Engine(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", "2")
         self.end_headers()
+        # Before the last of it, which is what the client waits for.
+        with (self.server.asked.parent / "answered").open("a") as answered:
+            answered.write("x")
         self.wfile.write(b"{}")
 
     def log_message(self, *_: object) -> None:
@@ -43,6 +46,7 @@ def engine(tmp_path: Path) -> Iterator[int]:
     server = _Server(("127.0.0.1", 0), _Engine)
     server.asked = tmp_path / "asked"
     server.asked.touch()
+    (tmp_path / "answered").touch()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_port
     server.shutdown()
@@ -73,20 +77,33 @@ def test_cards_are_looked_at_while_the_engine_answers(engine: int) -> None:
 def test_an_engine_that_is_done_at_once_is_asked_until_the_last_look(
     engine: int, shows: Path
 ) -> None:
-    # The second look is over once the engine was asked more than four readers ask, or never was.
+    # The second look is over once the engine was asked again during the looks, or never was.
     folder = shows.parent
     (folder / "nvidia-smi").write_text(
         f"""#!/bin/sh
 cd "{folder}"
 if [ -e looked ]; then
     for i in $(seq 600); do
-        [ "$(wc -c < asked)" -gt 4 ] && break
+        [ "$(wc -c < asked)" -gt 8 ] && break
         sleep 0.1
     done
-    [ "$(wc -c < asked)" -gt 4 ] && cat shown || echo 0, asked no more, 0, 0
+    [ "$(wc -c < asked)" -gt 8 ] && cat shown || echo 0, asked no more, 0, 0
 else
     touch looked; cat shown
 fi
+"""
+    )
+    assert look(engine) == [IDLE.split(", ")] * 5
+
+
+def test_what_the_first_question_compiles_is_over_at_the_first_look(
+    engine: int, shows: Path
+) -> None:
+    folder = shows.parent
+    (folder / "nvidia-smi").write_text(
+        f"""#!/bin/sh
+cd "{folder}"
+[ "$(wc -c < answered)" -ge 4 ] && cat shown || echo 0, not served before, 0, 0
 """
     )
     assert look(engine) == [IDLE.split(", ")] * 5
