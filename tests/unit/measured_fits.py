@@ -205,12 +205,20 @@ def _plain_start(block: str, card: Card) -> Case:
             gpu_memory_utilization=arguments["gpu_memory_utilization"],
             max_num_batched_tokens=arguments["max_num_batched_tokens"],
             enforce_eager=arguments.get("enforce_eager", False),
-            compiled_before=head[1].endswith("-warm"),
+            compiled_before=head[1].endswith("-warm") or arguments.get("start") == "later",
         ),
         kv_tokens=_tokens(block),
         machete="Using MacheteLinearKernel" in block,
         counted=json.loads(result[1]) if result else {},
+        stages=arguments.get("pipeline_parallel_size", 1),
     )
+
+
+def forecast_stages() -> list[Case]:
+    """Two stages of 0.24.0, a first and a later start, which no constant was fitted to."""
+    log = (MEASURED / "vllm-0.24.0-h200x2.log").read_text()
+    blocks = re.split(r"(?m)^## ", log)[1:]
+    return [_plain_start(block, H200) for block in blocks if block.startswith("stages-")]
 
 
 def _h200() -> list[Case]:
