@@ -34,8 +34,10 @@ def fleet(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet
 def faulty(fleet: Fleet, how: str) -> Iterator[None]:
     """The first box does badly with what it gets next."""
     make_faulty(fleet.boxes[0], how)
-    yield
-    make_sound(fleet.boxes[0])
+    try:
+        yield
+    finally:
+        make_sound(fleet.boxes[0])
 
 
 def flag(number: int) -> str:
