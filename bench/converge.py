@@ -126,6 +126,22 @@ def measured_run(
 
     Raises LabError where it failed or changed anything.
     """
+    cost, said = cost_of_a_run(inventory, count, deploy_file, environment)
+    if cost.pop("changed_operations"):
+        raise LabError(f"the measured run was not converged:\n{said}")
+    return cost
+
+
+def cost_of_a_run(
+    inventory: str,
+    count: int,
+    deploy_file: str = "deploy.py",
+    environment: Mapping[str, str] | None = None,
+) -> tuple[dict[str, Any], str]:
+    """What a run cost, by stages and in total, with `changed_operations`; and what it printed.
+
+    Raises LabError where it failed.
+    """
     with tempfile.TemporaryDirectory() as directory:
         result = Path(directory) / "result.json"
         began = time.monotonic()
@@ -142,8 +158,6 @@ def measured_run(
         if ran.returncode != 0 or not result.exists():
             raise LabError(f"the measured run failed:\n{ran.stdout}{ran.stderr}")
         measured: dict[str, Any] = json.loads(result.read_text())
-    if measured["changed_operations"]:
-        raise LabError(f"the measured run was not converged:\n{ran.stdout}{ran.stderr}")
     stages = {
         stage: {
             "wall_seconds": round(cost["wall_seconds"], 3),
@@ -157,12 +171,20 @@ def measured_run(
         for key in ("controller_cpu_seconds", "remote_commands_per_host")
     }
     memory = {"memory_mib": measured["memory_mib"]}
-    return {"stages": stages, "total": {"wall_seconds": round(wall, 3), **total, **memory}}
+    cost = {"stages": stages, "total": {"wall_seconds": round(wall, 3), **total, **memory}}
+    return {**cost, "changed_operations": measured["changed_operations"]}, ran.stdout + ran.stderr
 
 
 def _print(report: dict[str, Any]) -> None:
     far = f", {report['delay']:g} ms away" if report["delay"] else ""
-    table = Table(title=f"Converged deploy, {report['hosts']} hosts{far}, best of {report['runs']}")
+    title = f"Converged deploy, {report['hosts']} hosts{far}, best of {report['runs']}"
+    Console().print(table_of(title, report))
+    click.echo(f"At most {report['total']['memory_mib']} MiB of memory.")
+
+
+def table_of(title: str, report: dict[str, Any]) -> Table:
+    """The cost of a run, a row for each stage and one in total."""
+    table = Table(title=title)
     table.add_column("stage")
     for heading in ("wall s", "controller CPU s", "commands a host"):
         table.add_column(heading, justify="right")
@@ -173,8 +195,7 @@ def _print(report: dict[str, Any]) -> None:
             f"{cost['controller_cpu_seconds']:.2f}",
             f"{cost['remote_commands_per_host']:g}",
         )
-    Console().print(table)
-    click.echo(f"At most {report['total']['memory_mib']} MiB of memory.")
+    return table
 
 
 if __name__ == "__main__":
