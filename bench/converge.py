@@ -121,26 +121,12 @@ def measured_run(
     count: int,
     deploy_file: str = "deploy.py",
     environment: Mapping[str, str] | None = None,
+    *,
+    may_change: bool = False,
 ) -> dict[str, Any]:
     """What a run over an inventory of `count` hosts cost, by stages and in total.
 
-    Raises LabError where it failed or changed anything.
-    """
-    cost, said = cost_of_a_run(inventory, count, deploy_file, environment)
-    if cost.pop("changed_operations"):
-        raise LabError(f"the measured run was not converged:\n{said}")
-    return cost
-
-
-def cost_of_a_run(
-    inventory: str,
-    count: int,
-    deploy_file: str = "deploy.py",
-    environment: Mapping[str, str] | None = None,
-) -> tuple[dict[str, Any], str]:
-    """What a run cost, by stages and in total, with `changed_operations`; and what it printed.
-
-    Raises LabError where it failed.
+    Raises LabError where it failed, or changed anything unless it `may_change`.
     """
     with tempfile.TemporaryDirectory() as directory:
         result = Path(directory) / "result.json"
@@ -158,6 +144,8 @@ def cost_of_a_run(
         if ran.returncode != 0 or not result.exists():
             raise LabError(f"the measured run failed:\n{ran.stdout}{ran.stderr}")
         measured: dict[str, Any] = json.loads(result.read_text())
+    if measured["changed_operations"] and not may_change:
+        raise LabError(f"the measured run was not converged:\n{ran.stdout}{ran.stderr}")
     stages = {
         stage: {
             "wall_seconds": round(cost["wall_seconds"], 3),
@@ -171,8 +159,7 @@ def cost_of_a_run(
         for key in ("controller_cpu_seconds", "remote_commands_per_host")
     }
     memory = {"memory_mib": measured["memory_mib"]}
-    cost = {"stages": stages, "total": {"wall_seconds": round(wall, 3), **total, **memory}}
-    return {**cost, "changed_operations": measured["changed_operations"]}, ran.stdout + ran.stderr
+    return {"stages": stages, "total": {"wall_seconds": round(wall, 3), **total, **memory}}
 
 
 def _print(report: dict[str, Any]) -> None:

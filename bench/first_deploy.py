@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from bench.alone import refuse_a_lab_that_is_up
-from bench.converge import CARDS, INVENTORY, cost_of_a_run, table_of
+from bench.converge import CARDS, INVENTORY, measured_run, table_of
 from lab import hosts
 from lab.errors import LabError
 from lab.network import links
@@ -49,7 +49,7 @@ def main(count: int, link: int | None, keep: bool, as_json: bool) -> None:
                 if link is not None:
                     links.shape(host, link)
                     after.callback(links.unshape, host)
-            cost, _ = cost_of_a_run(INVENTORY, count)
+            cost = measured_run(INVENTORY, count, may_change=True)
     except LabError as error:
         raise click.ClickException(str(error)) from error
     finally:

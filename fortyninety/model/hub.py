@@ -88,12 +88,12 @@ class Hub:
     def __init__(
         self, endpoint: str | None, token: str | None = None, *, checked: bool = False
     ) -> None:
-        self.address = self._base = (endpoint or PUBLIC_HUB).rstrip("/")
-        self.name = shown_address(self._base)
+        self.address = (endpoint or PUBLIC_HUB).rstrip("/")
+        self.name = shown_address(self.address)
         self._token = token
         self._session: requests.Session | None = None
-        refuse_address(self._base)
-        if not is_https(self._base):
+        refuse_address(self.address)
+        if not is_https(self.address):
             if not checked:
                 raise HubError(f"{self.name} is not https: anybody on the way could answer for it")
             if token is not None:
@@ -102,7 +102,7 @@ class Hub:
     def page(self, path: str, *, most: int = LONGEST_PAGE, seconds: float = ANSWER) -> Any:
         """Return the JSON at a path. Raises HubError."""
         content = self.content(path, most=most, seconds=seconds)
-        return parse_json(content, shown_address(f"{self._base}{path}"))
+        return parse_json(content, shown_address(f"{self.address}{path}"))
 
     def content(
         self,
@@ -117,7 +117,7 @@ class Hub:
         `span` asks for the bytes from its first to before its second number, and no more is read.
         Raises HubError where there are more than `most`, or they are not here after `seconds`.
         """
-        address = f"{self._base}{path}"
+        address = f"{self.address}{path}"
         try:
             return _within(seconds, lambda: self._content(address, most, span))
         except TimeoutError as error:
@@ -164,7 +164,7 @@ class Hub:
         headers = {"Accept-Encoding": "identity"}
         if span is not None:
             headers["Range"] = f"bytes={span[0]}-{span[1] - 1}"
-        if self._token is not None and _origin(address) == _origin(self._base):
+        if self._token is not None and _origin(address) == _origin(self.address):
             headers["Authorization"] = f"Bearer {self._token}"
         bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
         if self._session is None:

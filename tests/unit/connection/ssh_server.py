@@ -52,7 +52,7 @@ class Server(paramiko.ServerInterface):
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         del username, key
-        while WAITS:
+        if WAITS:
             threading.Event().wait()
         return LOGIN
 
