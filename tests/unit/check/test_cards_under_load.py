@@ -65,6 +65,11 @@ def shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "shown"
 
 
+def answers(shows: Path, script: str) -> None:
+    """Have nvidia-smi of this machine run a script, beside the file that it prints by itself."""
+    (shows.parent / "nvidia-smi").write_text(f'#!/bin/sh\ncd "{shows.parent}"\n{script}\n')
+
+
 def look(port: int) -> list[list[str]]:
     return under_load.cards_under_load(testinfra.get_host("local://"), settings(port=port))
 
@@ -78,10 +83,9 @@ def test_an_engine_that_is_done_at_once_is_asked_until_the_last_look(
     engine: int, shows: Path
 ) -> None:
     # The second look is over once the engine was asked again during the looks, or never was.
-    folder = shows.parent
-    (folder / "nvidia-smi").write_text(
-        f"""#!/bin/sh
-cd "{folder}"
+    answers(
+        shows,
+        """
 if [ -e looked ]; then
     for i in $(seq 600); do
         [ "$(wc -c < asked)" -gt 8 ] && break
@@ -91,7 +95,7 @@ if [ -e looked ]; then
 else
     touch looked; cat shown
 fi
-"""
+""",
     )
     assert look(engine) == [IDLE.split(", ")] * 5
 
@@ -99,12 +103,9 @@ fi
 def test_what_the_first_question_compiles_is_over_at_the_first_look(
     engine: int, shows: Path
 ) -> None:
-    folder = shows.parent
-    (folder / "nvidia-smi").write_text(
-        f"""#!/bin/sh
-cd "{folder}"
-[ "$(wc -c < answered)" -ge 4 ] && cat shown || echo 0, not served before, 0, 0
-"""
+    answers(
+        shows,
+        '[ "$(wc -c < answered)" -ge 4 ] && cat shown || echo 0, not served before, 0, 0',
     )
     assert look(engine) == [IDLE.split(", ")] * 5
 

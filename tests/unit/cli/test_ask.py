@@ -18,6 +18,7 @@ from fortyninety.cli import main
 from tests.unit.cli.asked_boxes import HELLO, Boxes, Engines, boxes, engines, server, serving
 from tests.unit.engine.odd_engine import DONE, STREAM, said
 from tests.unit.fleet.imagined_fleet import run_over, survey
+from tests.unit.own_process import passed_in_a_process_of_its_own
 
 __all__ = ["boxes", "engines", "server"]
 
@@ -28,15 +29,7 @@ def command(inventory: Path, *words: str) -> list[str]:
 
 def test_what_is_asked_and_answered_over_ssh() -> None:
     cases = Path(__file__).with_name("ask_cases.py")
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", cases],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "10 passed" in ran.stdout
+    assert "10 passed" in passed_in_a_process_of_its_own(cases)
 
 
 def test_an_answer_is_printed_as_it_comes(boxes: Boxes, engines: Engines) -> None:

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from fortyninety.checkout import ROOT
 from fortyninety.connection.account import read_account
 from fortyninety.connection.diagnosis import diagnose
 from fortyninety.connection.host_keys import is_known
 from fortyninety.connection.way import Way
+from tests.unit.own_process import passed_in_a_process_of_its_own
 
 
 def test_every_failure_is_named_by_its_step_and_what_mends_it() -> None:
     cases = Path(__file__).with_name("diagnosis_cases.py")
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", cases],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "25 passed" in ran.stdout
+    assert "25 passed" in passed_in_a_process_of_its_own(cases)
 
 
 @pytest.mark.parametrize(
