@@ -1,8 +1,7 @@
-"""Keep the plans and the readings of all hosts of one pyinfra run."""
+"""Keep the plans of all hosts of one pyinfra run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
 from gevent.event import AsyncResult
@@ -11,12 +10,10 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
 from fortyninety.fleet.history import watch
-from fortyninety.fleet.planning import on_each, plan_hosts
+from fortyninety.fleet.planning import plan_hosts
 from fortyninety.fleet.refusal import Refused
 from fortyninety.once import made_once
 from fortyninety.plan.plan import Plan
-from fortyninety.survey.latest import current_reading
-from fortyninety.survey.reading import HostReading
 
 _runs: WeakKeyDictionary[State, AsyncResult] = WeakKeyDictionary()
 
@@ -51,8 +48,3 @@ def plans_of(state: State) -> dict[Host, Plan]:
     """The plans of all hosts of a run, once `current_plan` made them."""
     plans: dict[Host, Plan] = _runs[state].get()
     return plans
-
-
-def current_readings(state: State, hosts: Iterable[Host]) -> dict[Host, HostReading]:
-    """The latest reading of hosts of the run; those that are stale are read side by side."""
-    return on_each(state, hosts, current_reading)

@@ -16,7 +16,7 @@ from pyinfra.api.state import State
 
 from fortyninety.fleet.checkpoints import files_of, known_files
 from fortyninety.fleet.member import HostMember, bytes_here, peer_address
-from fortyninety.fleet.run import current_readings, plans_of
+from fortyninety.fleet.run import plans_of
 from fortyninety.model.distribution import Exhausted
 from fortyninety.model.exchange import Exchange, Source
 from fortyninety.model.file_list import FileListUnknown
@@ -25,7 +25,7 @@ from fortyninety.model.steps import Folders, StepFailed
 from fortyninety.once import made_once
 from fortyninety.operations.converge import say_failed
 from fortyninety.plan.plan import Plan
-from fortyninety.survey.latest import forget_reading
+from fortyninety.survey.latest import forget_reading, remembered_reading
 
 # Seconds between two lines of progress for a host, on a terminal.
 PROGRESS_INTERVAL = 5.0
@@ -42,12 +42,12 @@ def supply(state: State, host: Host) -> bool:
     try:
         exchange = _exchange(state, plan)
         with _progress(host, plan, exchange):
-            exchange.supply(HostMember(host, plan), _folders(plan))
+            exchange.supply(HostMember(host, plan), _folders(plan), empty=_empty(host, plan))
     except (StepFailed, Exhausted, FileListUnknown) as failed:
         say_failed(host, f"{plan.settings.model_repository}: {failed}")
         return False
     finally:
-        # It was read in the middle, by whoever looked for hosts that have the snapshot.
+        # Somebody may have read it in the middle.
         forget_reading(host)
     _say(host, f"published {plan.settings.model_revision}: {exchange.size / 1e9:.2f} GB")
     return True
@@ -61,12 +61,11 @@ def _exchange(state: State, plan: Plan) -> Exchange:
         for host, each in plans_of(state).items()
         if each.has_engine and _key(each) == key and host not in state.failed_hosts
     }
-    # Whoever comes while the first one still reads hosts waits: it is not known before which others
-    # lack the snapshot, and what those have of it would leave the hub once more.
-    return made_once(_exchanges.setdefault(state, {}), key, lambda: _new_exchange(state, alike))
+    # Made once, by whoever comes first.
+    return made_once(_exchanges.setdefault(state, {}), key, lambda: _new_exchange(alike))
 
 
-def _new_exchange(state: State, alike: dict[Host, Plan]) -> Exchange:
+def _new_exchange(alike: dict[Host, Plan]) -> Exchange:
     """The exchange among hosts that are to have the same: those that have it give."""
     settings = next(iter(alike.values())).settings
     hosts = {host.name: host for host in alike}
@@ -86,16 +85,42 @@ def _new_exchange(state: State, alike: dict[Host, Plan]) -> Exchange:
         addresses=[peer_address(host, each) for host, each in alike.items()],
         report=lambda name, line: _say(hosts[name], line),
     )
-    readings = current_readings(state, alike)
-    whole = {
-        host
-        for host, reading in readings.items()
-        if reading.snapshot.published("snapshot", alike[host].snapshot_manifest) == "whole"
-    }
-    exchange.expect(host.name for host in alike if host not in whole)
+    whole = {host for host, each in alike.items() if _whole(host, each)}
+    lacking = {host: each for host, each in alike.items() if host not in whole}
+    exchange.expect(
+        (host.name for host in lacking),
+        empty=[host.name for host, each in lacking.items() if _empty(host, each)],
+    )
     for host in whole if settings.snapshot_peers else ():
         exchange.add_giver(HostMember(host, alike[host]), _folders(alike[host]))
     return exchange
+
+
+# By what was read of a host last, though what this run did to it since made that stale: nobody but
+# the exchange changes a snapshot, and who is taken for a giver by mistake the digests find out.
+
+
+def _whole(host: Host, plan: Plan) -> bool:
+    """Whether a host has the snapshot, and may give it."""
+    reading = remembered_reading(host)
+    return (
+        reading is not None
+        and reading.snapshot.published("snapshot", plan.snapshot_manifest) == "whole"
+    )
+
+
+def _empty(host: Host, plan: Plan) -> bool:
+    """Whether it is certain that a host has no byte of the snapshot.
+
+    What a second copy without a manifest has, is not in a reading.
+    """
+    reading = remembered_reading(host)
+    return (
+        reading is not None
+        and reading.readable
+        and reading.snapshot.absent
+        and plan.paths.second_copy is None
+    )
 
 
 def _key(plan: Plan) -> tuple[object, ...]:

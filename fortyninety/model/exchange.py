@@ -87,6 +87,8 @@ class _Receiver:
 
     steps: Steps
     found: Found | None = None
+    # Bytes for which its disk was not asked yet whether it has room.
+    unasked: int = 0
     waits: bool = False
     order: Transfer | Exhausted | None = None
     # Set for its own order alone: what concerns one member wakes no other.
@@ -128,6 +130,7 @@ class Exchange:
         self._whole: set[str] = set()
         self._receivers: dict[str, _Receiver] = {}
         self._expected: set[str] = set()
+        self._empty: set[str] = set()
         self._began: float | None = None
         # When a transfer that is under way is overdue.
         self._due: dict[Transfer, float] = {}
@@ -139,19 +142,23 @@ class Exchange:
             self._whole.add(member.name)
             self._distribution.add(member.name, range(len(self._parts)))
 
-    def expect(self, names: Iterable[str]) -> None:
-        """Wait for the members that are about to call `supply`.
+    def expect(self, names: Iterable[str], empty: Iterable[str] = ()) -> None:
+        """Wait for the members that are about to call `supply`, but for those that are `empty`.
 
-        Nothing is fetched before they too said what they have: one whose reading took longer may
-        hold what would leave the hub once more. One that does not come is waited for APPEARANCE
+        Nothing is fetched before the others too said what they have: one whose reading took longer
+        may hold what would leave the hub once more. One that does not come is waited for APPEARANCE
         seconds.
         """
         with self._lock:
             if self._distribution.peers:
                 self._expected = set(names) - self._receivers.keys()
+                self._empty = set(empty)
 
-    def supply(self, member: Member, folders: Folders) -> None:
+    def supply(self, member: Member, folders: Folders, *, empty: bool = False) -> None:
         """Bring the checkpoint to one member and publish it there.
+
+        One that is `empty`, which is known to have no byte of it, is not asked what it has. Were
+        that wrong, it would fetch what it has once more.
 
         Raises StepFailed where the member cannot go on, and Exhausted where nobody can give it what
         it lacks.
@@ -159,7 +166,9 @@ class Exchange:
         steps = self._steps(member, folders)
         receiver = self._enter(steps)
         try:
-            self._join(receiver, steps.inspect())
+            if empty:
+                receiver.unasked = self.size
+            self._join(receiver, Found(frozenset(), {}) if empty else steps.inspect())
             while (transfer := self._next(receiver)) is not None:
                 self._carry_out(receiver, transfer)
             steps.publish()
@@ -199,6 +208,7 @@ class Exchange:
         }
         with self._lock:
             receiver.found = found
+            self._whole.discard(receiver.steps.name)
             self._givers[receiver.steps.name] = receiver.steps
             self._distribution.add(receiver.steps.name, have, begun)
             early = self._distribution.peers and not self._alone()
@@ -249,20 +259,25 @@ class Exchange:
         Nothing is fetched that one who is still to say so may have.
         """
         now = time.monotonic()
-        appeared = (self._began or now) + APPEARANCE
-        if self._expected and now < appeared:
+        appeared = self._appeared()
+        if self._expected - self._empty and now < appeared:
             return appeared - now
         hashed = appeared + self.size / HASHING
         if any(each.found is None for each in self._receivers.values()) and now < hashed:
             return hashed - now
         return None
 
+    def _appeared(self) -> float:
+        """When those who were to come and have not are expected no more."""
+        return (self._began or time.monotonic()) + APPEARANCE
+
     def _assign(self) -> None:
         """Give those who wait what they can do now. Called with the lock held."""
         if self._awaited() is not None:
             return
-        self._expected.clear()
         now, under_way = time.monotonic(), self._distribution.under_way
+        if now >= self._appeared():
+            self._expected.clear()
         for transfer, due in list(self._due.items()):
             if transfer in under_way and due <= now:
                 self._distribution.overdue(transfer)
@@ -290,8 +305,9 @@ class Exchange:
             file for number in numbers for file in self._parts[number] if file.path not in verified
         ]
         began = time.monotonic()
+        room, receiver.unasked = receiver.unasked, 0
         try:
-            steps.fetch(files, source, rate)
+            steps.fetch(files, source, rate, room=room)
         except StepFailed as failed:
             if failed.exit_code not in (CUT, WRONG_BYTES, REFUSED):
                 raise

@@ -117,13 +117,16 @@ class Steps:
                 raise _wrong(f"that {_shown(size)} bytes of {_shown(path)} have come")
         return Found(verified, begun)
 
-    def fetch(self, files: Sequence[File], source: dict[str, Any], rate: float) -> None:
+    def fetch(
+        self, files: Sequence[File], source: dict[str, Any], rate: float, *, room: int = 0
+    ) -> None:
         """Have files fetched from a source that gives at least `rate` bytes a second.
 
+        `room` are the bytes that the disk must have free before, where that is not known yet.
         Raises StepFailed, where the source was slower too.
         """
         seconds = BEGINNING + sum(file.size for file in files) * (1 / rate + 1 / DISK)
-        request = {**self._request(files), "source": source}
+        request = {**self._request(files), "source": source, "room": room}
         try:
             verified = self._verified(self._ask("fetch", request, seconds))
         except Late as late:

@@ -233,6 +233,11 @@ class SnapshotReading:
     leftovers: list[str] = field(default_factory=list)
     closed: bool = False
 
+    @property
+    def absent(self) -> bool:
+        """Whether it is certain that no file of any commit is there, published or on its way."""
+        return self.condition is None and self.begun == 0 and not self.commits
+
     def published(
         self, kind: Literal["snapshot", "second_copy"], manifest: str
     ) -> Condition | Literal["other"] | None:

@@ -93,6 +93,8 @@ class LocalMember:
         export.mkdir(parents=True)
         published = self.model / request["revision"]
         partial = self.model / f".partial-{published.name}"
+        if not request["whole"]:
+            partial.mkdir(parents=True, exist_ok=True)
         source = published if request["whole"] or not partial.exists() else partial
         if self.corrupt is None:
             subprocess.run(["mount", "--bind", source, export], check=True)
@@ -196,13 +198,16 @@ def exchange_of(
     )
 
 
-def supply(exchange: Exchange, *fleet: LocalMember) -> dict[str, str]:
+def supply(exchange: Exchange, *fleet: LocalMember, empty: bool = False) -> dict[str, str]:
     """Supply members side by side, as a run does; what went wrong, by name."""
     failed: dict[str, str] = {}
+    if empty:
+        names = [member.name for member in fleet]
+        exchange.expect(names, empty=names)
 
     def one(member: LocalMember) -> None:
         try:
-            exchange.supply(member, Folders(str(member.model)))
+            exchange.supply(member, Folders(str(member.model)), empty=empty)
         except Exception as error:
             failed[member.name] = str(error)
 

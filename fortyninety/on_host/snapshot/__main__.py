@@ -53,8 +53,13 @@ def step(command: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _serve(request: dict[str, Any]) -> dict[str, Any]:
+    revision = revision_of(request.get("revision"))
     with open_model(request.get("directory")) as model:
-        return serve(model.path, revision_of(request.get("revision")), request)
+        if not request.get("whole"):
+            # A host that has nothing yet gives what it will have.
+            with model.make(f".partial-{revision}"):
+                pass
+        return serve(model.path, revision, request)
 
 
 def _request() -> dict[str, Any]:

@@ -185,8 +185,15 @@ def refuse_full_disk(places: Places, files: Sequence[File], present: Sequence[bo
     lacking = [file for file, is_here in zip(files, present, strict=True) if not is_here]
     if not lacking:
         return
-    missing = sum(file.size for file in lacking)
-    begun = sum(_begun(places, file) for file in lacking)
+    refuse_without_room(
+        places,
+        sum(file.size for file in lacking),
+        begun=sum(_begun(places, file) for file in lacking),
+    )
+
+
+def refuse_without_room(places: Places, missing: int, *, begun: int = 0) -> None:
+    """Raise Failure where the disk has no room for `missing` bytes, of which `begun` are here."""
     free = free_bytes(places.model)
     needed = max(0, missing - begun) + FREE_MARGIN
     if free < needed:

@@ -73,6 +73,8 @@ class StubFleet:
     def __init__(self, hosts: int, files: int = 1) -> None:
         self.files = listed(files)
         self.failed: dict[str, str] = {}
+        # Names of members that are known to have nothing.
+        self.empty: set[str] = set()
         self.said: list[str] = []
         self.on_first_fetch: Callable[[], None] = lambda: None
         self.exchange = Exchange(
@@ -86,7 +88,7 @@ class StubFleet:
 
     def start(self) -> list[threading.Thread]:
         """Start every member's part, each in a thread of its own; they wait for each other."""
-        self.exchange.expect(member.name for member in self.members)
+        self.exchange.expect((each.name for each in self.members), empty=self.empty)
         threads = [
             threading.Thread(target=self._supply, args=(member,), daemon=True)
             for member in self.members
@@ -107,6 +109,7 @@ class StubFleet:
 
     def _supply(self, member: StubMember) -> None:
         try:
-            self.exchange.supply(member, Folders("/srv/models/model"))
+            folders, empty = Folders("/srv/models/model"), member.name in self.empty
+            self.exchange.supply(member, folders, empty=empty)
         except Exception as error:
             self.failed[member.name] = str(error)

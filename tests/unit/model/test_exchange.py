@@ -82,6 +82,70 @@ def test_greenlets_that_wait_do_not_take_turns_either() -> None:
     assert sum(each.count("hub") for each in sources) == 3
 
 
+# Those that are known to have nothing
+
+
+def test_who_has_nothing_is_not_asked_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_exchange, "APPEARANCE", 10**6)
+    fleet = StubFleet(3, 2)
+    fleet.empty = {"box0", "box1", "box2", "one that never comes"}
+    fleet.exchange.expect(fleet.empty, empty=fleet.empty)
+    threads = [
+        threading.Thread(target=fleet._supply, args=(each,), daemon=True) for each in fleet.members
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive(), "it waits for one that is known to have nothing"
+    assert fleet.failed == {}
+    assert [member.did("inspect") for member in fleet.members] == [0, 0, 0]
+    sources = [source for member in fleet.members for source in member.sources()]
+    assert sources.count("hub") == len(fleet.files)
+
+
+def test_who_has_nothing_waits_for_what_another_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_exchange, "APPEARANCE", 10**6)
+    fleet = StubFleet(2, 2)
+    fleet.empty, holder = {"box0"}, fleet.members[1]
+    holder.answers["inspect"] = lambda request: {**verified(request), "begun": {}}
+    first = threading.Thread(target=fleet._supply, args=(fleet.members[0],), daemon=True)
+    fleet.exchange.expect([each.name for each in fleet.members], empty=fleet.empty)
+    first.start()
+    wait_until(lambda: any(each.waits for each in fleet.exchange._receivers.values()))
+    fleet._supply(holder)
+    first.join(timeout=60)
+    assert fleet.failed == {}
+    assert fleet.members[0].sources() == ["box1", "box1"]
+
+
+def test_the_first_of_those_that_have_nothing_fetches_no_more_than_its_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It took all of it at one go, as if it were alone, and the others waited for the whole."""
+    monkeypatch.setattr(model_exchange, "APPEARANCE", 10**6)
+    fleet = StubFleet(2, 3)
+    fleet.empty = {each.name for each in fleet.members}
+    fleet.exchange.expect(fleet.empty, empty=fleet.empty)
+    for member in fleet.members:
+        fleet._supply(member)
+    assert fleet.failed == {}
+    requests = [request for member in fleet.members for _, request in member.asked]
+    assert {len(each["files"]) for each in requests if "source" in each} == {1}
+
+
+def test_the_first_fetch_of_one_that_was_not_asked_wants_room_for_all_of_it() -> None:
+    fleet = StubFleet(2, 3)
+    fleet.empty = {"box0"}
+    fleet.run()
+    assert fleet.failed == {}
+    rooms = [
+        [request["room"] for command, request in each.asked if command == "fetch"]
+        for each in fleet.members
+    ]
+    assert rooms == [[3 * 10**9, 0, 0], [0, 0, 0]]
+
+
 # Answers that cannot be
 
 

@@ -356,6 +356,15 @@ def test_a_disk_that_is_too_small_is_refused_before_the_first_byte(
     assert_untouched(hub, box)
 
 
+def test_so_is_one_on_a_host_that_is_not_asked_what_it_has(
+    hub: Hub, box: LocalMember, small_disk: Path
+) -> None:
+    failed = supply(exchange_of(hub), box, empty=True)
+    assert "0.0 GB free; 2.0 GB are needed (still to fetch 0.0 GB" in failed["box0"]
+    assert not any(sent(hub, path) for path in CONTENTS)
+    assert_untouched(hub, box)
+
+
 @pytest.mark.usefixtures("big_shard")
 def test_a_disk_that_fills_up_in_the_middle_leaves_the_old_one_and_is_gone_on_from(
     hub: Hub, box: LocalMember, small_disk: Path
@@ -491,11 +500,12 @@ def test_a_second_copy_is_kept_and_restores_what_is_damaged_without_any_hub(
 # --- Peers ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("empty", [False, True])
 def test_each_byte_leaves_the_hub_once_for_four_hosts_and_no_port_stays_open(
-    hub: Hub, members: MakeMembers
+    hub: Hub, members: MakeMembers, empty: bool
 ) -> None:
     fleet = members(4)
-    assert supply(exchange_of(hub), *fleet) == {}
+    assert supply(exchange_of(hub), *fleet, empty=empty) == {}
     for member in fleet:
         assert_published(hub, member)
         assert not member.serves()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fortyninety.on_host.snapshot import __main__ as snapshot_steps
 from fortyninety.on_host.snapshot import serve
 from fortyninety.on_host.snapshot.failures import Failure
 from fortyninety.on_host.snapshot.serve import (
@@ -126,3 +127,17 @@ def test_a_host_listens_where_its_peers_reach_it(monkeypatch: pytest.MonkeyPatch
 
 def test_members_are_addresses_each_once() -> None:
     assert addresses_of(["192.0.2.1", "192.0.2.1", "2001:DB8::2"]) == ["192.0.2.1", "2001:db8::2"]
+
+
+def test_a_host_that_has_nothing_yet_gives_what_it_will_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revision, model = "1" * 40, tmp_path / "model"
+
+    def served(model: Path, revision: str, request: dict[str, Any]) -> dict[str, Any]:
+        return {"source": str(serve._what_to_serve(model, revision, whole=request["whole"]))}
+
+    monkeypatch.setattr(snapshot_steps, "serve", served)
+    asked = {"directory": str(model), "revision": revision, "whole": False}
+    answer = snapshot_steps.step("serve", asked)
+    assert answer == {"source": str(model / f".partial-{revision}")}
