@@ -21,8 +21,9 @@ from rich.table import Table
 
 from bench.alone import refuse_a_lab_that_is_up
 from bench.converge import CARDS, INVENTORY, SAVED, save_converged_host
+from bench.hosts_cpu import hosts_cpu
 from fortyninety.checkout import ROOT
-from lab import cgroups, hosts
+from lab import hosts
 from lab.errors import LabError
 from lab.hosts import ssh
 from lab.stages import deploy, deploy_command
@@ -30,8 +31,6 @@ from lab.stages import deploy, deploy_command
 # Seconds for one run: the playbook took 216 for eight hosts on two cores.
 LONGEST = 1800
 PLAYBOOK = ROOT / "bench" / "ansible" / "playbook.yaml"
-# What the engine of a host burns is nobody's check.
-_ENGINE = "vllm.service"
 _RECAP = re.compile(r"^(\S+)\s*: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
 
 
@@ -138,7 +137,7 @@ def _all_right(output: str) -> None:
 def _run(
     command: Sequence[str], environment: dict[str, str], judge: Callable[[str], None]
 ) -> dict[str, Any]:
-    on_hosts, before = _hosts_cpu(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    on_hosts, before = hosts_cpu(), resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.monotonic()
     try:
         ran = subprocess.run(
@@ -162,22 +161,9 @@ def _run(
     return {
         "wall_seconds": round(wall, 2),
         "controller_cpu_seconds": round(cpu, 2),
-        "hosts_cpu_seconds": round(_hosts_cpu() - on_hosts, 2),
+        "hosts_cpu_seconds": round(hosts_cpu() - on_hosts, 2),
         "load_average": round(os.getloadavg()[0], 1),
     }
-
-
-def _hosts_cpu() -> float:
-    """The processor seconds of all lab hosts until now, without their engines'."""
-    root = cgroups.unified_root() / cgroups.PARENT
-    whole = [root / f"host-{host.name}" for host in hosts.hosts()]
-    engines = [group for each in whole for group in each.rglob(_ENGINE)]
-    return sum(map(_cpu, whole)) - sum(map(_cpu, engines))
-
-
-def _cpu(group: Path) -> float:
-    first = (group / "cpu.stat").read_text().splitlines()[0]
-    return int(first.split()[1]) / 1e6
 
 
 def _print(report: dict[str, Any]) -> None:
