@@ -56,7 +56,9 @@ class Distribution:
     """The state of one checkpoint's distribution over a fleet.
 
     `peers` is False where every host fetches for itself from outside. `at_once` is how many parts
-    a sender sends side by side: two where beginning one takes about as long as sending it.
+    a sender sends side by side. With two, the first part that can be handed on comes twice as late;
+    that loses more than it fills, until beginning with a part takes as long as sending it
+    (`bench/exchange_order.py`).
     """
 
     parts: int

@@ -32,9 +32,6 @@ from fortyninety.on_host.checkpoint_files import File
 
 # Files below this size travel together, up to it: a part is what one transfer moves. Bytes.
 SMALL = 64 * 10**6
-# Where no part is larger than this, a sender sends two at a time: to begin with one (a program, a
-# connection, a digest at the end: half a second) takes about as long as to send it.
-TWO_AT_ONCE_BELOW = 10**9
 # Seconds that members who look at what they have wait for one that is to come and does not.
 APPEARANCE = 30
 # Bytes a second that a member hashes which they wait for longer: NVMe and a core or two do 1 to 3
@@ -120,9 +117,7 @@ class Exchange:
         self._report = report
         self._limit = rate * 1024 if rate else IN_TIME
         self._parts = in_parts(files)
-        largest = max((sum(file.size for file in part) for part in self._parts), default=0)
-        at_once = 2 if largest < TWO_AT_ONCE_BELOW else 1
-        self._distribution = Distribution(len(self._parts), peers=peers, at_once=at_once)
+        self._distribution = Distribution(len(self._parts), peers=peers)
         self._peers = Peers(port, rate, addresses, report)
         # Held for what is below; never while a host is asked.
         self._lock = threading.RLock()
@@ -288,7 +283,7 @@ class Exchange:
             if isinstance(order, Transfer):
                 size = sum(file.size for file in self._parts[order.part])
                 rate = IN_TIME if order.sender == HUB else min(IN_TIME, self._limit)
-                self._due[order] = now + BEGINNING + size * self._distribution.at_once / rate
+                self._due[order] = now + BEGINNING + size / rate
             waiting[name].waits = False
             waiting[name].order = order
             waiting[name].ordered.set()
@@ -346,13 +341,13 @@ class Exchange:
         """
         with self._lock:
             if transfer.sender != HUB:
-                return [transfer.part], min(BETWEEN_HOSTS, self._limit) / self._distribution.at_once
+                return [transfer.part], min(BETWEEN_HOSTS, self._limit)
             if not self._distribution.peers:
                 lacks = sorted(self._distribution.lacks(transfer.receiver))
                 return lacks, OUTSIDE / len(self._receivers)
             if self._alone():
                 return sorted(self._distribution.lacks(transfer.receiver)), OUTSIDE
-            return [transfer.part], OUTSIDE / self._distribution.at_once
+            return [transfer.part], OUTSIDE
 
 
 def _arrived(transfer: Transfer, files: Sequence[File], seconds: float) -> str:

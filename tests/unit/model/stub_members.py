@@ -70,8 +70,8 @@ class StubMember:
 class StubFleet:
     """Stub members of one exchange, supplied side by side."""
 
-    def __init__(self, hosts: int, files: int = 1) -> None:
-        self.files = listed(files)
+    def __init__(self, hosts: int, files: int = 1, size: int = 10**9) -> None:
+        self.files = listed(files, size)
         self.failed: dict[str, str] = {}
         # Names of members that are known to have nothing.
         self.empty: set[str] = set()

@@ -146,6 +146,21 @@ def test_the_first_fetch_of_one_that_was_not_asked_wants_room_for_all_of_it() ->
     assert rooms == [[3 * 10**9, 0, 0], [0, 0, 0]]
 
 
+def test_a_part_has_its_senders_cable_for_itself() -> None:
+    """Two came side by side, and the first that could be handed on came twice as late."""
+    fleet, fetching = StubFleet(4, 4, size=10**8), 0
+
+    def hold() -> None:
+        nonlocal fetching
+        wait_until(lambda: sum(each.waits for each in fleet.exchange._receivers.values()) == 3)
+        fetching = sum(each.did("fetch") for each in fleet.members)
+
+    fleet.on_first_fetch = hold
+    fleet.run()
+    assert fleet.failed == {}
+    assert fetching == 1
+
+
 # Answers that cannot be
 
 
