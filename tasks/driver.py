@@ -8,6 +8,7 @@ from fortyninety.operations.apt import repository_key
 from fortyninety.plan.gateway import how_drained
 from fortyninety.plan.paths import (
     ARCHIVE_SOURCES,
+    DKMS_CONFIGURATION,
     DRIVER_PREFERENCES,
     NOUVEAU_CONFIGURATION,
     NVIDIA_KEYRING,
@@ -106,6 +107,11 @@ def change(plan: Plan) -> None:
         render("fortyninety-nouveau.conf.j2"),
         then="update-initramfs -u",
         name="Keep nouveau from the cards",
+    )
+    files.file(
+        DKMS_CONFIGURATION,
+        render("fortyninety-dkms.conf.j2"),
+        name="Have DKMS compress modules quickly",
     )
     keep(plan, "Have apt take no other driver")
     driver.prepared(

@@ -53,6 +53,9 @@ NVIDIA_PREFERENCES = _everywhere("/etc/apt/preferences.d/fortyninety-nvidia")
 DRIVER_PREFERENCES = _everywhere("/etc/apt/preferences.d/fortyninety-driver")
 # After the distribution's own 50unattended-upgrades, whose list it adds to.
 UNATTENDED_UPGRADES = _everywhere("/etc/apt/apt.conf.d/52fortyninety-driver")
+# Read by every `dkms`, whoever starts it.
+DKMS_FOLDER = "/etc/dkms"
+DKMS_CONFIGURATION = _everywhere(f"{DKMS_FOLDER}/framework.conf.d/fortyninety.conf")
 NVCC = _everywhere("/usr/local/bin/nvcc")
 # What NVIDIA's own installer leaves behind, which no package knows of.
 RUN_FILE_UNINSTALLER = _everywhere("/usr/bin/nvidia-uninstall")

@@ -108,7 +108,8 @@ class ResetPlan:
         models = () if self.keep_model else (self.paths.models, *self.model_folders)
         of_files = (declared.CELL_FIREWALL_RULES, declared.BROUGHT)
         folders = (path.rpartition("/")[0] for path in of_files)
-        return (self.paths.root, declared.ROOT_CACHE, *folders, *models)
+        dkms = () if self.keep_driver else (declared.DKMS_FOLDER,)
+        return (self.paths.root, declared.ROOT_CACHE, *folders, *dkms, *models)
 
     @property
     def model_folders(self) -> tuple[str, ...]:
@@ -119,12 +120,12 @@ class ResetPlan:
     @property
     def files(self) -> tuple[str, ...]:
         """Files outside of those folders that go as they are."""
-        apt = () if self.keep_driver else APT_FILES
+        driver = () if self.keep_driver else (*APT_FILES, declared.DKMS_CONFIGURATION)
         drained = (declared.DRAINED, declared.UNDRAIN_STAMP)
         shown = (declared.SIGNALS_FRONT_IDENTITY, declared.SIGNALS_MONITOR)
         signals = (declared.SIGNALS_KNOWN, declared.SIGNALS_AUTHORITY, *shown)
         own = (declared.TENANT_SECRET, *signals, *NOTES, *drained)
-        return (declared.NVCC, *own, *apt)
+        return (declared.NVCC, *own, *driver)
 
     @property
     def request(self) -> SurveyRequest:
