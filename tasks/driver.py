@@ -2,7 +2,7 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.operations import dkms, driver, files, reboot
+from fortyninety.operations import dkms, driver, files, initramfs, reboot
 from fortyninety.operations.apt import packages as apt
 from fortyninety.operations.apt import repository_key
 from fortyninety.plan.gateway import how_drained
@@ -105,7 +105,6 @@ def change(plan: Plan) -> None:
     files.file(
         NOUVEAU_CONFIGURATION,
         render("fortyninety-nouveau.conf.j2"),
-        then="update-initramfs -u",
         name="Keep nouveau from the cards",
     )
     files.file(
@@ -126,6 +125,7 @@ def change(plan: Plan) -> None:
     apt.packages(
         (*plan.driver.headers, *plan.driver.packages),
         without=plan.driver.obsolete,
+        initramfs_behind=NOUVEAU_CONFIGURATION,
         lock_timeout=plan.settings.apt_lock_timeout,
         name=f"Install driver {plan.settings.driver_branch} and build its module",
     )
@@ -145,6 +145,7 @@ def change(plan: Plan) -> None:
         lock_timeout=plan.settings.apt_lock_timeout,
         name="Hold every package of the driver",
     )
+    initramfs.holding(NOUVEAU_CONFIGURATION, name="Have the initramfs keep nouveau away too")
     reboot.into_driver(
         plan.driver.packages[0].name,
         service=SERVICE,

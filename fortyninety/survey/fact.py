@@ -55,6 +55,7 @@ class Survey(FactBase[HostReading]):
             "monitor_identity": request.monitor_identity,
             "patience": str(request.patience),
             "whole": " ".join(request.whole),
+            "in_initramfs": " ".join(request.in_initramfs),
         }
         head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
         return f"{head}\n{SCRIPT}"

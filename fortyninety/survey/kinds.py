@@ -20,6 +20,7 @@ KINDS = {
     "dpkg-broken": perhaps(),
     "keyring": several(forms.FINGERPRINT),
     "kernel": several(forms.KERNEL, forms.PERHAPS_VERSION, name=0),
+    "initramfs-older": several(forms.KERNEL, name=0),
     "dkms": several(forms.VERSION, forms.PERHAPS_KERNEL, word_of(*get_args(DkmsMark))),
     "grub": several(forms.TEXT),
     "grub-env": several(forms.TEXT),

@@ -124,6 +124,7 @@ def _read_kernels(records: Records) -> KernelsReading:
         ],
         chosen=_read_boot_kernel(records),
         secure_boot=cast(ModuleKey | None, _only(records["secure-boot"])),
+        behind=tuple(kernel for (kernel,) in records["initramfs-older"]),
     )
 
 

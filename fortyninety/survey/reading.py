@@ -154,13 +154,14 @@ class KernelsReading:
     """The kernels that can boot, oldest first, each with its NVIDIA module's version or None.
 
     `chosen` is what the boot loader is set to start, where that can be told; `secure_boot` is None
-    where it is off.
+    where it is off. `behind` are those whose initramfs is older than a file that it is to hold.
     """
 
     modules: dict[str, str | None] = field(default_factory=dict)
     dkms: list[DkmsState] = field(default_factory=list)
     chosen: str | None = None
     secure_boot: ModuleKey | None = None
+    behind: tuple[str, ...] = ()
 
     @property
     def next(self) -> str | None:

@@ -24,7 +24,8 @@ class SurveyRequest:
     `gateway` is the gateway's unit, and `gateway_ports` those that it is to have, if any; `front`
     is the front's, and empty where the host is to be none, as is `monitor_identity`.
     `whole` names those of "tools", "engine" and "python" whose files were compared with their marks
-    before, and are not compared again: an engine has some 60,000.
+    before, and are not compared again: an engine has some 60,000. `in_initramfs` are files that an
+    initramfs is to hold as they are.
     """
 
     files: tuple[str, ...]
@@ -52,3 +53,4 @@ class SurveyRequest:
     monitor_identity: str = ""
     patience: int = 60
     whole: tuple[str, ...] = ()
+    in_initramfs: tuple[str, ...] = ()

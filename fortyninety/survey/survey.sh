@@ -2,7 +2,7 @@
 # Set before it runs: files, packages, units, ports, snapshot, second_copy, service, user,
 # models_directory, install_directory, tools, engine, interpreter, keyring, patience, gateway,
 # gateway_ports, gateway_account, gateway_certificate, front, front_ports, front_certificate,
-# front_identity, monitor_identity; before it stands haproxy.sh.
+# front_identity, monitor_identity, whole, in_initramfs; before it stands haproxy.sh.
 # Prints one record a line: its kind, then its fields, separated by tabs; the first is `begin`, the
 # last is `end`. A missing tool leaves its records out; nothing here may make the whole script fail.
 #
@@ -91,6 +91,9 @@ for image in $(find /boot -maxdepth 1 -regextype posix-extended \
     plain "$version" || version=unknown
   fi
   say kernel "$kernel" "$version"
+  # Not by -nt, which counts whole seconds in some shells.
+  [ -z "$in_initramfs" ] || [ -z "$(find $in_initramfs -newer "/boot/initrd.img-$kernel")" ] ||
+    say initramfs-older "$kernel"
 done
 # What DKMS made of each version for each kernel: a folder once built, a link once installed, and the
 # log of a build where one failed.

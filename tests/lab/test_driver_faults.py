@@ -273,6 +273,16 @@ def test_nouveau_on_the_cards_is_kept_from_them_by_one_reboot(host: LabHost) -> 
     assert host.ssh("test -e /sys/module/nouveau").returncode == 1
 
 
+def test_a_run_cut_before_the_initramfs_was_made_is_made_up_for(host: LabHost) -> None:
+    """The file of a deploy is there, and the initramfs was made without it."""
+    file, aside = "/etc/modprobe.d/fortyninety-nouveau.conf", "/root/fortyninety-nouveau.conf"
+    held = f"lsinitramfs /boot/initrd.img-* | grep {file.removeprefix('/')}"
+    host.ssh(f"mv {file} {aside} && update-initramfs -u && cp {aside} {file}", check=True)
+    assert host.ssh(held).returncode == 1
+    assert "Driver | Have the initramfs keep nouveau away too" in repaired(host).changed
+    assert host.ssh(held).returncode == 0
+
+
 def test_secure_boot_without_the_modules_key_refuses_the_run_and_says_how_to_enrol_it(
     host: LabHost,
 ) -> None:

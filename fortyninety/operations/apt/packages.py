@@ -26,6 +26,7 @@ from fortyninety.operations.apt.messages import (
 )
 from fortyninety.operations.brought import noting, noting_names
 from fortyninety.operations.converge import Command, converging, say_failed
+from fortyninety.operations.initramfs import put_off
 from fortyninety.operations.reasons import differs
 from fortyninety.packages.package import Package
 from fortyninety.survey.reading import HostReading
@@ -67,16 +68,18 @@ def packages(
     hold: bool = False,
     without: Sequence[str] = (),
     fetch_lists: bool = True,
+    initramfs_behind: str | None = None,
     lock_timeout: int = LOCK_TIMEOUT,
 ) -> Iterator[Command]:
     """The `wanted` packages, without recommendations; held against upgrades if `hold`.
 
     `without` are removed in the same transaction where they are installed, so that there is no
     moment with neither. apt's lists are fetched first, unless an operation before this one did.
-    Every name must be among the survey's packages. An interrupted dpkg is
-    repaired first. The host fails before anything is installed where another process uses apt for
-    longer than `lock_timeout` seconds, where apt cannot work it out, and where the disk is too
-    small for it.
+    Where `initramfs_behind` names a file, several packages leave the initramfs, which is behind it
+    then, to a later operation (`initramfs.holding`). Every name must be among the survey's
+    packages. An interrupted dpkg is repaired first. The host fails before anything is installed
+    where another process uses apt for longer than `lock_timeout` seconds, where apt cannot work it
+    out, and where the disk is too small for it.
     """
     missing = [each for each in wanted if not each.satisfied_by(reading.installed(each.name))]
     removed = [name for name in without if reading.installed(name) is not None]
@@ -94,7 +97,9 @@ def packages(
     if missing or removed:
         words = transaction(missing, removed)
         yield FunctionCommand(_worked_out, (words, fetch_lists, lock_timeout), {})
-        yield apt_command(installing(words), "installing packages", lock_timeout)
+        # One package alone asks for one initramfs at most.
+        later = initramfs_behind if len(missing) + len(removed) > 1 else None
+        yield apt_command(installing(words, later), "installing packages", lock_timeout)
     if loose:
         yield apt_command(holding(loose), "holding packages", lock_timeout)
 
@@ -122,13 +127,16 @@ def transaction(missing: Sequence[Package], removed: Sequence[str]) -> str:
     ).rstrip()
 
 
-def installing(words: str) -> str:
+def installing(words: str, initramfs_behind: str | None = None) -> str:
     """apt-get's install with such words, once the packages that are not there yet are noted."""
+    install = f"{APT_GET} install {words}"
+    if initramfs_behind is not None:
+        install = put_off(initramfs_behind, install)
     simulate = f"{QUIETLY} apt-get -q --simulate -o Debug::NoLocking=1 install {words} </dev/null"
     # "Inst libc6 [2.41-1] (2.41-2 ...)" is one that is there.
     return (
         f"new=$({simulate} 2>/dev/null | sed -n 's/^Inst \\([^ ]*\\) (.*/\\1/p')\n"
-        f"{noting('package', '$new')} && {APT_GET} install {words}"
+        f"{noting('package', '$new')} && {install}"
     )
 
 

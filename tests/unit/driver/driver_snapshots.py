@@ -17,7 +17,7 @@ from typing import Any
 from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.context import ctx_host
 
-from fortyninety.operations import cuda, files
+from fortyninety.operations import cuda, files, initramfs
 from fortyninety.operations import driver as driver_change
 from fortyninety.operations.apt import packages as apt
 from fortyninety.operations.apt import repository_key
@@ -25,6 +25,7 @@ from fortyninety.packages.package import Package
 from fortyninety.plan.paths import (
     ARCHIVE_SOURCES,
     DRIVER_PREFERENCES,
+    NOUVEAU_CONFIGURATION,
     NVIDIA_KEYRING,
     NVIDIA_PREFERENCES,
     SERVICE,
@@ -188,8 +189,13 @@ def _commands(plan: Plan, reading: HostReading) -> Iterator[str]:
             service=SERVICE,
         )
         yield from _ran(
-            apt.packages, reading, (*driver.headers, *driver.packages), without=driver.obsolete
+            apt.packages,
+            reading,
+            (*driver.headers, *driver.packages),
+            without=driver.obsolete,
+            initramfs_behind=NOUVEAU_CONFIGURATION,
         )
+        yield from _ran(initramfs.holding, reading, NOUVEAU_CONFIGURATION)
     yield from _ran(cuda.without_driver, reading, driver.cuda_packages)
     yield from _ran(apt.packages, reading, driver.cuda_packages, hold=True)
 

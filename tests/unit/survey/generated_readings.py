@@ -249,7 +249,8 @@ REMAINS = Remains(
 GIVEN: dict[str, Any] = {
     "without": PLAN.driver.obsolete,
     "hold": True,
-    "then": "update-initramfs -u",
+    "then": "true",
+    "initramfs_behind": "/a",
     "pins": PLAN.driver.pins,
     "release": PLAN.release,
     "settings": PLAN.settings,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 from contextlib import suppress
@@ -18,7 +19,8 @@ from fortyninety.survey.request import SurveyRequest
 from tests.unit.readings import records
 
 
-def survey(directory: Path, **changes: str | tuple[str, ...]) -> HostReading:
+def survey(directory: Path, boot: str = "/boot", **changes: str | tuple[str, ...]) -> HostReading:
+    """The reading of this machine, whose kernels are those of the folder `boot`."""
     values = {
         "files": (),
         "packages": ("dpkg",),
@@ -32,6 +34,7 @@ def survey(directory: Path, **changes: str | tuple[str, ...]) -> HostReading:
     }
     asked = Survey()
     command = asked.command(SurveyRequest(**{"port": 1, **values}))  # type: ignore[arg-type]
+    command = re.sub(r"/boot(?=[ /])", boot, command)
     ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
     reading = asked.process(ran.stdout.splitlines())
     assert reading.unreadable is None
@@ -63,6 +66,29 @@ def test_files_come_with_hash_mode_and_target(tmp_path: Path) -> None:
     assert reading.files[str(file)].mode == "640"
     assert reading.files[str(link)].target == "file"
     assert str(absent) not in reading.files
+
+
+def test_an_initramfs_older_than_what_it_is_to_hold_is_said(tmp_path: Path) -> None:
+    boot, file = tmp_path / "boot", tmp_path / "nouveau.conf"
+    boot.mkdir()
+    file.touch()
+    written = file.stat().st_mtime_ns
+    made = {
+        "6.1.0-1": 0,
+        "6.1.0-2": written - 10**7,
+        "6.1.0-3": written,
+        "6.1.0-4": written + 10**7,
+    }
+    for kernel in (*made, "6.1.0-5"):
+        (boot / f"vmlinuz-{kernel}").touch()
+        if kernel in made:
+            (boot / f"initrd.img-{kernel}").touch()
+            os.utime(boot / f"initrd.img-{kernel}", ns=(made[kernel], made[kernel]))
+    asked = {"boot": str(boot), "in_initramfs": (str(file),)}
+    assert survey(tmp_path, **asked).kernels.behind == ("6.1.0-1", "6.1.0-2")
+    file.unlink()
+    assert survey(tmp_path, **asked).kernels.behind == ()
+    assert survey(tmp_path, boot=str(boot)).kernels.behind == ()
 
 
 def publish(snapshot: Path, files: dict[str, str], *lines: str) -> None:
