@@ -92,6 +92,15 @@ def test_what_is_missing_longer_or_nobodys_is_named(environment: Path) -> None:
     )
 
 
+def test_an_environment_that_could_not_be_compared_is_not_right(environment: Path) -> None:
+    packages = environment / "lib" / "python3.11" / "site-packages"
+    (packages / "other-1.0.dist-info").mkdir()
+    (packages / "other-1.0.dist-info" / "RECORD").write_text("engine.py,sha256=x,many\n")
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        _wrong(environment)
+    assert "invalid literal for int() with base 10: 'many'" in failed.value.stderr
+
+
 def test_a_pipe_in_a_files_place_is_named_and_not_waited_for(environment: Path) -> None:
     file = environment / "lib" / "python3.11" / "site-packages" / "engine.py"
     file.unlink()
