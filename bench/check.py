@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import time
 from typing import Any
@@ -11,6 +12,7 @@ import click
 
 from bench.alone import refuse_a_lab_that_is_up
 from bench.converge import CARDS, INVENTORY, SAVED, save_converged_host
+from bench.hosts_cpu import engines_cpu, hosts_cpu
 from lab import hosts
 from lab.errors import LabError
 from lab.stages import deploy, fortyninety
@@ -23,7 +25,9 @@ from lab.stages import deploy, fortyninety
 @click.option("--runs", default=3, show_default=True, help="Runs of each; the fastest is shown.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def main(counts: tuple[int, ...], runs: int, as_json: bool) -> None:
-    """Check converged lab hosts: wall and controller CPU seconds, and the slowest tests.
+    """Check converged lab hosts: wall and CPU seconds, and the slowest tests.
+
+    CPU seconds are those of the controller, of the hosts without their engines, and of the engines.
 
     Makes the hosts itself, the first time by one whole deploy (minutes), and ends them. A check
     that finds anything wrong is an error, not a number.
@@ -47,8 +51,10 @@ def main(counts: tuple[int, ...], runs: int, as_json: bool) -> None:
         return
     for each in measured:
         click.echo(
-            f"{each['hosts']} hosts: {each['wall_seconds']:.1f} s, controller CPU "
-            f"{each['controller_cpu_seconds']:.1f} s, {each['tests_per_host']} tests a host"
+            f"{each['hosts']} hosts: {each['wall_seconds']:.1f} s, CPU of the controller "
+            f"{each['controller_cpu_seconds']:.1f} s, the hosts {each['hosts_cpu_seconds']:.1f} s, "
+            f"their engines {each['engines_cpu_seconds']:.1f} s, load {each['load_average']:.1f}, "
+            f"{each['tests_per_host']} tests a host"
         )
         for test, seconds in each["slowest_tests"].items():
             click.echo(f"    {seconds:6.2f} s  {test}")
@@ -66,9 +72,11 @@ def _measure(count: int, runs: int) -> dict[str, Any]:
 
 def checked() -> dict[str, Any]:
     """What one check of the lab's hosts took. Raises LabError where something is wrong."""
+    on_hosts, in_engines = hosts_cpu(), engines_cpu()
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     ran = fortyninety("check", INVENTORY, "--json")
     wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    on_hosts, in_engines = hosts_cpu() - on_hosts, engines_cpu() - in_engines
     if ran.returncode != 0:
         raise LabError(f"the check found something wrong:\n{ran.stdout}{ran.stderr}")
     results = json.loads(ran.stdout)["result"]["results"]
@@ -82,6 +90,9 @@ def checked() -> dict[str, Any]:
     return {
         "wall_seconds": round(wall, 2),
         "controller_cpu_seconds": round(cpu, 2),
+        "hosts_cpu_seconds": round(on_hosts, 2),
+        "engines_cpu_seconds": round(in_engines, 2),
+        "load_average": round(os.getloadavg()[0], 1),
         "tests_per_host": len(results) // len({each["host"] for each in results}),
         "slowest_tests": dict(slowest),
     }
