@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from shlex import quote
 from typing import Any
 
 from testinfra.backend.base import BaseBackend, CommandResult
@@ -40,12 +42,30 @@ class BoundedSshBackend(BaseBackend):
 
         Raises HostHangsError, or RuntimeError where the connection ends.
         """
+        quoted = self.quote(command, *args)
+        return self._ran(command, quoted, seconds, lambda: self._shell.run(quoted, seconds))
+
+    def run_program(
+        self, source: str, *arguments: str, seconds: int = COMMAND_SECONDS
+    ) -> CommandResult:
+        """Run a program by the host's own python3, as `run` does a command."""
+        shown = f"python3 -I -c {quote(source)}"
+        return self._ran(
+            shown, shown, seconds, lambda: self._shell.run_program(source, arguments, seconds)
+        )
+
+    def _ran(
+        self,
+        command: str,
+        quoted: str,
+        seconds: int,
+        run: Callable[[], tuple[int, bytes, bytes]],
+    ) -> CommandResult:
         program = command.split(maxsplit=1)[0]
         if program in self._hung:
             raise HostHangsError(_said(command, self._hung[program]))
-        quoted = self.quote(command, *args)
         try:
-            code, output, errors = self._shell.run(quoted, seconds)
+            code, output, errors = run()
         except TimeoutError:
             # An interpreter is not what hangs, but what it runs.
             if program not in ("cd", "python3", "sh"):

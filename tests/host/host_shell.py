@@ -1,4 +1,4 @@
-"""One run of ssh for all the commands of a host: its own python3 runs them there, and answers."""
+"""One run of ssh for all that is run on a host: its own python3 runs it there, and answers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 # How much later than its command an answer may come: the host itself ends what takes too long.
 ANSWER_SECONDS = 20
@@ -37,10 +38,18 @@ class HostShell:
         Raises TimeoutError where it has not ended after `seconds`, ConnectionError with what ssh
         says where the connection ends; the next command makes another.
         """
-        asked = json.dumps({"command": command, "seconds": seconds}).encode() + b"\n"
-        deadline = time.monotonic() + seconds + ANSWER_SECONDS
+        return self._answer({"command": command, "seconds": seconds})
+
+    def run_program(
+        self, source: str, arguments: Sequence[str], seconds: float
+    ) -> tuple[int, bytes, bytes]:
+        """Run a program in Python of the standard library alone, as `run` does a command."""
+        return self._answer({"program": source, "arguments": [*arguments], "seconds": seconds})
+
+    def _answer(self, asked: dict[str, Any]) -> tuple[int, bytes, bytes]:
+        deadline = time.monotonic() + asked["seconds"] + ANSWER_SECONDS
         try:
-            self._write(asked)
+            self._write(json.dumps(asked).encode() + b"\n")
             code, *lengths = _head(self._line(deadline))
             output, errors = (self._bytes(length, deadline) for length in lengths)
         except BaseException:

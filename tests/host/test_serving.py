@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from testinfra.host import Host
 from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
 from tests.host.live_process import SERVICE, LiveProcess
-from tests.host.on_host import FOLDER
+from tests.host.on_host import read, run_program
 from tests.host.under_load import cards_under_load
 
 pytestmark = pytest.mark.asks
@@ -57,9 +56,8 @@ def ask(
     From the host itself, whose engine listens on loopback alone, by its own python3.
     """
     url = f"http://127.0.0.1:{settings.port}{path}"
-    source = (FOLDER / "ask.py").read_text()
     words = [url, json.dumps(body) if body else "", str(times), str(timeout)]
-    ran = host.run(f"python3 -I -c {shlex.quote(source)} {' '.join(map(shlex.quote, words))}")
+    ran = run_program(host, "ask", *words)
     assert ran.rc == 0, f"{url} cannot be asked: {ran.stderr.strip()[-300:]}. Look at it by hand"
     answers: list[dict[str, Any]] = json.loads(ran.stdout)
     errors = [each["error"] for each in answers if each["error"]]
@@ -77,10 +75,8 @@ def ask(
 
 def _health(host: Host, settings: Settings) -> str:
     """What /health says while nothing else is answered: 200 is no proof of anything."""
-    script = (FOLDER / "ask.py").read_text()
     url = f"http://127.0.0.1:{settings.port}/health"
-    ran = host.run(f"python3 -I -c {shlex.quote(script)} {url} '' 1 5")
-    (found,) = json.loads(ran.stdout)
+    (found,) = read(host, "ask", url, "", "1", "5")
     return (
         f" (/health: {found['error']})" if found["error"] else " (and /health says 200: it hangs)"
     )

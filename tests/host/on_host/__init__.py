@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
+from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
-from tests.host.bounded_ssh import COMMAND_SECONDS
+from tests.host.bounded_ssh import COMMAND_SECONDS, BoundedSshBackend
 
 FOLDER = Path(__file__).parent
+
+
+def run_program(
+    host: Host, program: str, *arguments: str, seconds: int = COMMAND_SECONDS
+) -> CommandResult:
+    """Run a program of this folder on the host by its own python3, which has `seconds` for it."""
+    backend = host.backend
+    assert isinstance(backend, BoundedSshBackend)
+    return backend.run_program((FOLDER / f"{program}.py").read_text(), *arguments, seconds=seconds)
 
 
 def read(host: Host, program: str, *arguments: str, seconds: int = COMMAND_SECONDS) -> Any:
@@ -19,9 +28,7 @@ def read(host: Host, program: str, *arguments: str, seconds: int = COMMAND_SECON
 
     It has `seconds` for it.
     """
-    source = (FOLDER / f"{program}.py").read_text()
-    words = " ".join(shlex.quote(argument) for argument in arguments)
-    ran = host.run(f"python3 -I -c {shlex.quote(source)} {words}", seconds=seconds)
+    ran = run_program(host, program, *arguments, seconds=seconds)
     assert ran.rc == 0, (
         f"the host's python3 ended with {ran.rc} in {program}: {ran.stderr.strip()[-500:]}. "
         "Look at it by hand"

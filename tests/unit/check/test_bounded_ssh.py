@@ -47,6 +47,34 @@ def test_a_program_that_an_interpreter_ran_is_no_reason_to_do_without_it(
     assert backend.run("python3 -c 'print(1)'").stdout == "1\n"
 
 
+def test_a_program_has_its_arguments_and_says_how_it_ended(backend: BoundedSshBackend) -> None:
+    source = "import sys\nprint(*sys.argv[1:])\nprint('wrong', file=sys.stderr)"
+    ran = backend.run_program(source, "a word", "%s")
+    assert (ran.rc, ran.stdout, ran.stderr) == (0, "a word %s\n", "wrong\n")
+    failed = backend.run_program("import json\nprint(1)\nraise OSError('no disk')")
+    assert (failed.rc, failed.stdout) == (1, "1\n")
+    assert failed.stderr.endswith("OSError: no disk\n")
+    assert backend.run_program("import not_there_at_all").rc == 1
+    assert backend.run_program("import os\nos.kill(os.getpid(), 9)").rc == 128 + 9
+    # What one of them did to its process is not there for the next.
+    backend.run_program("import os, sys\nos.chdir('/proc')\nsys.argv = os.path = None")
+    after = backend.run_program("import os\nprint(os.getcwd() == '/proc', os.path is None)")
+    assert after.stdout == "False False\n"
+
+
+def test_a_program_that_hangs_is_ended_with_what_it_started(
+    backend: BoundedSshBackend, tmp_path: Path
+) -> None:
+    waits = tmp_path / "waits"
+    source = f"import subprocess\nsubprocess.run('echo $$ > {waits}; exec sleep 600', shell=True)"
+    with pytest.raises(
+        HostHangsError, match=r"(?s)python3 -I -c .*has not ended after 1 s; expected"
+    ):
+        backend.run_program(source, seconds=1)
+    assert not waits.exists() or _ended(int(waits.read_text() or 0))
+    assert backend.run_program("print(1)").stdout == "1\n"
+
+
 @pytest.mark.parametrize(
     "said",
     [
