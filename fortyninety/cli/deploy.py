@@ -17,7 +17,12 @@ from fortyninety.cli.errors import NoAnswer
 from fortyninety.cli.exit_codes import DONE, NO, NO_ANSWER, WOULD_CHANGE
 from fortyninety.cli.options import AS_JSON, INVENTORY, LIMIT, YES
 from fortyninety.plan.draining import in_words
-from fortyninety.plan.duration import Fetched, first_deploy_minutes, package_bytes
+from fortyninety.plan.duration import (
+    Fetched,
+    first_deploy_minutes,
+    package_bytes,
+    start_seconds,
+)
 from fortyninety.plan.gateway import how_drained
 from fortyninety.problem import Problem, problem_lines
 from fortyninety.releases.release import load_release
@@ -147,11 +152,13 @@ def _minutes(chosen: ChosenHosts, gigabits: float) -> int | None:
         weights = checkpoint_of(settings, ask=False)
         if isinstance(weights, FitError):
             return None
+        device = load_release(settings.engine).device
         hosts.append(
             Fetched(
-                package_bytes(load_release(settings.engine).device),
+                package_bytes(device),
                 f"{settings.model_repository}@{settings.model_revision}",
                 weights.total,
+                start_seconds(device),
             )
         )
     handed_on = all(each.snapshot_peers for each in chosen.settings.values() if each.has_engine)

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 # Measured on a lab host of two cores with everything cached: docs/deploy.md, "What it takes".
 STAGES_SECONDS = 201
+# Of that lab host's the engine's start took 23.5 s. The first of 0.32.0 on cards took 178 s besides
+# reading weights: the parts are in docs/engines.md, "How long does a start take?".
+FIRST_START_SECONDS = 178 - 23
 # On disk: the toolkit of CUDA 12.4 (docs/deploy.md), an environment of the largest engine and of
 # that for the CPU (docs/engines.md).
 CUDA_BYTES = 5_000_000_000
@@ -24,16 +27,25 @@ GIGABIT_BYTES_A_SECOND = 119_000_000
 
 @dataclass(frozen=True)
 class Fetched:
-    """What one host of a run has to fetch: packages for itself, and its model."""
+    """What one host of a run has to fetch: packages for itself, and its model.
+
+    `start_seconds` is what its engine's first start takes besides.
+    """
 
     package_bytes: int
     model: str
     model_bytes: int
+    start_seconds: int = 0
 
 
 def package_bytes(device: str) -> int:
     """What a host fetches besides the model, for an engine that computes on `device`."""
     return CPU_ENGINE_BYTES if device == "cpu" else CUDA_BYTES + ENGINE_BYTES
+
+
+def start_seconds(device: str) -> int:
+    """What the first start of an engine takes longer than a lab host's, besides its weights."""
+    return 0 if device == "cpu" else FIRST_START_SECONDS
 
 
 def first_deploy_minutes(hosts: list[Fetched], gigabits: float, *, handed_on: bool) -> int:
@@ -51,4 +63,5 @@ def first_deploy_minutes(hosts: list[Fetched], gigabits: float, *, handed_on: bo
     if handed_on and everyones > sum(models.values()):
         seconds += largest / GIGABIT_BYTES_A_SECOND
     seconds += PASSES * largest / DISK_BYTES_A_SECOND
+    seconds += max((host.start_seconds for host in hosts), default=0)
     return math.ceil(seconds / 300) * 5

@@ -121,7 +121,7 @@ def test_a_host_that_fails_is_named_with_its_operation_and_reason(tmp_path: Path
     # What to expect came first, and says whence it is.
     first, second, third, *_ = ran.stderr.splitlines()
     assert first.startswith("Deploying to @fake/box of ")
-    assert "A first deploy takes up to 15 minutes with 1 Gbit/s" in second
+    assert "A first deploy takes up to 20 minutes with 1 Gbit/s" in second
     assert "computed" in second and "never timed on a real RTX 4090" in third
 
 

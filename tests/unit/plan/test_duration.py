@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from fortyninety.plan.duration import Fetched, first_deploy_minutes, package_bytes
+from fortyninety.plan.duration import Fetched, first_deploy_minutes, package_bytes, start_seconds
 
 LLAMA_70B = 39_767_785_472
 
 
 def box(model: str = "70B") -> Fetched:
-    return Fetched(package_bytes("cuda"), model, LLAMA_70B)
+    return Fetched(package_bytes("cuda"), model, LLAMA_70B, start_seconds("cuda"))
 
 
 def test_a_slower_line_takes_in_proportion_longer() -> None:
-    assert first_deploy_minutes([box()], 1.0, handed_on=True) == 15
+    assert first_deploy_minutes([box()], 1.0, handed_on=True) == 20
     # 54.2 GB by 11.9 MB/s are 76 minutes.
     assert first_deploy_minutes([box()], 0.1, handed_on=True) == 85
 
@@ -33,3 +33,11 @@ def test_two_models_are_both_fetched() -> None:
 
 def test_an_engine_for_the_processor_brings_no_cuda() -> None:
     assert package_bytes("cpu") < package_bytes("cuda") / 5
+
+
+def test_boxes_start_their_engines_at_the_same_time() -> None:
+    # What they fetch apart, so that nothing but the starts could make the second one longer.
+    one = Fetched(0, "m", 0, start_seconds("cuda"))
+    assert first_deploy_minutes([one] * 8, 1.0, handed_on=True) == 10
+    assert first_deploy_minutes([Fetched(0, "m", 0)] * 8, 1.0, handed_on=True) == 5
+    assert start_seconds("cpu") == 0
