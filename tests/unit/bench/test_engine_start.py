@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from bench.engine_start import PHASES, Start, main, starts_of
+from bench.engine_start import JOURNAL, PHASES, Start, main, starts_of
 from fortyninety.checkout import ROOT
 
 MEASURED = ROOT / "docs/measured"
@@ -138,6 +139,25 @@ def test_a_log_without_a_start_is_refused(tmp_path: Path, text: str) -> None:
     ran = CliRunner().invoke(main, [str(tmp_path / "other.log")])
     assert ran.exit_code == 1
     assert "no start of an engine" in ran.output
+
+
+class _Host:
+    """A lab host of which nothing is asked but its journal."""
+
+    name = "lab1"
+
+    def ssh(self, command: str, **_: object) -> subprocess.CompletedProcess[str]:
+        assert command == JOURNAL
+        return subprocess.CompletedProcess(command, 0, "\n".join(_journal(1700000000)), "")
+
+
+def test_a_lab_host_s_journal_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.hosts.hosts", lambda: [_Host()])
+    (start,) = json.loads(CliRunner().invoke(main, ["--host", "lab1", "--json"]).output)
+    assert (start["name"], start["total"]) == ("lab1", 9.8)
+    refused = CliRunner().invoke(main, ["--host", "lab2"])
+    assert refused.exit_code == 2
+    assert "lab2 is no lab host" in refused.output
 
 
 def test_it_prints_a_table_or_json() -> None:
