@@ -20,13 +20,17 @@ from fortyninety.tasks import (
 
 plan = preflight.plan_or_refuse()  # every reason at once, before the first change
 if plan.has_engine:  # else it is a front or a monitor alone, and has no cards
-    driver.install(plan)
-    cuda.install(plan)
+    driver.add_sources(plan)
     python.install(plan)
-    engine.install(plan)
 firewall.close(plan)  # where the settings ask for it, before peers and clients are let in
 if plan.has_engine:
+    engine.begin(plan)  # its environment is built,
+    snapshot.begin(plan)  # and the model fetched, while the driver is installed
+    driver.build(plan)
+    cuda.install(plan)
+    engine.install(plan)
     snapshot.publish(plan)
+    driver.load(plan)
     power.cap(plan)
     service.account(plan)
 virtual_address.give_up(plan)  # where it is shared with nobody any more

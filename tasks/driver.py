@@ -1,10 +1,13 @@
 """The NVIDIA driver: its module built for the kernel that boots next, held, and in memory."""
 
+from pyinfra.api.command import FunctionCommand
 from pyinfra.api.deploy import deploy
 
-from fortyninety.operations import dkms, driver, files, initramfs, reboot
+from fortyninety.fleet.snapshot import wait_for_begun
+from fortyninety.operations import dkms, driver, environments, files, initramfs, reboot
 from fortyninety.operations.apt import packages as apt
 from fortyninety.operations.apt import repository_key
+from fortyninety.operations.converge import Command
 from fortyninety.plan.gateway import how_drained
 from fortyninety.plan.paths import (
     ARCHIVE_SOURCES,
@@ -24,18 +27,44 @@ from fortyninety.templates import render
 
 @deploy("Driver")
 def install(plan: Plan) -> None:
-    """Sources, packages, and a reboot where the module in memory is not the installed one."""
-    sources(plan)
+    """`add_sources`, `build` and `load` at one go, for a deploy with nothing between them."""
+    _sources(plan)
     if plan.driver.pins is not None:  # None: the image brings a driver, which is not touched.
-        change(plan)
+        _change(plan)
+        _reboot(plan, name="Reboot if the installed driver is not in memory")
+
+
+@deploy("Sources")
+def add_sources(plan: Plan) -> None:
+    """What apt fetches from, and whose signature it takes."""
+    _sources(plan)
+
+
+@deploy("Driver")
+def build(plan: Plan) -> None:
+    """Packages, and a reboot into the driver where an engine starts with the boot.
+
+    Elsewhere `load` reboots, once everything is there that is fetched meanwhile.
+    """
+    if plan.driver.pins is not None:
+        _change(plan)
+        _reboot(
+            plan, served_alone=True, name="Reboot a box that serves if its driver is not in memory"
+        )
+
+
+@deploy("Reboot")
+def load(plan: Plan) -> None:
+    """A reboot where the module in memory is not the installed one."""
+    if plan.driver.pins is not None:
+        _reboot(plan, name="Reboot if the installed driver is not in memory")
 
 
 @deploy("Driver")
 def fetch(plan: Plan) -> None:
     """The packages of another driver than the one that is there, which goes on as it is."""
-    sources(plan)
     if plan.driver.pins is not None:
-        keep(plan, "Have apt take no other driver")
+        _keep(plan, "Have apt take no other driver")
         driver.fetched(
             plan.driver.pins,
             plan.driver.packages,
@@ -45,8 +74,7 @@ def fetch(plan: Plan) -> None:
         )
 
 
-def sources(plan: Plan) -> None:
-    """What apt fetches from, and whose signature it takes."""
+def _sources(plan: Plan) -> None:
     if plan.python_suite is not None:
         files.file(
             PYTHON_PREFERENCES,
@@ -100,8 +128,8 @@ def sources(plan: Plan) -> None:
     )
 
 
-def change(plan: Plan) -> None:
-    """The driver of the plan in the place of none or of another, kept, and in memory."""
+def _change(plan: Plan) -> None:
+    """The driver of the plan in the place of none or of another, and kept."""
     files.file(
         NOUVEAU_CONFIGURATION,
         render("fortyninety-nouveau.conf.j2"),
@@ -112,13 +140,14 @@ def change(plan: Plan) -> None:
         render("fortyninety-dkms.conf.j2"),
         name="Have DKMS compress modules quickly",
     )
-    keep(plan, "Have apt take no other driver")
+    _keep(plan, "Have apt take no other driver")
     driver.prepared(
         plan.driver.pins,
         plan.driver.packages,
         without=plan.driver.obsolete,
         service=SERVICE,
         draining=how_drained(plan.gateway),
+        first=_what_is_under_way(),
         lock_timeout=plan.settings.apt_lock_timeout,
         name="Make way where there is another driver",
     )
@@ -139,24 +168,34 @@ def change(plan: Plan) -> None:
         lock_timeout=plan.settings.apt_lock_timeout,
         name="Remove what another driver left behind",
     )
-    keep(plan, "Pin the driver that was installed")
+    _keep(plan, "Pin the driver that was installed")
     driver.held(
         plan.driver.pins,
         lock_timeout=plan.settings.apt_lock_timeout,
         name="Hold every package of the driver",
     )
     initramfs.holding(NOUVEAU_CONFIGURATION, name="Have the initramfs keep nouveau away too")
+
+
+def _reboot(plan: Plan, *, served_alone: bool = False, name: str) -> None:
     reboot.into_driver(
         plan.driver.packages[0].name,
         service=SERVICE,
         draining=how_drained(plan.gateway),
         allowed=plan.settings.allow_reboot,
         timeout=plan.settings.reboot_timeout,
-        name="Reboot if the installed driver is not in memory",
+        first=_what_is_under_way(),
+        served_alone=served_alone,
+        name=name,
     )
 
 
-def keep(plan: Plan, name: str) -> None:
+def _what_is_under_way() -> tuple[Command, ...]:
+    """Commands that wait for what was begun ahead: a reboot would cut it."""
+    return environments.building_ended(), FunctionCommand(wait_for_begun, (), {})
+
+
+def _keep(plan: Plan, name: str) -> None:
     """apt's preferences and unattended upgrades' exceptions for the driver as it is by now."""
     driver.pinned(
         plan.driver.pins,

@@ -1,4 +1,4 @@
-"""The engine's Python, with what Triton and torch compile kernels with at run time."""
+"""The engine's Python, what compiles kernels at run time, and what fetches."""
 
 from pyinfra.api.deploy import deploy
 
@@ -12,12 +12,21 @@ from fortyninety.tasks import programs
 
 @deploy("Python")
 def install(plan: Plan) -> None:
-    """The interpreter, its headers and a compiler, beside the distribution's own Python; uv."""
+    """The interpreter, its headers and a compiler, beside the distribution's own Python; uv.
+
+    And rsync, where hosts hand snapshots on.
+    """
     apt.packages(
         plan.python_packages,
         lock_timeout=plan.settings.apt_lock_timeout,
         name=f"Install Python {plan.release.python} and a compiler",
     )
+    if plan.snapshot_packages:
+        apt.packages(
+            plan.snapshot_packages,
+            lock_timeout=plan.settings.apt_lock_timeout,
+            name="Install what hosts hand snapshots on with",
+        )
     directories.there(plan.paths.directories, name="Make this project's folders")
     programs.put(
         plan.paths.seal_environment, program(SEAL_ENVIRONMENT), "program that marks environments"

@@ -2,29 +2,35 @@
 
 from pyinfra.api.deploy import deploy
 
-from fortyninety.fleet.snapshot import supply
+from fortyninety.fleet.snapshot import begin as begin_to_supply
+from fortyninety.fleet.snapshot import is_under_way, supply
 from fortyninety.operations import snapshot
-from fortyninety.operations.apt import packages as apt
 from fortyninety.plan.plan import Plan
 from fortyninety.plan.programs import SNAPSHOT, archive
 from fortyninety.tasks import programs
 
 
+@deploy("Ahead")
+def begin(plan: Plan) -> None:
+    """What `publish` would bring, begun while other stages are at work."""
+    snapshot.begun(
+        manifest=plan.snapshot_manifest,
+        begin=begin_to_supply,
+        programs={plan.paths.snapshot_program: archive(SNAPSHOT)},
+        name=f"Begin to fetch {plan.settings.model_repository}",
+    )
+
+
 @deploy("Snapshot")
 def publish(plan: Plan) -> None:
     """Fetched once for the fleet, verified by each host, published by one rename."""
-    if plan.snapshot_packages:
-        apt.packages(
-            plan.snapshot_packages,
-            lock_timeout=plan.settings.apt_lock_timeout,
-            name="Install what hosts hand snapshots on with",
-        )
     programs.put(plan.paths.snapshot_program, archive(SNAPSHOT), "fetching program")
     snapshot.published(
         repository=plan.settings.model_repository,
         revision=plan.settings.model_revision,
         manifest=plan.snapshot_manifest,
         supply=supply,
+        under_way=is_under_way,
         name=f"Fetch and verify {plan.settings.model_repository}",
     )
     snapshot.readable(

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import IO, Any, TypeVar
 
 import gevent
@@ -53,6 +54,9 @@ _GRACE = 5
 
 # The most bytes of a line that are read where nobody asks for more.
 _LONGEST = 4096
+
+# What a greenlet does beside the operation that is at work on its host.
+_BESIDE: ContextVar[str | None] = ContextVar("beside", default=None)
 
 Done = TypeVar("Done")
 
@@ -377,8 +381,23 @@ def _within(seconds: float) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Name what this greenlet does on hosts: `what`, and not the operation that is at work there.
+
+    So a command that is late or lost fails under its own name.
+    """
+    before = _BESIDE.set(what)
+    try:
+        yield
+    finally:
+        _BESIDE.reset(before)
+
+
 def _doing(host: Host, command: Any) -> str:
     """The current operation, or else the beginning of the command. Never standard input."""
+    if (beside := _BESIDE.get()) is not None:
+        return beside
     operation = host.executing_op_hash or host.current_op_hash
     if operation is not None:
         return f"`{', '.join(sorted(host.state.get_op_meta(operation).names))}`"

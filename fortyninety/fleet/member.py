@@ -6,12 +6,14 @@ import json
 import math
 import re
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 from pyinfra.api.host import Host
 
+from fortyninety.connection.lease import obstacle
 from fortyninety.connection.shell import HostLost, shell
-from fortyninety.model.steps import Silent, read_answer
+from fortyninety.model.steps import LOCAL, Silent, StepFailed, read_answer
 from fortyninety.plan.plan import Plan
 
 # Seconds that a program has to end by itself when its time is over, and after which a host that has
@@ -23,22 +25,34 @@ PROGRESS_TIMEOUT = 30
 
 
 class HostMember:
-    """A host of the run, told by its SSH connection."""
+    """A host of the run, told by its SSH connection.
 
-    def __init__(self, host: Host, plan: Plan) -> None:
+    `obstacle` says why a host may not be changed, or no longer; None while it may.
+    """
+
+    def __init__(
+        self, host: Host, plan: Plan, obstacle: Callable[[Host], str | None] = obstacle
+    ) -> None:
         self.host = host
+        self._obstacle = obstacle
         self.name = host.name
         self.address = peer_address(host, plan)
+        # After what serves on the host, and what is installed there meanwhile.
         self._command = (
-            f"{shlex.quote(plan.paths.tools)}/bin/python {shlex.quote(plan.paths.snapshot_program)}"
+            f"nice -n 10 ionice -c 2 -n 7 {shlex.quote(plan.paths.tools)}/bin/python "
+            f"{shlex.quote(plan.paths.snapshot_program)}"
         )
 
     def step(self, command: str, request: dict[str, Any], seconds: float) -> object:
         """Run a step of the program, with its request on standard input: it may hold a secret.
 
+        Nothing is done there once the run has lost the host's lease.
+
         The host ends it when its time is over; one that does not is silent GRACE seconds later.
         Raises StepFailed, also where the connection is gone.
         """
+        if (reason := self._obstacle(self.host)) is not None:
+            raise StepFailed(LOCAL, reason)
         limit = f"timeout --kill-after={KILL_AFTER} {math.ceil(seconds)}"
         try:
             output = shell(

@@ -1,4 +1,7 @@
-"""Choose which hosts of a run take part in an exchange of the snapshot, and tell them."""
+"""Choose which hosts of a run take part in an exchange of the snapshot, and tell them.
+
+A host's part is done while its operation waits, or is begun before and waited for by a later one.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
+import gevent
+from gevent import Greenlet
 from gevent.event import AsyncResult
 from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from fortyninety.connection.bounded import doing
 from fortyninety.fleet.checkpoints import files_of, known_files
 from fortyninety.fleet.member import HostMember, bytes_here, peer_address
 from fortyninety.fleet.run import plans_of
@@ -31,26 +37,73 @@ from fortyninety.survey.latest import forget_reading, remembered_reading
 PROGRESS_INTERVAL = 5.0
 
 _exchanges: WeakKeyDictionary[State, dict[tuple[object, ...], AsyncResult]] = WeakKeyDictionary()
+# What was begun on each host, and why it did not get there: None where it did.
+_begun: WeakKeyDictionary[State, dict[Host, Greenlet]] = WeakKeyDictionary()
+
+
+def begin(state: State, host: Host) -> bool:
+    """Begin to bring the snapshot to `host` while other operations are at work; True at once.
+
+    `supply` waits for it, and says what came of it.
+    """
+    _begun.setdefault(state, {})[host] = gevent.spawn(_in_its_own_name, state, host)
+    return True
+
+
+def is_under_way(host: Host) -> bool:
+    """Whether the snapshot of `host` was begun and nobody has waited for it in `supply` yet."""
+    return host in _begun.get(host.state, {})
+
+
+def wait_for_begun(state: State, host: Host) -> bool:
+    """Wait until what was begun on `host` has ended, well or not: `supply` says which. True."""
+    if is_under_way(host):
+        _wait(host, _begun[state][host])
+    return True
 
 
 def supply(state: State, host: Host) -> bool:
     """Bring the snapshot to `host`, together with the others of the run that lack it.
 
-    False, with the reason logged, where it does not get there.
+    Waits where that was begun before. False, with the reason logged, where it does not get there.
     """
+    if is_under_way(host):
+        failure = _wait(host, _begun[state][host])
+        del _begun[state][host]
+    else:
+        failure = _brought(state, host)
+    if failure is not None:
+        say_failed(host, f"{plans_of(state)[host].settings.model_repository}: {failure}")
+    return failure is None
+
+
+def _wait(host: Host, begun: Greenlet) -> Exception | None:
+    if not begun.dead:
+        _say(host, "waiting for the snapshot, which is still on its way")
+    failure: Exception | None = begun.get()
+    return failure
+
+
+def _in_its_own_name(state: State, host: Host) -> Exception | None:
+    """As `_brought`; what is late or lost meanwhile is not the operation that is at work."""
+    with doing("the snapshot's fetch"):
+        return _brought(state, host)
+
+
+def _brought(state: State, host: Host) -> Exception | None:
+    """Bring the snapshot to `host`; why it did not get there, or None."""
     plan = plans_of(state)[host]
     try:
         exchange = _exchange(state, plan)
         with _progress(host, plan, exchange):
             exchange.supply(HostMember(host, plan), _folders(plan), empty=_empty(host, plan))
     except (StepFailed, Exhausted, FileListUnknown) as failed:
-        say_failed(host, f"{plan.settings.model_repository}: {failed}")
-        return False
+        return failed
     finally:
         # Somebody may have read it in the middle.
         forget_reading(host)
     _say(host, f"published {plan.settings.model_revision}: {exchange.size / 1e9:.2f} GB")
-    return True
+    return None
 
 
 def _exchange(state: State, plan: Plan) -> Exchange:

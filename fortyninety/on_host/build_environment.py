@@ -28,7 +28,8 @@ from typing import NoReturn
 
 MARK = ".fortyninety-complete"
 # Seconds that another build may go on before this one gives up: 10 GB over a slow line take long.
-LOCK_TIMEOUT = 3600
+# Short of the time that a deploy gives this program (ENVIRONMENT in fortyninety/deadlines.py).
+LOCK_TIMEOUT = 4 * 3600 - 600
 # "<release>-<the first digits of its lock's hash>", as the deploy names them.
 ENVIRONMENT = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,80}-[0-9a-f]{12}", re.ASCII)
 REQUIREMENT = re.compile(r"The package `(?P<by>[^`]+)` requires `(?P<name>[A-Za-z0-9._-]+)")

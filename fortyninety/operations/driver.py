@@ -71,13 +71,14 @@ def prepared(
     without: Sequence[str],
     service: str,
     draining: Draining | None = None,
+    first: Sequence[Command] = (),
     lock_timeout: int = LOCK_TIMEOUT,
 ) -> Iterator[Command]:
     """Where another driver is there: its successor fetched, its holds released, `service` stopped.
 
     From the moment that its libraries are replaced until the reboot nothing can start on the cards.
-    So everything is fetched, and apt finds its way, while the service still answers; then it ends
-    what it has under way by `draining`.
+    So everything is fetched, and apt finds its way, while the service still answers; then comes
+    `first`, such as waiting for what is under way, and the service ends its own by `draining`.
     """
     if not pins.replaces(reading):
         host.noop("no other driver has to make way")
@@ -90,6 +91,7 @@ def prepared(
         yield apt_command(release, "releasing the driver's holds", lock_timeout)
     yield from _fetching(words, lock_timeout)
     if reading.unit(service, "ActiveState") in ("active", "activating", "reloading"):
+        yield from first
         if draining is not None and serves(reading, service):
             yield drained_first(draining)
         yield within(UNIT, f"systemctl stop {shlex.quote(service)}")

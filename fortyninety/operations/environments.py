@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pyinfra import host, logger
 from pyinfra import state as run
+from pyinfra.api.command import StringCommand
 
 from fortyninety.deadlines import ENVIRONMENT, REMOVAL, TOOLS
 from fortyninety.operations.brought import noting_new_caches
 from fortyninety.operations.converge import Command, converging, within
-from fortyninety.operations.files import Upload, linking
+from fortyninety.operations.files import Upload, file_commands, linking
 from fortyninety.operations.reasons import differs
 from fortyninety.operations.removal import removal
 from fortyninety.plan.python import PackageSource
 from fortyninety.releases.release import Release
 from fortyninety.survey import records
 from fortyninety.survey.reading import HostReading
+
+# The transient unit of an environment that is built while other things are done on the host.
+BUILDING = "fortyninety-environment.scope"
+# What it gets of a processor and a disk that others want too; a unit has 100 of each.
+SHARE = 20
 
 # How an environment is found that is not what its mark says.
 _FOUND = {
@@ -127,44 +134,91 @@ fi
     )
 
 
-@converging
-def engine(
-    reading: HostReading,
-    directory: str,
-    lock_path: str,
-    release: Release,
-    *,
-    program: str,
-    seal: str,
-    trial: str,
-    uv: str,
-    temporary: str,
-    interpreter: str,
-    source: PackageSource,
-) -> Iterator[Command]:
-    """The engine's environment: `interpreter` and exactly what the lock of `release` says.
+@dataclass(frozen=True)
+class EngineBuild:
+    """An engine's environment: `interpreter` and exactly what the lock of `release` says.
 
-    `program` (on the host) makes it, tries it and has `seal` mark it as whole; what is live is
-    another folder. `trial` (on the host) imports what a start on a GPU imports, for a release that
-    needs one. No network is used where it is as its mark says. What is executed meanwhile is in
-    `temporary`.
+    `program` (on the host) makes it in `directory`, tries it and has `seal` mark it as whole; what
+    is live is another folder. `trial` (on the host) imports what a start on a GPU imports, for a
+    release that needs one. What is executed meanwhile is in `temporary`.
     """
-    if _is_whole(reading, "engine", directory):
+
+    directory: str
+    lock_path: str
+    release: Release
+    program: str
+    seal: str
+    trial: str
+    uv: str
+    temporary: str
+    interpreter: str
+    source: PackageSource
+
+    @property
+    def command(self) -> str:
+        """What the host runs."""
+        release, source = self.release, self.source
+        options = [
+            *("--uv", self.uv, "--python", self.interpreter),
+            *("--lock", self.lock_path, "--directory", self.directory, "--seal", self.seal),
+            *("--distribution", release.distribution, "--version", release.version),
+            *("--module", "vllm"),
+            *(word for name in release.left_out for word in ("--left-out", name)),
+            *(("--trial", self.trial) if release.gpu_modules else ()),
+            *(word for name in release.gpu_modules for word in ("--gpu-module", name)),
+            *(["--index", source.index] if source.index else []),
+            *(["--no-index"] if source.no_index else []),
+            *(["--wheels", source.wheels] if source.wheels else []),
+        ]
+        temporary = f"TMPDIR={shlex.quote(self.temporary)}"
+        return f"env {temporary} python3 {shlex.quote(self.program)} {shlex.join(options)}"
+
+    def lock(self) -> Iterator[Command]:
+        """Put the lock onto the host."""
+        yield from _upload_lock(self.directory, self.release.lock_path, self.lock_path)
+
+
+@converging
+def engine_begun(
+    reading: HostReading, build: EngineBuild, *, programs: Mapping[str, str | bytes]
+) -> Iterator[Command]:
+    """An engine's environment that is not whole, on its way; `engine` waits for it.
+
+    The `programs` that make it (their texts by path) are put onto the host for that. In a transient
+    unit, which outlives the connection and comes after what serves. What it says is in the journal;
+    where it fails, `engine` tries again and says why. No difference of its own: a look at changes
+    hears of the environment from `engine`.
+    """
+    if reading.service.sealed.get("engine") == "whole" or not run.is_executing:
+        host.noop("no environment is to be built ahead")
         return
-    yield from _upload_lock(directory, release.lock_path, lock_path)
-    options = [
-        *("--uv", uv, "--python", interpreter, "--lock", lock_path, "--directory", directory),
-        *("--seal", seal),
-        *("--distribution", release.distribution, "--version", release.version, "--module", "vllm"),
-        *(word for name in release.left_out for word in ("--left-out", name)),
-        *(("--trial", trial) if release.gpu_modules else ()),
-        *(word for name in release.gpu_modules for word in ("--gpu-module", name)),
-        *(["--index", source.index] if source.index else []),
-        *(["--no-index"] if source.no_index else []),
-        *(["--wheels", source.wheels] if source.wheels else []),
-    ]
-    at = f"TMPDIR={shlex.quote(temporary)}"
-    yield within(ENVIRONMENT, f"{at} python3 {shlex.quote(program)} {shlex.join(options)}")
+    for path, text in programs.items():
+        yield from file_commands(reading, path, text, mode="755")
+    yield from build.lock()
+    # A scope has the environment of the login: its proxies, its certificates, root's home.
+    yield (
+        f"systemctl is-active --quiet {BUILDING} || setsid --fork systemd-run --quiet --scope "
+        f"--collect --unit={BUILDING} -p CPUWeight={SHARE} -p IOWeight={SHARE} "
+        f"-p RuntimeMaxSec={ENVIRONMENT} systemd-cat --identifier=fortyninety-environment "
+        f"nice -n 10 ionice -c 2 -n 7 {build.command} </dev/null >/dev/null 2>&1"
+    )
+
+
+def building_ended() -> StringCommand:
+    """A command that waits until no environment is being built by `engine_begun` any more."""
+    return within(ENVIRONMENT, f"while systemctl is-active --quiet {BUILDING}; do sleep 1; done")
+
+
+@converging
+def engine(reading: HostReading, build: EngineBuild) -> Iterator[Command]:
+    """The engine's environment, made, tried and marked as whole; waited for where it is on its way.
+
+    No network is used where it is as its mark says.
+    """
+    if _is_whole(reading, "engine", build.directory):
+        return
+    yield from build.lock()
+    yield within(ENVIRONMENT, build.command)
 
 
 @converging

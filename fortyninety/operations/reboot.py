@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from paramiko import SSHException
@@ -43,14 +43,17 @@ def into_driver(
     allowed: bool,
     timeout: int,
     draining: Draining | None = None,
+    first: Sequence[Command] = (),
+    served_alone: bool = False,
 ) -> Iterator[Command]:
     """Reboot until the driver in memory is the version of `driver_package`, and go on after it.
 
-    `service` is stopped before it, in its own time, once it has ended what it has under way by
-    `draining`. `timeout` is in seconds, for the whole way down
-    and up. The host fails alone when the kernel that boots next has no module for that version or
-    may not load it, when it does not come back in time or without a card it had, when the driver
-    does not answer afterwards, and when a reboot is needed and not `allowed`.
+    `first` comes before it, such as waiting for what is under way there; then `service` is stopped,
+    in its own time, once it has ended what it has under way by `draining`. `served_alone` leaves
+    out a host where nothing starts with a boot: it is rebooted later. `timeout` is in seconds, for
+    the whole way down and up. The host fails alone when the kernel that boots next has no module
+    for that version or may not load it, when it does not come back in time or without a card it
+    had, when the driver does not answer afterwards, and when a reboot is needed and not `allowed`.
     """
     version = installed_driver(reading, driver_package)
     reason = why_reboot(reading, version)
@@ -78,6 +81,10 @@ def into_driver(
             "again"
         )
         return
+    if served_alone and reading.unit(service, "UnitFileState") != "enabled":
+        host.noop("nothing serves after a boot: the reboot comes once everything is there")
+        return
+    yield from first
     if reading.unit(service, "ActiveState") in ("active", "activating", "reloading"):
         if draining is not None and serves(reading, service):
             yield drained_first(draining)

@@ -23,6 +23,7 @@ from fortyninety.operations.apt.packages import (
     apt_command,
 )
 from fortyninety.operations.converge import Command, converging, failing, within
+from fortyninety.operations.environments import BUILDING
 from fortyninety.operations.files import file_commands, no_leftovers
 from fortyninety.operations.reasons import differs
 from fortyninety.operations.removal import removal
@@ -134,6 +135,8 @@ def no_folders(reading: HostReading, remains: Remains, plan: ResetPlan) -> Itera
         host.noop("none of its folders is there")
         return
     differs(*found)
+    # What a deploy that was cut left at work would make them anew.
+    yield within(UNIT, f"! systemctl is-active --quiet {BUILDING} || systemctl stop {BUILDING}")
     yield within(REMOVAL, emptying(found))
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from pyinfra import host
+from pyinfra import state as run
 from pyinfra.api.command import FunctionCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from fortyninety.deadlines import REMOVAL, SNAPSHOT
 from fortyninety.operations.converge import Command, converging, within
+from fortyninety.operations.files import file_commands
 from fortyninety.operations.reasons import differs
 from fortyninety.operations.removal import removal
 from fortyninety.survey.reading import HostReading
@@ -28,6 +30,27 @@ _IN_WORDS = {
 
 
 @converging
+def begun(
+    reading: HostReading,
+    *,
+    manifest: str,
+    begin: Callable[[State, Host], bool],
+    programs: Mapping[str, str | bytes],
+) -> Iterator[Command]:
+    """A commit that is not there whole, on its way by `begin`; `published` waits for it.
+
+    The `programs` that fetch (their texts by path) are put onto the host for that. No difference of
+    its own: a look at changes hears of the commit from `published`.
+    """
+    if reading.snapshot.published("snapshot", manifest) == "whole" or not run.is_executing:
+        host.noop("no snapshot is to be fetched ahead")
+        return
+    for path, text in programs.items():
+        yield from file_commands(reading, path, text, mode="755")
+    yield FunctionCommand(begin, (), {})
+
+
+@converging
 def published(
     reading: HostReading,
     *,
@@ -35,19 +58,21 @@ def published(
     revision: str,
     manifest: str,
     supply: Callable[[State, Host], bool],
+    under_way: Callable[[Host], bool],
 ) -> Iterator[Command]:
     """The commit of the host's plan, fetched once for all hosts of the run that lack it.
 
     Whether it is there, has the sizes of its manifest and was not written to since is in the
     survey; `manifest` is the SHA-256 that the manifest has by the list of the checkpoint's files.
     One that is not so is hashed again, and only what is wrong is fetched. `supply` brings it to the
-    host, and says whether it got there.
+    host, or waits for it where that is `under_way`, and says whether it got there.
     """
     found = reading.snapshot.published("snapshot", manifest)
-    if found == "whole":
+    if found == "whole" and not under_way(host):
         host.noop(f"{repository} at {revision} is published")
         return
-    differs(f"the snapshot {_IN_WORDS[found]}; expected {revision}, whole")
+    if found != "whole":
+        differs(f"the snapshot {_IN_WORDS[found]}; expected {revision}, whole")
     yield FunctionCommand(supply, (), {})
 
 

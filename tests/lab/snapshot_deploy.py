@@ -8,7 +8,10 @@ from fortyninety.plan.programs import SEAL_ENVIRONMENT, program
 from fortyninety.tasks import preflight, snapshot
 
 plan = preflight.plan_or_refuse()
-apt.packages((Package("python3-venv"),), name="Install what the host's tools are made with")
+apt.packages(
+    (Package("python3-venv"), *plan.snapshot_packages),
+    name="Install what the host's tools are made with, and what hands snapshots on",
+)
 directories.there(plan.paths.directories, name="Make this project's folders")
 files.file(
     plan.paths.seal_environment,

@@ -221,6 +221,14 @@ def test_a_run_cut_anywhere_converges_on_the_next(converged: LabHost) -> None:
     for stage in (
         "Python | Install Python 3.11",
         "Python | Install uv",
+        "Ahead | Begin to build vLLM",
+        "Ahead | Begin to fetch",
+    ):
+        deploy_killed_in(stage)
+    # The build goes on without its controller, while the driver's stage looks at what is there.
+    deploy_killed_in("Driver | ", when=lambda: is_building(converged))
+    is_building(converged)
+    for stage in (
         "Engine | Install vLLM",
         "Snapshot | Fetch and verify",
         "Power | Cap every card",
@@ -233,12 +241,19 @@ def test_a_run_cut_anywhere_converges_on_the_next(converged: LabHost) -> None:
     assert answer(converged) == SENTENCE
     again = deploy()
     assert (again.exit_code, again.changed) == (0, {}), again.output
-    assert host_tests().exit_code == 0
+    looked = host_tests()
+    assert looked.exit_code == 0, looked.output
     leftovers = converged.ssh(
         "find / -xdev \\( -name '.*.fortyninety-??????????' -o -name '.partial-*' \\) -print",
         check=True,
     )
     assert leftovers.stdout == ""
+
+
+def is_building(host: LabHost) -> None:
+    """Assert that an environment is being built ahead on the host."""
+    unit = host.ssh("systemctl is-active fortyninety-environment.scope")
+    assert unit.stdout.strip() == "active", unit.stdout + unit.stderr
 
 
 @pytest.mark.exhaustive  # a dpkg that was interrupted is repaired in test_driver_faults too

@@ -320,8 +320,10 @@ def test_a_build_whose_uv_was_killed_fails_its_host_and_leaves_the_live_one(
     deploying = threading.Thread(target=lambda: results.append(deploy(project=project)))
     with served_without_a_gap(host):
         deploying.start()
-        until_uv_installs(host)
-        host.ssh(f"pkill --signal KILL --full '{UV}'", check=True)
+        # Ahead of its stage, and in it.
+        for _ in range(2):
+            until_uv_installs(host)
+            host.ssh(f"pkill --signal KILL --full '{UV}'", check=True)
         deploying.join()
     refused(host, results[0], "does not install from the host's own index: killed by SIGKILL")
 
@@ -366,7 +368,7 @@ def test_a_build_whose_controller_was_killed_goes_on_and_the_next_run_uses_it(
     ]
     with served_without_a_gap(host):
         deploy_killed_in(
-            "Engine | Install vLLM",
+            "Ahead | Begin to build vLLM",
             *offline,
             project=project,
             when=lambda: until_uv_installs(host),

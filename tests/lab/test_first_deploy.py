@@ -216,7 +216,8 @@ def test_another_model_is_served_after_one_run_and_the_4_bit_weights_are_read(
 ) -> None:
     ran = deploy()
     assert ran.exit_code == 0, ran.output
-    assert {name.partition(" | ")[0] for name in ran.changed} == {"Snapshot", "Service", "Gate"}
+    stages = {name.partition(" | ")[0] for name in ran.changed}
+    assert stages == {"Ahead", "Snapshot", "Service", "Gate"}
     # Half the bytes a token.
     assert "KV cache: 262,144 tokens predicted, 262,144 tokens measured" in ran.output, ran.output
     assert ask(four_bits, "Say hello.") == (AWQ.repository, SENTENCE)

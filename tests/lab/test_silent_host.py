@@ -47,7 +47,7 @@ CASES = {
     "environment": Case(
         "Engine | Install vLLM", "rm -f /opt/fortyninety/engines/*/.fortyninety-complete", 4
     ),
-    "snapshot": Case("Snapshot | Fetch and verify", "rm -rf /srv/models", 0.3),
+    "snapshot": Case("Ahead | Begin to fetch", "rm -rf /srv/models", 0.3),
     "service": Case(
         "Service | Run what the unit on disk says",
         "echo '# another' >>/etc/systemd/system/vllm.service",

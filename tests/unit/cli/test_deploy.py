@@ -115,7 +115,7 @@ def test_a_host_that_fails_is_named_with_its_operation_and_reason(tmp_path: Path
     ran = deploy(tmp_path, "--yes", "--json")
     assert ran.returncode == 1
     (problem,) = json.loads(ran.stdout)["problems"]
-    assert problem["subject"].startswith("Driver | ")
+    assert problem["subject"].startswith("Sources | ")
     assert "it is not reached over SSH" in problem["found"]
     assert json.loads(ran.stdout)["result"]["hosts"][0]["serves"] is None
     # What to expect came first, and says whence it is.

@@ -44,7 +44,7 @@ def test_a_bare_host_shows_every_stage_and_why(tmp_path: Path) -> None:
     assert host["host"] == "@fake/box1"
     stages = list(dict.fromkeys(change["stage"] for change in host["changes"]))
     assert stages == [
-        *("Driver", "CUDA", "Python", "Engine", "Snapshot", "Power", "Service", "Gate"),
+        *("Sources", "Python", "Driver", "CUDA", "Engine", "Snapshot", "Power", "Service", "Gate"),
     ]
     by_name = {change["operation"]: change for change in host["changes"]}
     assert by_name["Write the unit"]["differences"] == [

@@ -15,6 +15,9 @@ from fortyninety.fleet import member as host_member
 from fortyninety.fleet.member import HostMember, bytes_here
 from fortyninety.model.steps import LOCAL, WRONG_BYTES, Late, Silent, StepFailed, read_answer
 
+# Why hosts may not be changed any more, by name.
+refused: dict[str, str] = {}
+
 
 @pytest.fixture
 def member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostMember:
@@ -28,6 +31,7 @@ def member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostMember:
     return HostMember(
         SimpleNamespace(name="box0", data={}),  # type: ignore[arg-type]
         SimpleNamespace(paths=paths, settings=settings),  # type: ignore[arg-type]
+        obstacle=lambda host: refused.get(host.name),
     )
 
 
@@ -52,6 +56,15 @@ def let_it(member: HostMember, tmp_path: Path, script: str, seconds: float = 60)
 
 def test_the_request_goes_in_and_the_answer_comes_out(member: HostMember, tmp_path: Path) -> None:
     assert let_it(member, tmp_path, "cat; echo") == {"secret": "in no command line"}
+
+
+def test_nothing_is_done_on_a_host_whose_lease_is_lost(
+    member: HostMember, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(refused, "box0", "alice@laptop has its lease")
+    with pytest.raises(StepFailed, match="alice@laptop has its lease"):
+        let_it(member, tmp_path, f"touch {tmp_path}/done; echo {{}}")
+    assert not (tmp_path / "done").exists()
 
 
 @pytest.mark.parametrize("script", ["sleep 60", "trap '' TERM; sleep 60 & wait; sleep 60"])

@@ -32,6 +32,7 @@ from fortyninety.gateway.certificates import Given
 from fortyninety.on_host.drain.state import Drained
 from fortyninety.operations import converge as making
 from fortyninety.operations import reset as resetting
+from fortyninety.operations.environments import EngineBuild
 from fortyninety.operations.restoring import Restoring
 from fortyninety.operations.tables import OF_A_CELL
 from fortyninety.packages.needed import DpkgEntry
@@ -245,6 +246,10 @@ REMAINS = Remains(
 )
 
 
+BUILD = EngineBuild(
+    *("/a", "/b", PLAN.release, "/c", "/d", "/e", "/f", "/g", "/h", PLAN.package_source)
+)
+
 # What the tasks give an operation beside the reading, by the parameter's name or else by its type.
 GIVEN: dict[str, Any] = {
     "without": PLAN.driver.obsolete,
@@ -270,6 +275,8 @@ GIVEN: dict[str, Any] = {
     "keep": 0,
     "allowed": True,
     "supply": lambda state, host: True,
+    "begin": lambda state, host: True,
+    "under_way": lambda host: False,
     "plan": RESET,
     "draining": Draining("/a", 8000, 1, 60),
 }
@@ -282,7 +289,9 @@ BY_TYPE: dict[str, Any] = {
     "str | None": None,
     "dict[str, Any]": {},
     "Mapping[str, str]": {},
+    "Mapping[str, str | bytes]": {"/a": "text"},
     "Sequence[str]": (),
+    "EngineBuild": BUILD,
     "Sequence[Package]": (*PLAN.driver.headers, *PLAN.driver.packages),
     "CertificateSource": Given("nobody's\n"),
     "Instance": FRONT,
