@@ -477,3 +477,15 @@ def test_what_reads_from_a_peer_has_no_rights_and_the_secret_is_not_on_its_comma
     for state in seen:
         assert_without_rights(state)
         assert SECRET not in state["cmdline"]
+
+
+def test_the_process_that_reads_loads_no_command_line() -> None:
+    """That of its HTTP client, with what draws on terminals, took a third of each fetch's start."""
+    code = (
+        "import sys; from fortyninety.on_host.snapshot.reader import _Reader; "
+        "_Reader({'kind': 'hub'}); print('httpx' in sys.modules, 'rich' in sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split() == ["True", "False"]
