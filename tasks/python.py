@@ -14,19 +14,14 @@ from fortyninety.tasks import programs
 def install(plan: Plan) -> None:
     """The interpreter, its headers and a compiler, beside the distribution's own Python; uv.
 
-    And rsync, where hosts hand snapshots on.
+    And rsync, where hosts hand snapshots on: in the same run of apt, which costs seconds.
     """
+    and_rsync = ", and rsync" if plan.snapshot_packages else ""
     apt.packages(
-        plan.python_packages,
+        (*plan.python_packages, *plan.snapshot_packages),
         lock_timeout=plan.settings.apt_lock_timeout,
-        name=f"Install Python {plan.release.python} and a compiler",
+        name=f"Install Python {plan.release.python} and a compiler{and_rsync}",
     )
-    if plan.snapshot_packages:
-        apt.packages(
-            plan.snapshot_packages,
-            lock_timeout=plan.settings.apt_lock_timeout,
-            name="Install what hosts hand snapshots on with",
-        )
     directories.there(plan.paths.directories, name="Make this project's folders")
     programs.put(
         plan.paths.seal_environment, program(SEAL_ENVIRONMENT), "program that marks environments"

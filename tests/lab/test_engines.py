@@ -213,10 +213,10 @@ def test_a_missing_python_and_no_network_is_refused_before_anything(host: LabHos
     assert "bookworm is out of reach (" in ran.output
     mended = deploy()
     assert mended.exit_code == 0, mended.output
-    assert "Python | Install Python 3.11 and a compiler" in mended.changed
+    assert "Python | Install Python 3.11 and a compiler, and rsync" in mended.changed
     # And what the builds that failed above have left.
     assert mended.changed.keys() <= {
-        "Python | Install Python 3.11 and a compiler",
+        "Python | Install Python 3.11 and a compiler, and rsync",
         "Gate | Remove environments that are neither live nor kept",
     }
 
