@@ -19,7 +19,10 @@ class Pin:
 
 
 def suite_pins(suites: Sequence[str], names: Sequence[str]) -> tuple[Pin, ...]:
-    """What is taken from another release's suites: packages of these names, and later of them."""
+    """What is taken from another release's suites: packages of these names, and later of them.
+
+    A name `src:NAME` is that of a source, and stands for all packages that are made of it.
+    """
     marks = [f"release n={suite}" for suite in suites]
     return (
         *(Pin(tuple(names), mark, USUAL) for mark in marks),

@@ -159,9 +159,10 @@ class Plan:
         """What apt takes from that suite: this Python's own packages, and their security fixes."""
         if self.python_suite is None:
             return ()
-        name = f"python{self.release.python}"
         suites = (self.python_suite, f"{self.python_suite}-security")
-        return suite_pins(suites, (name, f"{name}-*", f"lib{name}", f"lib{name}-*"))
+        # By their source package, which apt looks up: patterns it compares with the name of every
+        # package there is, in each of its runs.
+        return suite_pins(suites, (f"src:python{self.release.python}",))
 
     @property
     def interpreter(self) -> str:

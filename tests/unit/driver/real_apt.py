@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A suite of an archive: what it calls itself, and the versions that it has of packages."""
+    """A suite of an archive: what it calls itself, and the versions that it has of packages.
+
+    `sources` are the names of the source packages of those that are called otherwise.
+    """
 
     origin: str
     codename: str
     packages: dict[str, str]
     label: str = "x"
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 class RealApt:
@@ -47,7 +51,8 @@ class RealApt:
             where.mkdir()
             (where / "Packages").write_text(
                 "\n".join(
-                    f"{_stanza(name, version)}Filename: ./{name}.deb\nSize: 1\nSHA256: {'0' * 64}\n"
+                    f"{_stanza(name, version)}Source: {archive.sources.get(name, name)}\n"
+                    f"Filename: ./{name}.deb\nSize: 1\nSHA256: {'0' * 64}\n"
                     for name, version in archive.packages.items()
                 )
             )

@@ -67,6 +67,7 @@ BOOKWORM = Archive(
         "libpython3.11-stdlib": "3.11.2-6+deb12u6",
         "gone-from-trixie": "1",
     },
+    sources={"libpython3.11-stdlib": "python3.11"},
 )
 # Higher than trixie's, as an update that came late to trixie is.
 BOOKWORM_SECURITY = Archive(
@@ -79,6 +80,7 @@ BOOKWORM_SECURITY = Archive(
         "libpython3.11-stdlib": "3.11.2-6+deb12u7",
     },
     label="Debian-Security",
+    sources={"libpython3.11-stdlib": "python3.11"},
 )
 
 
