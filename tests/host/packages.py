@@ -79,9 +79,10 @@ set -eu
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
 mkdir -p "$work/archive" "$work/lists/partial" "$work/parts"
+architecture=$(dpkg --print-architecture)
 for package in "$@"; do
   printf 'Package: %s\nVersion: %s+newer1\nArchitecture: %s\nMaintainer: nobody\n' \
-    "${package%%=*}" "${package#*=}" "$(dpkg --print-architecture)"
+    "${package%%=*}" "${package#*=}" "$architecture"
   printf 'Filename: ./%s.deb\nSize: 1\nSHA256: %064d\nDescription: newer\n\n' "${package%%=*}" 0
 done > "$work/archive/Packages"
 printf 'deb [trusted=yes] copy:%s/archive ./\n' "$work" > "$work/sources.list"

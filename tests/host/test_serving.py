@@ -20,7 +20,7 @@ pytestmark = pytest.mark.asks
 # How long an answer of a few tokens may take while others are served, in seconds.
 ANSWER_TIMEOUT = 60
 # The tokens of an answer that only has to come: as many as show that it goes on after its first.
-A_FEW = 8
+A_FEW = 4
 
 # Bytes of weights that are read for a token, by checkpoint, and of a card's memory each second
 # (docs/fit.md, "Shapes"): their quotient, times the cards that read at once, is the ceiling.
