@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from typing import IO, Any, TypeVar
 
 import gevent
@@ -29,6 +28,7 @@ from pyinfra.connectors.util import (
 
 from fortyninety.connection import output, quicker
 from fortyninety.connection.diagnosis import NOT_TAKEN
+from fortyninety.connection.doing import doing_now
 from fortyninety.deadlines import COMMAND
 from fortyninety.lease import ChannelLost
 
@@ -54,9 +54,6 @@ _GRACE = 5
 
 # The most bytes of a line that are read where nobody asks for more.
 _LONGEST = 4096
-
-# What a greenlet does beside the operation that is at work on its host.
-_BESIDE: ContextVar[str | None] = ContextVar("beside", default=None)
 
 Done = TypeVar("Done")
 
@@ -220,16 +217,17 @@ class Connection:
         except (_Late, TimeoutError):
             if self._silence is not None:
                 raise HostLost(self._silence) from None
+            what = doing_now(self._host, command)
             raise HostLost(
-                f"{_doing(self._host, command)} was not done within {seconds:.0f} s, and may go on "
-                "there. See what keeps the host (`dmesg`, `systemd-cgtop`), then run this again"
+                f"{what} was not done within {seconds:.0f} s, and may go on there. "
+                "See what keeps the host (`dmesg`, `systemd-cgtop`), then run this again"
             ) from None
         except (PyinfraError, SSHException, OSError, EOFError) as error:
             raise HostLost(self._silence or f"cannot be reached: {error}") from error
         if self._over_ssh and not self._alive:
             raise HostLost(
                 self._silence
-                or f"the connection ended during {_doing(self._host, command)}, which may go on "
+                or f"the connection ended during {doing_now(self._host, command)}, which may go on "
                 "there. Run this again when the host answers"
             )
         return done
@@ -379,27 +377,3 @@ def bounded(host: Host) -> Connection:
 def _within(seconds: float) -> Iterator[None]:
     with gevent.Timeout(seconds, _Late):
         yield
-
-
-@contextmanager
-def doing(what: str) -> Iterator[None]:
-    """Name what this greenlet does on hosts: `what`, and not the operation that is at work there.
-
-    So a command that is late or lost fails under its own name.
-    """
-    before = _BESIDE.set(what)
-    try:
-        yield
-    finally:
-        _BESIDE.reset(before)
-
-
-def _doing(host: Host, command: Any) -> str:
-    """The current operation, or else the beginning of the command. Never standard input."""
-    if (beside := _BESIDE.get()) is not None:
-        return beside
-    operation = host.executing_op_hash or host.current_op_hash
-    if operation is not None:
-        return f"`{', '.join(sorted(host.state.get_op_meta(operation).names))}`"
-    first, _, more = str(command).strip().partition("\n")
-    return f"`{first[:80]}{' ...' if more or len(first) > 80 else ''}`"

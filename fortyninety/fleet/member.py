@@ -15,6 +15,7 @@ from fortyninety.connection.lease import obstacle
 from fortyninety.connection.shell import HostLost, shell
 from fortyninety.model.steps import LOCAL, Silent, StepFailed, read_answer
 from fortyninety.plan.plan import Plan
+from fortyninety.plan.priority import BEHIND
 
 # Seconds that a program has to end by itself when its time is over, and after which a host that has
 # not said so is silent.
@@ -39,7 +40,7 @@ class HostMember:
         self.address = peer_address(host, plan)
         # After what serves on the host, and what is installed there meanwhile.
         self._command = (
-            f"nice -n 10 ionice -c 2 -n 7 {shlex.quote(plan.paths.tools)}/bin/python "
+            f"{BEHIND} {shlex.quote(plan.paths.tools)}/bin/python "
             f"{shlex.quote(plan.paths.snapshot_program)}"
         )
 

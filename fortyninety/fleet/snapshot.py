@@ -19,7 +19,7 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from fortyninety.connection.bounded import doing
+from fortyninety.connection.doing import doing
 from fortyninety.fleet.checkpoints import files_of, known_files
 from fortyninety.fleet.member import HostMember, bytes_here, peer_address
 from fortyninety.fleet.run import plans_of

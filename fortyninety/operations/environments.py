@@ -17,6 +17,7 @@ from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.files import Upload, file_commands, linking
 from fortyninety.operations.reasons import differs
 from fortyninety.operations.removal import removal
+from fortyninety.plan.priority import BEHIND
 from fortyninety.plan.python import PackageSource
 from fortyninety.releases.release import Release
 from fortyninety.survey import records
@@ -200,7 +201,7 @@ def engine_begun(
         f"systemctl is-active --quiet {BUILDING} || setsid --fork systemd-run --quiet --scope "
         f"--collect --unit={BUILDING} -p CPUWeight={SHARE} -p IOWeight={SHARE} "
         f"-p RuntimeMaxSec={ENVIRONMENT} systemd-cat --identifier=fortyninety-environment "
-        f"nice -n 10 ionice -c 2 -n 7 {build.command} </dev/null >/dev/null 2>&1"
+        f"{BEHIND} {build.command} </dev/null >/dev/null 2>&1"
     )
 
 

@@ -21,7 +21,7 @@ from lab.sources import apt_cache, apt_sources, python_index
 RELEASES = ("trixie", "bookworm")
 
 # The least a Debian server has, and ccache. Everything else is for the deploy to bring. Debian's
-# installer brings zstd: without it every initramfs, and a driver rebuilds it thrice, takes longer.
+# installer brings zstd: without it every initramfs, which a driver rebuilds, takes longer.
 _PACKAGES = (
     "systemd",
     "systemd-sysv",

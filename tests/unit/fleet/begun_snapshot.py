@@ -14,7 +14,7 @@ import pyinfra_cli.main  # noqa: F401
 import pytest
 from gevent.event import Event
 
-from fortyninety.connection.bounded import _doing, doing
+from fortyninety.connection.doing import doing, doing_now
 from fortyninety.fleet import snapshot
 from fortyninety.model.steps import LOCAL, StepFailed
 
@@ -33,7 +33,7 @@ class Fetch:
     def supply(self, member: Any, folders: Any, *, empty: bool) -> None:
         del member, folders, empty
         self.asked += 1
-        self.named = _doing(HOST, "sleep 60")
+        self.named = doing_now(HOST, "sleep 60")
         self.arrive.wait()
         if self.failure is not None:
             raise self.failure
@@ -108,8 +108,8 @@ def test_what_goes_on_beside_an_operation_has_a_name_of_its_own(fetch: Fetch) ->
     fetch.arrive.set()
     assert snapshot.begin(RUN, HOST) and snapshot.supply(RUN, HOST)
     assert fetch.named == "the snapshot's fetch"
-    assert _doing(HOST, "sleep 60") == "`Driver | Install`"
+    assert doing_now(HOST, "sleep 60") == "`Driver | Install`"
     with doing("a look"):
-        assert _doing(HOST, "sleep 60") == "a look"
-        assert gevent.spawn(_doing, HOST, "sleep 60").get() == "`Driver | Install`"
-    assert _doing(HOST, "sleep 60") == "`Driver | Install`"
+        assert doing_now(HOST, "sleep 60") == "a look"
+        assert gevent.spawn(doing_now, HOST, "sleep 60").get() == "`Driver | Install`"
+    assert doing_now(HOST, "sleep 60") == "`Driver | Install`"
