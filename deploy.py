@@ -25,7 +25,8 @@ if plan.has_engine:  # else it is a front or a monitor alone, and has no cards
 firewall.close(plan)  # where the settings ask for it, before peers and clients are let in
 if plan.has_engine:
     engine.begin(plan)  # its environment is built,
-    snapshot.begin(plan)  # and the model fetched, while the driver is installed
+    snapshot.begin(plan)  # the model
+    cuda.begin(plan)  # and the toolkit fetched, while the driver is installed
     driver.build(plan)
     cuda.install(plan)
     engine.install(plan)

@@ -4,7 +4,7 @@ from pyinfra.api.command import FunctionCommand
 from pyinfra.api.deploy import deploy
 
 from fortyninety.fleet.snapshot import wait_for_begun
-from fortyninety.operations import dkms, driver, environments, files, initramfs, reboot
+from fortyninety.operations import cuda, dkms, driver, environments, files, initramfs, reboot
 from fortyninety.operations.apt import packages as apt
 from fortyninety.operations.apt import repository_key
 from fortyninety.operations.converge import Command
@@ -192,7 +192,11 @@ def _reboot(plan: Plan, *, served_alone: bool = False, name: str) -> None:
 
 def _what_is_under_way() -> tuple[Command, ...]:
     """Commands that wait for what was begun ahead: a reboot would cut it."""
-    return environments.building_ended(), FunctionCommand(wait_for_begun, (), {})
+    return (
+        environments.building_ended(),
+        cuda.fetching_ended(),
+        FunctionCommand(wait_for_begun, (), {}),
+    )
 
 
 def _keep(plan: Plan, name: str) -> None:

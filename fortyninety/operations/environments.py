@@ -12,12 +12,12 @@ from pyinfra import state as run
 from pyinfra.api.command import StringCommand
 
 from fortyninety.deadlines import ENVIRONMENT, REMOVAL, TOOLS
+from fortyninety.operations.background import beginning, ended
 from fortyninety.operations.brought import noting_new_caches
 from fortyninety.operations.converge import Command, converging, within
 from fortyninety.operations.files import Upload, file_commands, linking
 from fortyninety.operations.reasons import differs
 from fortyninety.operations.removal import removal
-from fortyninety.plan.priority import BEHIND
 from fortyninety.plan.python import PackageSource
 from fortyninety.releases.release import Release
 from fortyninety.survey import records
@@ -25,8 +25,6 @@ from fortyninety.survey.reading import HostReading
 
 # The transient unit of an environment that is built while other things are done on the host.
 BUILDING = "fortyninety-environment.scope"
-# What it gets of a processor and a disk that others want too; a unit has 100 of each.
-SHARE = 20
 
 # How an environment is found that is not what its mark says.
 _FOUND = {
@@ -196,18 +194,14 @@ def engine_begun(
     for path, text in programs.items():
         yield from file_commands(reading, path, text, mode="755")
     yield from build.lock()
-    # A scope has the environment of the login: its proxies, its certificates, root's home.
-    yield (
-        f"systemctl is-active --quiet {BUILDING} || setsid --fork systemd-run --quiet --scope "
-        f"--collect --unit={BUILDING} -p CPUWeight={SHARE} -p IOWeight={SHARE} "
-        f"-p RuntimeMaxSec={ENVIRONMENT} systemd-cat --identifier=fortyninety-environment "
-        f"{BEHIND} {build.command} </dev/null >/dev/null 2>&1"
+    yield beginning(
+        BUILDING, build.command, seconds=ENVIRONMENT, identifier="fortyninety-environment"
     )
 
 
 def building_ended() -> StringCommand:
     """A command that waits until no environment is being built by `engine_begun` any more."""
-    return within(ENVIRONMENT, f"while systemctl is-active --quiet {BUILDING}; do sleep 1; done")
+    return ended(BUILDING, ENVIRONMENT)
 
 
 @converging

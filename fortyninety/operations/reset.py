@@ -22,7 +22,9 @@ from fortyninety.operations.apt.packages import (
     REPAIR,
     apt_command,
 )
+from fortyninety.operations.background import stopping
 from fortyninety.operations.converge import Command, converging, failing, within
+from fortyninety.operations.cuda import FETCHING
 from fortyninety.operations.environments import BUILDING
 from fortyninety.operations.files import file_commands, no_leftovers
 from fortyninety.operations.reasons import differs
@@ -136,7 +138,7 @@ def no_folders(reading: HostReading, remains: Remains, plan: ResetPlan) -> Itera
         return
     differs(*found)
     # What a deploy that was cut left at work would make them anew.
-    yield within(UNIT, f"! systemctl is-active --quiet {BUILDING} || systemctl stop {BUILDING}")
+    yield within(UNIT, stopping(BUILDING, FETCHING))
     yield within(REMOVAL, emptying(found))
 
 

@@ -57,6 +57,8 @@ UNATTENDED_UPGRADES = _everywhere("/etc/apt/apt.conf.d/52fortyninety-driver")
 DKMS_FOLDER = "/etc/dkms"
 DKMS_CONFIGURATION = _everywhere(f"{DKMS_FOLDER}/framework.conf.d/fortyninety.conf")
 NVCC = _everywhere("/usr/local/bin/nvcc")
+# The toolkit's packages, fetched while the driver is built; on a converged host it is not there.
+TOOLKIT_ARCHIVES = _everywhere("/var/cache/apt/fortyninety-toolkit")
 # What NVIDIA's own installer leaves behind, which no package knows of.
 RUN_FILE_UNINSTALLER = _everywhere("/usr/bin/nvidia-uninstall")
 NOUVEAU_CONFIGURATION = _everywhere("/etc/modprobe.d/fortyninety-nouveau.conf")

@@ -90,7 +90,7 @@ class ResetPlan:
         own = (each.path for each in self.paths.directories if each.path.startswith(below))
         return (
             *own,
-            declared.SERVICE_CACHE,
+            *(declared.SERVICE_CACHE, declared.TOOLKIT_ARCHIVES),
             *(declared.GATEWAY_FOLDER, declared.FRONT_FOLDER, declared.SIGNALS_FOLDER),
             *(declared.VIRTUAL_ADDRESS_FOLDER, declared.VIRTUAL_ADDRESS_RUN),
             *(declared.MONITOR_FOLDER, declared.PROMETHEUS_STATE, declared.ALERTMANAGER_STATE),

@@ -12,6 +12,7 @@ import subprocess
 import pytest
 
 from fortyninety.checkout import ROOT
+from fortyninety.plan.paths import TOOLKIT_ARCHIVES
 from fortyninety.settings.defaults import default_setting
 from lab import hosts
 from lab.hosts import LabHost
@@ -167,6 +168,12 @@ def test_one_run_brings_a_bare_host_to_an_answered_completion(
     assert "KV cache: 131,072 tokens predicted, 131,072 tokens measured" in ran.output, ran.output
     # The whole sentence: every shard arrived, was verified, and was read.
     assert ask(bare, "Say hello.") == (PLAIN.repository, SENTENCE)
+
+
+def test_the_toolkit_was_fetched_ahead_and_nothing_of_that_stays(converged: LabHost) -> None:
+    log = converged.ssh("journalctl -t fortyninety-toolkit -o cat", check=True).stdout
+    assert "Download complete and in download only mode" in log, log
+    assert converged.ssh(f"ls -a {TOOLKIT_ARCHIVES}").stdout == ""
 
 
 def test_the_host_tests_pass_after_the_deploy(converged: LabHost) -> None:

@@ -68,6 +68,7 @@ def packages(
     hold: bool = False,
     without: Sequence[str] = (),
     fetch_lists: bool = True,
+    archives: str | None = None,
     initramfs_behind: str | None = None,
     lock_timeout: int = LOCK_TIMEOUT,
 ) -> Iterator[Command]:
@@ -75,6 +76,7 @@ def packages(
 
     `without` are removed in the same transaction where they are installed, so that there is no
     moment with neither. apt's lists are fetched first, unless an operation before this one did.
+    Where there is a folder `archives`, what is in it is not fetched any more.
     Where `initramfs_behind` names a file, several packages leave the initramfs, which is behind it
     then, to a later operation (`initramfs.holding`). Every name must be among the survey's
     packages. An interrupted dpkg is repaired first. The host fails before anything is installed
@@ -96,6 +98,8 @@ def packages(
         yield apt_command(REPAIR, "repairing an interrupted dpkg", lock_timeout)
     if missing or removed:
         words = transaction(missing, removed)
+        if archives is not None and archives in reading.files:
+            words = kept_in(archives, words)
         yield FunctionCommand(_worked_out, (words, fetch_lists, lock_timeout), {})
         # One package alone asks for one initramfs at most.
         later = initramfs_behind if len(missing) + len(removed) > 1 else None
@@ -125,6 +129,14 @@ def transaction(missing: Sequence[Package], removed: Sequence[str]) -> str:
         "--no-install-recommends --allow-change-held-packages --allow-downgrades "
         f"{shlex.join(words)}"
     ).rstrip()
+
+
+def kept_in(archives: str, words: str) -> str:
+    """Words of a transaction whose packages apt keeps in a folder of their own.
+
+    apt finds there what an earlier one fetched, whole or in part, and takes it as from its own.
+    """
+    return f"-o Dir::Cache::archives={shlex.quote(archives)} {words}"
 
 
 def installing(words: str, initramfs_behind: str | None = None) -> str:
@@ -203,17 +215,11 @@ def _worked_out(state: State, host: Host, words: str, fetch_lists: bool, lock_ti
             return False
         _, lists = fetched
     try:
-        # apt says what it would do, and does nothing.
-        _, result = attempt(
-            host,
-            f"{QUIETLY} apt-get -q --assume-no {NEVER} install {words} </dev/null; "
-            "df -PB1 /usr /var/cache/apt/archives",
-        )
+        output = foreseen(host, words)
     except HostLost as lost:
         say_failed(host, f"looking at what is to be installed: {lost}")
         return False
-    output = f"{result.stdout}\n{result.stderr}"
-    if any(line.startswith("E: ") for line in output.splitlines()):
+    if not_possible(output):
         _say_why(host, "looking at what is to be installed", f"{output}\n{lists}")
         return False
     for warning in warnings(lists):
@@ -222,6 +228,21 @@ def _worked_out(state: State, host: Host, words: str, fetch_lists: bool, lock_ti
     if too_small is not None:
         say_failed(host, too_small)
     return too_small is None
+
+
+def foreseen(host: Host, words: str) -> str:
+    """What apt says that it would do, doing nothing, and what is free. Raises HostLost."""
+    _, result = attempt(
+        host,
+        f"{QUIETLY} apt-get -q --assume-no {NEVER} install {words} </dev/null; "
+        "df -PB1 /usr /var/cache/apt/archives",
+    )
+    return f"{result.stdout}\n{result.stderr}"
+
+
+def not_possible(output: str) -> bool:
+    """Whether apt said that it cannot."""
+    return any(line.startswith("E: ") for line in output.splitlines())
 
 
 def free_by_folder(output: str) -> list[tuple[str, int]]:

@@ -24,7 +24,10 @@ class Archive:
 
 
 class RealApt:
-    """apt with `archives`, `preferences` by file name, and `installed` versions."""
+    """apt with `archives`, `preferences` by file name, and `installed` versions.
+
+    `sources` are lines of sources.list for archives that somebody else serves.
+    """
 
     def __init__(
         self,
@@ -32,6 +35,7 @@ class RealApt:
         archives: Sequence[Archive],
         preferences: dict[str, str],
         installed: dict[str, str] | None = None,
+        sources: Sequence[str] = (),
     ) -> None:
         self._root = folder / "root"
         for name in ("etc/apt/preferences.d", "etc/apt/sources.list.d", "var/lib/dpkg"):
@@ -45,7 +49,7 @@ class RealApt:
             for name, version in (installed or {}).items()
         )
         (self._root / "var/lib/dpkg/status").write_text(status)
-        lines = []
+        lines = [f"{source}\n" for source in sources]
         for number, archive in enumerate(archives):
             where = folder / str(number)
             where.mkdir()
