@@ -59,6 +59,7 @@ def answers(
         f"python3 {shlex.quote(program)} --port {port} --model {shlex.quote(model)} "
         f"--wait {timeout} --unit {shlex.quote(service)} --restarts {restarts}"
         f"{' --headless' if headless else ''}",
+        answered=True,
     )
     # Only now, with the command behind us, and not while changes are being detected.
     if run.is_executing:

@@ -30,19 +30,30 @@ class Restoring:
     note: str
     then: str | None = None
 
-    def around(self, seconds: int, command: str) -> StringCommand:
-        """The command, which may take so many seconds, and what makes up for its failure."""
+    def around(self, seconds: int, command: str, *, answered: bool) -> StringCommand:
+        """The command, which may take so many seconds, and what makes up for its failure.
+
+        Where it succeeds and the engine has `answered` then, an earlier failure is forgotten.
+        """
         words = [
             *("python3", self.program, "--install-directory", self.install_directory),
             *("--unit", self.unit, "--port", str(self.port), "--wait", str(self.wait)),
             # While changes are only being detected no host has a lease.
             *("--run", run_of(host) if run.is_executing else "-", "--note", self.note),
+            *(("--answered",) if answered else ()),
             *(("--then", self.then) if self.then else ()),
             *("--", "sh", "-c", command),
         ]
         return within(seconds + UNIT + self.wait + DIAGNOSIS, shlex.join(words))
 
 
-def guarded(restoring: Restoring | None, seconds: int, command: str) -> StringCommand:
-    """The command within so many seconds, made up for where something says how."""
-    return within(seconds, command) if restoring is None else restoring.around(seconds, command)
+def guarded(
+    restoring: Restoring | None, seconds: int, command: str, *, answered: bool = False
+) -> StringCommand:
+    """The command within so many seconds, made up for where something says how.
+
+    Say `answered` where the engine has answered once it succeeds.
+    """
+    if restoring is None:
+        return within(seconds, command)
+    return restoring.around(seconds, command, answered=answered)

@@ -59,6 +59,9 @@ def main() -> int:
     parser.add_argument("--wait", type=int, required=True, help="seconds for the first answer")
     parser.add_argument("--run", required=True, help="the run whose lease the host's is")
     parser.add_argument("--note", type=Path, required=True, help="where to note what failed")
+    parser.add_argument(
+        "--answered", action="store_true", help="the command ends well only once it answered"
+    )
     parser.add_argument("--then", help="a shell command for a host that serves again")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
@@ -67,7 +70,9 @@ def main() -> int:
     configuration = Unit(Path(options.unit)).configuration
     code, cause = run(options.command)
     if code == 0:
-        forget(options.note, configuration)
+        # A process that started has not served yet.
+        if options.answered:
+            forget(options.note, configuration)
         return 0
     with suppress(OSError):
         note(options.note, configuration, cause)

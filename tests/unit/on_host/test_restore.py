@@ -82,10 +82,11 @@ class Host:
         self.unit.write_text(text)
         return name
 
-    def run(self, *command: str) -> int:
+    def run(self, *command: str, answered: bool = True) -> int:
         arguments = [
             *("--install-directory", str(self.root), "--unit", str(self.unit)),
             *("--port", "8000", "--wait", "5", "--run", RUN, "--note", str(self.note)),
+            *(("--answered",) if answered else ()),
             *("--", *command),
         ]
         before, sys.argv = sys.argv, ["restore", *arguments]
@@ -176,6 +177,8 @@ def test_a_note_goes_when_its_configuration_serves(host: Host) -> None:
     host.deployed("0.33.0")
     assert host.run("true") == 0 and host.note.exists()
     host.deployed("0.32.0")
+    # As a restart is that only started a process.
+    assert host.run("true", answered=False) == 0 and host.note.exists()
     assert host.run("true") == 0 and not host.note.exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +42,11 @@ def test_it_may_take_as_long_as_two_starts(tmp_path: Path) -> None:
     with ctx_state.use(SimpleNamespace(is_executing=False)):
         assert guarded(restoring(tmp_path), 5, "true").connector_arguments["_timeout"] > 5 + 60
     assert guarded(None, 5, "true").connector_arguments["_timeout"] == 5
+
+
+def test_an_earlier_failure_is_forgotten_by_an_answer_alone(tmp_path: Path) -> None:
+    with ctx_state.use(SimpleNamespace(is_executing=False)):
+        started = guarded(restoring(tmp_path), 5, "true")
+        answered = guarded(restoring(tmp_path), 5, "true", answered=True)
+    said = [shlex.split(each.get_raw_value()) for each in (started, answered)]
+    assert ["--answered" in words[: words.index("--")] for words in said] == [False, True]
