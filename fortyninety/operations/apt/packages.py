@@ -37,6 +37,8 @@ LOCK_TIMEOUT = 600
 # Bytes that an installation must leave free: the driver's modules (48 MB) and an initramfs (17 MB;
 # both measured on a lab host) are made after apt has counted, and a full disk stops more than apt.
 RESERVE = 300 * 10**6
+# Where packages are added, and where they are fetched to.
+FOLDERS = ("/usr", "/var/cache/apt/archives")
 
 # Never prompt: not debconf, not needrestart, not ucf or dpkg about a changed configuration file.
 # And keep no archives: CUDA's alone have 1.9 GB. The lock's timeout is for the moment between our
@@ -235,7 +237,7 @@ def foreseen(host: Host, words: str) -> str:
     _, result = attempt(
         host,
         f"{QUIETLY} apt-get -q --assume-no {NEVER} install {words} </dev/null; "
-        "df -PB1 /usr /var/cache/apt/archives",
+        f"df -PB1 {' '.join(FOLDERS)}",
     )
     return f"{result.stdout}\n{result.stderr}"
 
@@ -248,7 +250,11 @@ def not_possible(output: str) -> bool:
 def free_by_folder(output: str) -> list[tuple[str, int]]:
     """Mount point and free bytes of each folder that `df -PB1` was asked for, in that order."""
     rows = [line.split() for line in output.splitlines()]
-    return [(row[5], int(row[3])) for row in rows if len(row) == 6 and row[4].endswith("%")]
+    return [
+        (row[5], int(row[3]))
+        for row in rows
+        if len(row) == 6 and row[4].endswith("%") and row[3].isdecimal()
+    ]
 
 
 def room_problem(fetched: int, added: int, free: Sequence[tuple[str, int]]) -> str | None:
@@ -256,6 +262,11 @@ def room_problem(fetched: int, added: int, free: Sequence[tuple[str, int]]) -> s
 
     `free` holds the file systems of what is added and of what is fetched, in this order.
     """
+    if len(free) != len(FOLDERS):
+        return (
+            f"df says of {len(free)} file systems what is free; expected it of "
+            f"{' and '.join(FOLDERS)}. Look at `df -P {' '.join(FOLDERS)}`"
+        )
     needed: dict[str, int] = {}
     for (mount, _), size in zip(free, (added + RESERVE, fetched), strict=True):
         needed[mount] = needed.get(mount, 0) + size

@@ -132,6 +132,12 @@ def test_a_disk_too_small_for_the_packages_is_named(
     assert problem is None if short is None else problem and problem.startswith(short)
 
 
+@pytest.mark.parametrize("said", ["", "df: /usr: cannot\n", "a b c - 2% /\n", "a b c 5 2% /\n"])
+def test_a_df_that_does_not_say_it_is_named(said: str) -> None:
+    problem = room_problem(1_000, 1_000, free_by_folder(said))
+    assert problem and "expected it of /usr and /var/cache/apt/archives" in problem
+
+
 def test_who_holds_the_lock_is_named_once_with_its_command() -> None:
     (holder,) = read_holders(
         "812\t73\t/usr/bin/python3 /usr/bin/unattended-upgrade \n"
