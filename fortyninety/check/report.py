@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 
 import click
 
@@ -32,7 +33,9 @@ class Result:
     """One test of one host. `outcome` is "passed", "failed" or "skipped".
 
     `meaning` is what goes wrong for the user when it fails, `message` what was found, what was
-    expected and what to do (or why it was skipped); `seconds` is how long it took.
+    expected and what to do (or why it was skipped); `seconds` is how long it took. `read_at`: when
+    its files were read, in seconds since 1970, where nothing wrote to them since and they were not
+    read again.
     """
 
     host: str
@@ -42,6 +45,7 @@ class Result:
     meaning: str
     message: str
     seconds: float
+    read_at: float | None = None
 
     def to_line(self) -> str:
         """The result as one line of JSON."""
@@ -145,4 +149,17 @@ def summary(results: Sequence[Result]) -> str:
     return (
         f"{hosts} host{'s' * (hosts != 1)}: {outcomes.count('passed')} passed, "
         f"{outcomes.count('failed')} failed, {outcomes.count('skipped')} skipped"
+    )
+
+
+def not_read_again(results: Sequence[Result]) -> str:
+    """Two lines on what was read before and not now, since nothing wrote to it; empty for none."""
+    before = [each for each in results if each.read_at is not None]
+    if not before:
+        return ""
+    first = datetime.fromtimestamp(min(each.read_at or 0 for each in before)).astimezone()
+    areas = {each.area for each in before}
+    return (
+        f"files of {', '.join(each for each in AREAS if each in areas)}: not read again,\n"
+        f"since nobody wrote to them after {first:%d %b %H:%M} or later; --read-all does"
     )

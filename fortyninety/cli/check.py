@@ -19,7 +19,15 @@ from rich.console import Console
 from rich.text import Text
 
 from fortyninety.check.record import records
-from fortyninety.check.report import REACH, Result, exit_code, findings, summary, table
+from fortyninety.check.report import (
+    REACH,
+    Result,
+    exit_code,
+    findings,
+    not_read_again,
+    summary,
+    table,
+)
 from fortyninety.checkout import ROOT
 from fortyninety.cli.each_host import connected_hosts, on_each_host
 from fortyninety.cli.envelope import print_envelope
@@ -43,6 +51,7 @@ TO_ITS_END = (0, 1)
 @INVENTORY
 @LIMIT
 @click.option("--quick", is_flag=True, help="Hash nothing large.")
+@click.option("--read-all", is_flag=True, help="Read large files again, written to or not.")
 @click.option("--no-load", is_flag=True, help="Leave out requests that keep the engines busy.")
 @click.option("--record", is_flag=True, help="Have each host keep when, and how it ended.")
 @AS_JSON
@@ -58,6 +67,7 @@ def check(  # noqa: PLR0917 (click gives them by name)
     inventory: str,
     limit: tuple[str, ...],
     quick: bool,
+    read_all: bool,
     no_load: bool,
     record: bool,
     as_json: bool,
@@ -69,6 +79,9 @@ def check(  # noqa: PLR0917 (click gives them by name)
     Each failure says what was found, what was expected and what to do. With --record each host
     keeps a file of when it was checked and how many tests failed, which its signals show.
 
+    What is large is read again only where something wrote to it, or after six days; --read-all
+    reads all of it, --quick none.
+
     Ends with 0 where everything is right, 1 where something is wrong, 2 where a host or the
     inventory could not be checked, or a host does not keep what was to be recorded.
 
@@ -76,7 +89,7 @@ def check(  # noqa: PLR0917 (click gives them by name)
     Examples:
       fortyninety check inventory/prod.py
       fortyninety check inventory/prod.py --limit gpu-box-2 --quick
-      fortyninety check inventory/prod.py --junit report.xml
+      fortyninety check inventory/prod.py --read-all --junit report.xml
       fortyninety check inventory/prod.py --quick --no-load --record
       fortyninety check inventory/prod.py --json | jq '.result.results[].message'
     """
@@ -87,6 +100,7 @@ def check(  # noqa: PLR0917 (click gives them by name)
         *(f"--limit={each}" for each in limit),
         *(["-m", " and ".join(f"not {each}" for each in left_out)] if left_out else []),
         *([f"--junitxml={Path(junit).absolute()}"] if junit else []),
+        *(["--read-all"] if read_all else []),
         f"--at-once={jobs}",
     ]
     results = list(shown(run_suite(arguments)))
@@ -108,6 +122,8 @@ def check(  # noqa: PLR0917 (click gives them by name)
         if said := findings(results):
             click.echo(f"\n{said}")
         click.echo(f"\n{summary(results)}")
+        if said := not_read_again(results):
+            click.echo(said)
         for problem in not_kept:
             click.secho(str(problem), fg="red", err=True)
     sys.exit(code)

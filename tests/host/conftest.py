@@ -7,6 +7,7 @@ check` is the same with less to type.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Any
 
 import pytest
 from click import unstyle
-from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from fortyninety.check.report import REACH, Result, table
@@ -32,6 +32,8 @@ from tests.host.inventory_bridge import (
     unreachable,
 )
 from tests.host.live_process import LiveProcess, read_live_process
+from tests.host.packages import SimulatedUpgrade, simulated
+from tests.host.read_before import SIX_DAYS, ReadBefore, path_for
 from tests.host.siblings import siblings_of
 from tests.host.side_by_side import RESULTS, host_of, run_side_by_side
 
@@ -67,6 +69,8 @@ OF_AN_ENGINE = {
 
 FLEET = pytest.StashKey[Fleet]()
 MESSAGE = pytest.StashKey[str]()
+# When that was read which a test believes, in seconds since 1970.
+READ_AT = pytest.StashKey[float]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -79,6 +83,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="only this host or group of the inventory (may be repeated)",
     )
     group.addoption("--at-once", type=int, default=1, help="how many hosts are tested side by side")
+    group.addoption(
+        "--read-all", action="store_true", help="read what is large again, written to or not"
+    )
     group.addoption("--results", help="a file that gets each result as a line of JSON")
 
 
@@ -244,6 +251,7 @@ def pytest_runtest_makereport(
         ("area", Path(item.path).stem.removeprefix("test_")),
         ("meaning", _meaning(item)),
         ("message", item.stash[MESSAGE]),
+        ("read_at", item.stash.get(READ_AT, None)),
     ]
     return report
 
@@ -283,6 +291,7 @@ class Results:
             meaning=str(told["meaning"]),
             message=str(told["message"]),
             seconds=round(report.duration, 3),
+            read_at=told["read_at"],  # type: ignore[arg-type]
         )
         self._results.append(result)
         if self._path:
@@ -313,6 +322,25 @@ def host(box: Box) -> Iterator[Host]:
     """The host itself."""
     with connected(box) as host:
         yield host
+
+
+@pytest.fixture(scope="session")
+def began() -> float:
+    """When this check began, in seconds since 1970."""
+    return time.time()
+
+
+@pytest.fixture
+def before(box: Box, host: Host, began: float, request: pytest.FixtureRequest) -> ReadBefore:
+    """What was read of the host before, by this check or, but for `--read-all`, an earlier one."""
+
+    def tell(read_at: float) -> None:
+        if read_at < began:
+            request.node.stash[READ_AT] = read_at
+
+    path = path_for(box.name, f"{box.address}:{box.data.get('ssh_port')}")
+    oldest = began if request.config.getoption("--read-all") else began - SIX_DAYS
+    return ReadBefore(host, path, oldest, tell)
 
 
 @pytest.fixture(scope="session")
@@ -372,7 +400,7 @@ def process(host: Host) -> LiveProcess:
     return read_live_process(host)
 
 
-@pytest.fixture(scope="session")
-def simulated_upgrade(host: Host) -> CommandResult:
-    """What apt says that it would do if everything were upgraded: seconds of a host's processor."""
-    return host.run("LC_ALL=C apt-get --simulate dist-upgrade")
+@pytest.fixture
+def simulated_upgrade(host: Host, before: ReadBefore) -> SimulatedUpgrade:
+    """What apt says that it would do if everything were upgraded."""
+    return simulated(host, before)

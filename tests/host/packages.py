@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from typing import Any
 
-from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from tests.host.bounded_ssh import HASHING_SECONDS
+from tests.host.read_before import ReadBefore, below, of_packages
 
 # The source packages of the driver and the toolkit begin so, in Debian's archive and in NVIDIA's.
 DRIVER_SOURCES = ("nvidia-graphics-drivers", "nvidia-open", "nvidia-driver", "nvidia-kernel-open")
@@ -50,25 +51,29 @@ def owner(host: Host, path: str) -> str | None:
     return asked.stdout.partition(":")[0] if asked.rc == 0 else None
 
 
-def changed_files(host: Host, names: list[str]) -> str:
+def changed_files(host: Host, before: ReadBefore, names: list[str]) -> str:
     """What dpkg says of files of these packages that are not as they were installed.
 
     Configuration files are the operator's to change.
     """
-    said = _verified(host, names)
-    lines = said.stdout.splitlines() + said.stderr.splitlines()
-    return "\n".join(line for line in lines if line[9:12].strip() != "c")
+    command = _verifying(names)
+
+    def read() -> str:
+        said = host.run(command, seconds=HASHING_SECONDS)
+        lines = said.stdout.splitlines() + said.stderr.splitlines()
+        return "\n".join(line for line in lines if line[9:12].strip() != "c")
+
+    return before.unless_unchanged(command, of_packages(names), read, lambda found: not found)
 
 
 def changed_configuration(host: Host, names: list[str]) -> list[str]:
     """The configuration files of these packages that are not as they were installed."""
-    said = _verified(host, names)
+    said = host.run(_verifying(names), seconds=HASHING_SECONDS)
     return [line[12:].strip() for line in said.stdout.splitlines() if line[9:12].strip() == "c"]
 
 
-def _verified(host: Host, names: list[str]) -> CommandResult:
-    words = " ".join(map(shlex.quote, names))
-    return host.run(f"dpkg --verify {words}", seconds=HASHING_SECONDS)
+def _verifying(names: list[str]) -> str:
+    return f"dpkg --verify {' '.join(map(shlex.quote, names))}"
 
 
 # An archive in a temporary folder that offers a newer revision of each named package, as a security
@@ -94,6 +99,33 @@ ask() {
 ask -qq update
 ask -qq --simulate dist-upgrade | sed -n 's/^Inst \([^ ]*\).*/\1/p'
 """
+
+
+@dataclass(frozen=True)
+class SimulatedUpgrade:
+    """What `apt-get --simulate dist-upgrade` ended with and said."""
+
+    rc: int
+    stdout: str
+    stderr: str
+
+
+def simulated(host: Host, before: ReadBefore) -> SimulatedUpgrade:
+    """Have apt simulate an upgrade of everything, which takes a host a second of its processor.
+
+    Once as long as nothing is written to what apt goes by: settings, lists, and what is installed.
+    """
+    command = "LC_ALL=C apt-get --simulate dist-upgrade"
+
+    def read() -> list[Any]:
+        ran = host.run(command)
+        return [ran.rc, ran.stdout, ran.stderr]
+
+    apts = below(
+        *("/etc/apt", "/var/lib/apt", "/var/cache/apt/archives"),
+        *("/var/lib/dpkg/status", "/var/lib/dpkg/updates"),
+    )
+    return SimulatedUpgrade(*before.unless_unchanged(command, apts, read, lambda it: it[0] == 0))
 
 
 def taken_by_an_upgrade(host: Host, packages: list[Package]) -> list[str]:

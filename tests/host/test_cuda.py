@@ -8,6 +8,7 @@ from testinfra.host import Host
 from fortyninety.settings.model import Settings
 from tests.host import packages
 from tests.host.packages import Package
+from tests.host.read_before import ReadBefore
 
 # What nvcc runs or links; of the many libraries with it the engine's wheels have their own.
 COMPILER = (
@@ -43,11 +44,11 @@ def test_nvcc_is_the_toolkits_own(host: Host, toolkit_packages: list[Package]) -
 
 
 def test_the_compilers_files_are_those_of_its_packages(
-    host: Host, toolkit_packages: list[Package]
+    host: Host, before: ReadBefore, toolkit_packages: list[Package]
 ) -> None:
     """A compiler that was swapped compiles something else."""
     names = [each.name for each in toolkit_packages if each.name.startswith(COMPILER)]
-    changed = packages.changed_files(host, names)
+    changed = packages.changed_files(host, before, names)
     assert not changed, (
         f"files of the toolkit are not as their packages brought them:\n{changed}\n"
         "Find out who changed them, then `apt-get install --reinstall` their packages"

@@ -13,6 +13,7 @@ from tests.host import packages
 from tests.host.gpu_query import query
 from tests.host.live_process import LiveProcess
 from tests.host.packages import Package
+from tests.host.read_before import ReadBefore
 
 # What a card says it is held back by, and is right to be: nothing to do, or its own cap.
 HARMLESS_REASONS = 0x1 | 0x2 | 0x4  # idle, application clocks, software power cap
@@ -62,11 +63,11 @@ def test_the_driver_in_memory_is_the_installed_one(
 
 
 def test_the_drivers_files_are_those_of_its_packages(
-    host: Host, driver_packages: list[Package]
+    host: Host, before: ReadBefore, driver_packages: list[Package]
 ) -> None:
     """A swapped library computes something else, or nothing, and apt would never know."""
     names = [each.name for each in driver_packages]
-    changed = packages.changed_files(host, names)
+    changed = packages.changed_files(host, before, names)
     assert not changed, (
         f"files of the driver are not as their packages brought them:\n{changed}\n"
         f"Find out who changed them, then `apt-get install --reinstall` their packages"

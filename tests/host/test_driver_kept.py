@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from fortyninety.settings.model import Settings
 from tests.host.gpu_query import query
+from tests.host.packages import SimulatedUpgrade
 
 # Above it apt keeps to a version whatever else is newer (apt_preferences(5)).
 PREFERRED_EVEN_AS_A_DOWNGRADE = 1000
@@ -63,7 +63,7 @@ def test_apt_itself_prefers_the_driver_that_is_installed(
 
 
 def test_an_upgrade_of_everything_would_leave_the_driver_alone(
-    simulated_upgrade: CommandResult, driver_packages: list[str]
+    simulated_upgrade: SimulatedUpgrade, driver_packages: list[str]
 ) -> None:
     """What the administrator types on a quiet morning must not end the service."""
     assert simulated_upgrade.rc == 0, (

@@ -16,6 +16,7 @@ from fortyninety.settings.model import Settings
 from tests.host.bounded_ssh import HASHING_SECONDS
 from tests.host.live_process import LiveProcess
 from tests.host.on_host import read
+from tests.host.read_before import ReadBefore
 
 
 def _plain(name: str) -> str:
@@ -59,10 +60,12 @@ def test_every_package_is_at_its_locked_version(
 
 
 @pytest.mark.slow
-def test_the_environments_files_are_those_of_its_packages(host: Host, process: LiveProcess) -> None:
+def test_the_environments_files_are_those_of_its_packages(
+    before: ReadBefore, process: LiveProcess
+) -> None:
     """A line changed by hand in site-packages is in nobody's lock, and gone at the next deploy."""
-    found: dict[str, Any] = read(
-        host, "environment_files", process.directory, seconds=HASHING_SECONDS
+    found: dict[str, Any] = before.folder(
+        process.directory, "environment_files", right=lambda found: not found["wrong"]
     )
     more = f"\nand {found['more']} more" if found["more"] else ""
     listed = "\n".join(found["wrong"])

@@ -11,6 +11,7 @@ from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
 from tests.host import packages
 from tests.host.live_process import LiveProcess
+from tests.host.read_before import ReadBefore
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +43,7 @@ def test_the_running_interpreter_is_the_environments(
 
 
 def test_the_interpreter_is_its_packages_own(
-    host: Host, settings: Settings, release: Release, interpreter: str
+    host: Host, before: ReadBefore, settings: Settings, release: Release, interpreter: str
 ) -> None:
     """An interpreter that was swapped can do anything, in the engine's name."""
     if interpreter.startswith(f"{settings.install_directory}/pythons/"):
@@ -53,7 +54,7 @@ def test_the_interpreter_is_its_packages_own(
         f"python{release.python}. Deploy again"
     )
     names = [owner, *(f"libpython{release.python}-{part}" for part in ("minimal", "stdlib"))]
-    changed = packages.changed_files(host, names)
+    changed = packages.changed_files(host, before, names)
     assert not changed, (
         f"files of Python are not as their packages brought them:\n{changed}\n"
         f"Run `apt-get install --reinstall {' '.join(names)}`"

@@ -12,9 +12,9 @@ from testinfra.host import Host
 
 from fortyninety.releases.release import Release
 from fortyninety.settings.model import Settings
-from tests.host.bounded_ssh import HASHING_SECONDS
 from tests.host.live_process import LiveProcess
 from tests.host.on_host import read
+from tests.host.read_before import ReadBefore
 
 PUBLIC_HUB = "https://huggingface.co"
 MANIFEST = ".fortyninety-manifest"
@@ -74,15 +74,14 @@ def expected(host: Host, settings: Settings) -> Expected:
     )
 
 
-def _compare(host: Host, folder: str, expected: Expected, *, hashed: bool) -> list[str]:
-    """What is wrong with a folder, a line each."""
-    found = read(
-        host,
-        "digests",
-        folder,
-        *([] if hashed else ["--sizes"]),
-        seconds=HASHING_SECONDS,
-    )
+def _hashed(before: ReadBefore, folder: str, expected: Expected) -> list[str]:
+    """What is wrong with a folder, a line each, from the bytes of its files."""
+    found = before.folder(folder, "digests", lambda found: not _wrong(found, expected, hashed=True))
+    return _wrong(found, expected, hashed=True)
+
+
+def _wrong(found: dict[str, Any], expected: Expected, *, hashed: bool) -> list[str]:
+    """What is wrong with the files that were found, a line each."""
     files = {path: each for path, each in found["files"].items() if path != MANIFEST}
     wrong = [f"{path} is missing" for path in expected.sizes if path not in files]
     wrong += [
@@ -125,7 +124,8 @@ def test_the_snapshot_has_every_file_and_no_other(
     host: Host, settings: Settings, expected: Expected
 ) -> None:
     """An engine that starts again fails on a missing shard, and loads one that nobody verified."""
-    wrong = _compare(host, _folder(settings), expected, hashed=False)
+    found = read(host, "digests", _folder(settings), "--sizes")
+    wrong = _wrong(found, expected, hashed=False)
     assert not wrong, (
         f"{_folder(settings)}: {'; '.join(wrong)}. This is what {expected.source} says. Deploy "
         "again; what is nobody's remove by hand"
@@ -134,10 +134,10 @@ def test_the_snapshot_has_every_file_and_no_other(
 
 @pytest.mark.slow
 def test_every_file_has_the_hash_that_the_hub_publishes(
-    host: Host, settings: Settings, expected: Expected
+    before: ReadBefore, settings: Settings, expected: Expected
 ) -> None:
     """A flipped byte in 40 GB of weights does not crash: it answers nonsense."""
-    wrong = _compare(host, _folder(settings), expected, hashed=True)
+    wrong = _hashed(before, _folder(settings), expected)
     assert not wrong, (
         f"{_folder(settings)}: {'; '.join(wrong)}. This is what {expected.source} says. Run "
         "`fortyninety snapshot verify`, then deploy again"
@@ -146,13 +146,13 @@ def test_every_file_has_the_hash_that_the_hub_publishes(
 
 @pytest.mark.slow
 def test_the_second_copy_is_like_the_first(
-    host: Host, settings: Settings, expected: Expected
+    before: ReadBefore, settings: Settings, expected: Expected
 ) -> None:
     """A copy that nobody looks at is damaged on the day that it is needed."""
     if settings.second_copy_directory is None:
         return
     folder = _folder(settings, settings.second_copy_directory)
-    wrong = _compare(host, folder, expected, hashed=True)
+    wrong = _hashed(before, folder, expected)
     assert not wrong, f"{folder}: {'; '.join(wrong)}. Deploy again"
 
 

@@ -6,11 +6,11 @@ import re
 import time
 from shlex import quote
 
-from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from fortyninety.settings.model import Settings
 from tests.host.on_host import read
+from tests.host.packages import SimulatedUpgrade
 
 # A filesystem is too full with less than a twentieth free, unless there are still so many bytes.
 LEAST_FREE = 0.05
@@ -154,7 +154,7 @@ def test_dpkg_finds_every_package_whole(host: Host) -> None:
     )
 
 
-def test_apt_can_be_used(host: Host, simulated_upgrade: CommandResult) -> None:
+def test_apt_can_be_used(host: Host, simulated_upgrade: SimulatedUpgrade) -> None:
     """Security updates stop, and the next deploy with them."""
     # Before it plans anything, apt refuses what `apt-get check` complains of.
     said = simulated_upgrade.stdout + simulated_upgrade.stderr

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from fortyninety.check.report import Result
 from lab import stages
 from lab.hosts import LabHost, ssh
 from lab.inventory import inventory
@@ -75,6 +76,39 @@ def test_what_is_wrong_is_found_with_what_to_do_and_ends_with_1(
         "test_the_service_runs_and_starts_at_boot",
         "test_the_host_boots_into_its_service",
     }
+
+
+def test_files_are_hashed_again_where_somebody_wrote_to_them(host: LabHost, tmp_path: Path) -> None:
+    path = write_inventory(tmp_path, f"lab = {[data_of(host)]!r}\n")
+    lines = tmp_path / "results"
+
+    def found() -> tuple[Result, Result]:
+        lines.unlink(missing_ok=True)
+        host_tests(
+            *("-k", "the_environments_files or has_the_hash", "--results", str(lines)),
+            inventory=path,
+        )
+        environment, snapshot = map(Result.from_line, lines.read_text().splitlines())
+        return environment, snapshot
+
+    assert [each.outcome for each in found()] == ["passed", "passed"]
+    again = found()
+    assert [each.outcome for each in again] == ["passed", "passed"]
+    assert all(each.read_at is not None for each in again)
+    # As who hides it: the size and the time are those of before.
+    file = "/opt/fortyninety/engines/current/lib/python3.11/site-packages/vllm/version.py"
+    ssh.execute(
+        host.address,
+        f"cp -a {file} /root/kept; printf X | dd of={file} conv=notrunc; "
+        f"touch -r /root/kept {file}",
+    )
+    try:
+        environment, snapshot = found()
+    finally:
+        ssh.execute(host.address, f"mv /root/kept {file}")
+    assert environment.outcome == "failed", environment
+    assert "vllm/version.py is not the file of its package" in environment.message
+    assert snapshot.outcome == "passed" and snapshot.read_at is not None
 
 
 def test_the_published_manifest_says_what_is_right_where_the_hub_is_silent(

@@ -20,7 +20,12 @@ def run_program(
     """Run a program of this folder on the host by its own python3, which has `seconds` for it."""
     backend = host.backend
     assert isinstance(backend, BoundedSshBackend)
-    return backend.run_program((FOLDER / f"{program}.py").read_text(), *arguments, seconds=seconds)
+    return backend.run_program(source(program), *arguments, seconds=seconds)
+
+
+def source(program: str) -> str:
+    """The text of a program of this folder."""
+    return (FOLDER / f"{program}.py").read_text()
 
 
 def read(host: Host, program: str, *arguments: str, seconds: int = COMMAND_SECONDS) -> Any:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
+
 import click
 import pytest
 
-from fortyninety.check.report import Result, exit_code, findings, summary, table
+from fortyninety.check.report import (
+    Result,
+    exit_code,
+    findings,
+    not_read_again,
+    summary,
+    table,
+)
 
 
 def result(
@@ -77,3 +87,18 @@ def test_a_result_survives_its_line() -> None:
 def test_the_summary_counts_hosts_and_outcomes() -> None:
     results = [result("a"), result("b", outcome="failed"), result("b", outcome="skipped")]
     assert summary(results) == "2 hosts: 1 passed, 1 failed, 1 skipped"
+
+
+def test_what_was_not_read_again_is_said_with_the_time_of_the_oldest_reading() -> None:
+    old, new = (datetime(2026, 11, day, 8, 30).timestamp() for day in (23, 26))
+    before = [
+        replace(result(area="snapshot"), read_at=new),
+        replace(result("box-2", area="engine"), read_at=old),
+        result(area="cuda"),
+    ]
+    said = not_read_again(before)
+    assert "files of engine, snapshot:" in said and "23 Nov 08:30" in said
+    assert max(map(len, said.splitlines())) <= 80
+    everything = [replace(result(area=area), read_at=old) for area in ("driver", "cuda", "python")]
+    assert max(map(len, not_read_again([*before, *everything]).splitlines())) <= 80
+    assert not_read_again([result()]) == ""
