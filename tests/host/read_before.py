@@ -103,8 +103,8 @@ class ReadBefore:
 
     def _state(self, command: str) -> str | None:
         """The digest of all that the command says; None where the host has none."""
-        said = self.host.run(f"nice sh -c {quote(command)} 2>&1 | sha256sum").stdout
-        found = re.match(r"[0-9a-f]{64}\b", said)
+        asked = f"nice sh -c {quote(command)} 2>&1 | sha256sum"
+        found = re.match(r"[0-9a-f]{64}\b", self.host.run(asked, seconds=HASHING_SECONDS).stdout)
         return found[0] if found else None
 
     def _kept(self) -> dict[str, dict[str, Any]]:

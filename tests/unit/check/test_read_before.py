@@ -23,12 +23,13 @@ class ThisMachine:
     def __init__(self, **environment: str) -> None:
         self._environment = {**os.environ, **environment}
 
-    def run(self, command: str) -> SimpleNamespace:
+    def run(self, command: str, seconds: int) -> SimpleNamespace:
         ran = subprocess.run(
             ["sh", "-c", command],
             env=self._environment,
             capture_output=True,
             text=True,
+            timeout=seconds,
             check=False,
         )
         return SimpleNamespace(stdout=ran.stdout)
@@ -194,5 +195,5 @@ def test_files_of_packages_are_read_again_where_dpkg_put_them(tmp_path: Path, fi
 
 
 def test_real_packages_are_found(tmp_path: Path) -> None:
-    said = ThisMachine().run(f"{of_packages(['dpkg'])} 2>&1").stdout
+    said = ThisMachine().run(f"{of_packages(['dpkg'])} 2>&1", 60).stdout
     assert " /usr/bin/dpkg " in said and "../status " in said and "dpkg.md5sums " in said
