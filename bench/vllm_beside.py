@@ -1,4 +1,4 @@
-"""Measure by `fortyninety bench` and by vLLM's own client, in turns, and count tokens by hand."""
+"""Measure by `fortyninety bench` and by vLLM's own client, and count tokens by hand."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -205,6 +206,29 @@ def ours(where: Sequence[str], size: int, load: Load) -> tuple[Found, list[str]]
     )
 
 
+def by_turns(
+    engine: Engine, other: Theirs, size: int, load: Load, *, ours_first: bool
+) -> tuple[dict[str, Found], list[str]]:
+    """What each client finds alone, and what ours says against its figures."""
+    found: dict[str, Found] = {}
+    if not ours_first:
+        found["theirs"] = other.measure(size, load)
+    found["ours"], doubts = ours(engine.where, size, load)
+    if ours_first:
+        found["theirs"] = other.measure(size, load)
+    return found, doubts
+
+
+def at_once(
+    engine: Engine, other: Theirs, size: int, load: Load
+) -> tuple[dict[str, Found], list[str]]:
+    """What each finds beside the other, which ours says against its figures as well."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        beside = pool.submit(other.measure, size, load)
+        found, doubts = ours(engine.where, size, load)
+        return {"ours": found, "theirs": beside.result()}, doubts
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("name", metavar="HOST|URL")
 @click.option("--inventory", default="inventory/lab.py", show_default=True)
@@ -213,6 +237,7 @@ def ours(where: Sequence[str], size: int, load: Load) -> tuple[Found, list[str]]
 @click.option("--prompt-tokens", "prompt", default=64, show_default=True)
 @click.option("--completion-tokens", "completion", default=32, show_default=True)
 @click.option("--rounds", default=4, show_default=True, help="How often each of a batch asks.")
+@click.option("--at-once", is_flag=True, help="Both clients of a pair at the same time.")
 @click.option("--key-file", help="Ask the host's gateway, with this key.")
 @click.option("--certificate", help="Whose certificates of the gateway to believe.")
 @click.option("--python", help="Of an address: the Python that has vLLM.")
@@ -225,6 +250,9 @@ def main(name: str, sizes: tuple[int, ...], pairs: int, **given: Any) -> None:
     On a lab host's around the gateway, and with --key-file through it; on one of this machine at
     its address. Nothing else should be at work there. The counts are of the engine's own `usage`,
     added up from the bytes of its answers.
+
+    By turns, or with --at-once side by side: where a machine is now faster and now slower, both see
+    the same of that, and the engine makes the tokens of both in the same steps.
 
     \b
     Examples:
@@ -239,13 +267,12 @@ def main(name: str, sizes: tuple[int, ...], pairs: int, **given: Any) -> None:
     with theirs(engine) as other:
         for number in range(pairs):
             for size in sizes:
-                found: dict[str, Found] = {}
-                doubts: list[str] = []
-                for client in ("ours", "theirs") if number % 2 else ("theirs", "ours"):
-                    if client == "ours":
-                        found[client], doubts = ours(engine.where, size, load)
-                    else:
-                        found[client] = other.measure(size, load)
+                asked = (engine, other, size, load)
+                found, doubts = (
+                    at_once(*asked)
+                    if given["at_once"]
+                    else by_turns(*asked, ours_first=number % 2 == 1)
+                )
                 measured.append((size, found, doubts))
                 if not given["as_json"]:
                     click.echo(_line(size, found, doubts))
