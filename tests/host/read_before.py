@@ -48,14 +48,15 @@ def of_packages(names: Sequence[str]) -> str:
 
     dpkg has the digests of configuration files in `status`, of others in `md5sums`, and names where
     a file was diverted to in a line of its own. Folders, which others write to as well, have modes
-    that begin with 4.
+    that begin with 4. Files may be missing, which xargs says by 123 and stat by 1.
     """
     words = " ".join(map(quote, names))
     md5sums = " ".join(f"{quote(name)}.md5sums {quote(name)}:*.md5sums" for name in names)
     return (
         f"LC_ALL=C dpkg-query --listfiles {words} | sed 's/^[^/].* to: //; /^$/d' | "
-        rf"xargs --delimiter='\n' {_STAT} 2>&1 | grep --text --invert-match ^4; "
-        f"cd /var/lib/dpkg/info && {_STAT} ../status ../diversions {md5sums}"
+        rf"{{ xargs --delimiter='\n' {_STAT} 2>&1 || [ $? = 123 ]; }} | "
+        "grep --text --invert-match ^4; cd /var/lib/dpkg/info; "
+        f"{_STAT} ../status ../diversions; {_STAT} {md5sums} || [ $? = 1 ]"
     )
 
 
@@ -102,9 +103,11 @@ class ReadBefore:
         return found
 
     def _state(self, command: str) -> str | None:
-        """The digest of all that the command says; None where the host has none."""
-        asked = f"nice sh -c {quote(command)} 2>&1 | sha256sum"
-        found = re.match(r"[0-9a-f]{64}\b", self.host.run(asked, seconds=HASHING_SECONDS).stdout)
+        """The digest of all that the command says; None where a part of it fails."""
+        shell = "bash -o errexit -o pipefail -c"
+        asked = f"{shell} {quote(f'nice {shell} {quote(command)} 2>&1 | sha256sum')}"
+        ran = self.host.run(asked, seconds=HASHING_SECONDS)
+        found = re.match(r"[0-9a-f]{64}\b", ran.stdout) if ran.rc == 0 else None
         return found[0] if found else None
 
     def _kept(self) -> dict[str, dict[str, Any]]:

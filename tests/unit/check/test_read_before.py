@@ -32,7 +32,7 @@ class ThisMachine:
             timeout=seconds,
             check=False,
         )
-        return SimpleNamespace(stdout=ran.stdout)
+        return SimpleNamespace(rc=ran.returncode, stdout=ran.stdout)
 
 
 class Looks:
@@ -192,6 +192,39 @@ def test_files_of_packages_are_read_again_where_dpkg_put_them(tmp_path: Path, fi
     _wait_for_its_next_step(tmp_path / "bin")
     (tmp_path / file).write_text("2")
     assert looks.reads()
+
+
+@pytest.mark.parametrize("program", ["find", "sort", "stat", "sha256sum"])
+@pytest.mark.parametrize("ending", ["exit 2", "exit 127"])
+def test_a_host_that_cannot_say_how_files_are_is_read_every_time(
+    tmp_path: Path, folder: Path, program: str, ending: str
+) -> None:
+    (tmp_path / "programs").mkdir()
+    broken = tmp_path / "programs" / program
+    broken.write_text(f"#!/bin/sh\necho it cannot >&2\n{ending}\n")
+    broken.chmod(0o755)
+    host = ThisMachine(PATH=f"{broken.parent}:{os.environ['PATH']}")
+    looks = Looks(tmp_path / "kept" / "box.json", below(str(folder)), host)
+    assert looks.reads() and looks.reads()
+
+
+@pytest.mark.parametrize("program", ["dpkg-query", "xargs", "sed"])
+def test_a_host_that_cannot_say_how_packages_are_is_read_every_time(
+    tmp_path: Path, program: str
+) -> None:
+    (tmp_path / "programs").mkdir()
+    broken = tmp_path / "programs" / program
+    broken.write_text("#!/bin/sh\necho it cannot >&2\nexit 2\n")
+    broken.chmod(0o755)
+    host = ThisMachine(PATH=f"{broken.parent}:{os.environ['PATH']}")
+    looks = Looks(tmp_path / "kept" / "box.json", of_packages(["dpkg"]), host)
+    assert looks.reads() and looks.reads()
+
+
+def test_packages_of_this_machine_are_read_once(tmp_path: Path) -> None:
+    looks = Looks(tmp_path / "kept" / "box.json", of_packages(["dpkg", "bash"]))
+    assert looks.reads()
+    assert not looks.reads()
 
 
 def test_real_packages_are_found(tmp_path: Path) -> None:
