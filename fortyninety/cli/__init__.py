@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import click
 
 from fortyninety.checkout import ROOT, own_version
-from fortyninety.cli.ask import ask
-from fortyninety.cli.bench import bench
-from fortyninety.cli.check import check
-from fortyninety.cli.deploy import deploy
-from fortyninety.cli.doctor import doctor
-from fortyninety.cli.drain import drain, undrain
-from fortyninety.cli.drift import drift
 from fortyninety.cli.ending import EndingGroup
-from fortyninety.cli.engine import engine
-from fortyninety.cli.fit import fit
-from fortyninety.cli.history import history
-from fortyninety.cli.init import init
-from fortyninety.cli.key import key
-from fortyninety.cli.logs import logs
-from fortyninety.cli.models import models
-from fortyninety.cli.monitoring import monitoring
-from fortyninety.cli.report import report
-from fortyninety.cli.reset import reset
-from fortyninety.cli.rollback import rollback
-from fortyninety.cli.rollout import rollout
-from fortyninety.cli.settings import settings
-from fortyninety.cli.snapshot import snapshot
-from fortyninety.cli.status import status
-from fortyninety.cli.unlock import unlock
+
+# Each is in the module of its name, loaded once it is asked for: to load all of them takes longer
+# than most commands.
+COMMANDS = (
+    *("ask", "bench", "check", "deploy", "doctor", "drain", "drift", "engine", "fit", "history"),
+    *("init", "key", "logs", "models", "monitoring", "report", "reset", "rollback", "rollout"),
+    *("settings", "snapshot", "status", "undrain", "unlock"),
+)
+# But for those that share another's.
+MODULES = {"undrain": "drain"}
 
 
 class Commands(EndingGroup):
-    """The commands; `lab` exists only in a checkout, and is loaded on use."""
+    """The commands, each loaded on use; `lab` exists only in a checkout."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names in alphabetical order."""
-        return sorted([*super().list_commands(ctx), *(["lab"] if _has_lab() else [])])
+        return sorted([*super().list_commands(ctx), *COMMANDS, *(["lab"] if _has_lab() else [])])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, or None."""
@@ -49,6 +37,10 @@ class Commands(EndingGroup):
             from lab.cli import lab  # noqa: PLC0415
 
             return lab
+        if cmd_name in COMMANDS:
+            module = import_module(f"fortyninety.cli.{MODULES.get(cmd_name, cmd_name)}")
+            found: click.Command = getattr(module, cmd_name)
+            return found
         return super().get_command(ctx, cmd_name)
 
 
@@ -68,29 +60,3 @@ def main() -> None:
     Each command's help has its exit codes. 70 is a defect of fortyninety itself
     (FORTYNINETY_TRACEBACK=1 prints the traceback), 130 is Ctrl-C.
     """
-
-
-main.add_command(ask)
-main.add_command(bench)
-main.add_command(check)
-main.add_command(deploy)
-main.add_command(doctor)
-main.add_command(drain)
-main.add_command(drift)
-main.add_command(engine)
-main.add_command(fit)
-main.add_command(history)
-main.add_command(init)
-main.add_command(key)
-main.add_command(logs)
-main.add_command(models)
-main.add_command(monitoring)
-main.add_command(reset)
-main.add_command(report)
-main.add_command(rollback)
-main.add_command(rollout)
-main.add_command(settings)
-main.add_command(snapshot)
-main.add_command(status)
-main.add_command(undrain)
-main.add_command(unlock)

@@ -89,7 +89,7 @@ def test_who_ends_a_command_shows_in_its_exit_code(error: BaseException, code: i
 def test_ctrl_c_ends_the_console_script_with_130() -> None:
     """By the script that is installed, in a process of its own, with a signal."""
     code = (
-        "import os, signal, sys, fortyninety.cli as cli\n"
+        "import os, signal, sys, fortyninety.cli as cli, fortyninety.cli.fit\n"
         # Where the tests run in the background of a shell, it has made them ignore the signal.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def estimate(*_): os.kill(os.getpid(), signal.SIGINT)\n"
@@ -109,6 +109,19 @@ def test_the_lab_is_loaded_by_its_own_commands_alone() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert said.stdout == "False\n"
+
+
+def test_what_a_command_does_not_use_is_not_loaded() -> None:
+    code = (
+        "import sys, fortyninety.cli as cli\n"
+        "try: cli.main(['engine', 'list'])\n"
+        "except SystemExit as ended: assert not ended.code\n"
+        "print(sorted({'fortyninety.cli.deploy', 'paramiko', 'pyinfra'} & set(sys.modules)))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.splitlines()[-1] == "[]", said.stdout
 
 
 def test_without_a_checkout_there_is_no_lab(monkeypatch: pytest.MonkeyPatch) -> None:
