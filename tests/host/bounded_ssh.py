@@ -21,6 +21,15 @@ class HostHangsError(AssertionError):
     """A command came to no end."""
 
 
+class EndedCommand(CommandResult):
+    """How a command ended, in words where a test did not expect its exit code."""
+
+    def __str__(self) -> str:
+        lines = self.stderr.strip().splitlines()
+        said = lines[-1].strip()[:300] if lines else "nothing"
+        return f"`{_shortened(self.command.decode(errors='replace'))}`, which said: {said}"
+
+
 class BoundedSshBackend(BaseBackend):
     """Ends a command that takes too long, and starts no program again that did.
 
@@ -73,7 +82,7 @@ class BoundedSshBackend(BaseBackend):
             raise HostHangsError(_said(command, seconds)) from None
         except ConnectionError as error:
             raise RuntimeError(f"`{_shortened(command)}` has no answer: {error}") from None
-        return self.result(code, quoted.encode(), output, errors)
+        return EndedCommand(self, code, quoted.encode(), output, errors)
 
 
 def _said(command: str, seconds: int) -> str:
@@ -85,4 +94,5 @@ def _said(command: str, seconds: int) -> str:
 
 
 def _shortened(command: str) -> str:
+    command = " ".join(command.split())
     return command if len(command) <= 100 else f"{command[:100]}..."

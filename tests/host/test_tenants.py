@@ -21,14 +21,26 @@ import http.client, sys
 port, path, *body = sys.argv[1:]
 engine = http.client.HTTPConnection("127.0.0.1", int(port), timeout=30)
 headers = {"Content-Type": "application/json", "X-Fortyninety-Tenant": "no-such-tenant"}
-engine.request("POST" if body else "GET", path, *body, headers=headers if body else {})
-sys.stdout.write(engine.getresponse().read(4_000_000).decode(errors="replace"))
+try:
+    engine.request("POST" if body else "GET", path, *body, headers=headers if body else {})
+    answer = engine.getresponse().read(4_000_000)
+except (OSError, http.client.HTTPException) as error:
+    sys.exit(f"{error}" or type(error).__name__)
+sys.stdout.write(answer.decode(errors="replace"))
 """
 
 
 def _ask(host: Host, settings: Settings, path: str, *body: str) -> str:
     words = " ".join(["%s"] * (3 + len(body)))
-    return str(host.check_output(f"python3 -c {words}", ASK, str(settings.port), path, *body))
+    ran = host.run(f"python3 -c {words}", ASK, str(settings.port), path, *body)
+    if ran.rc:
+        pytest.fail(
+            f"the engine on port {settings.port} gives no answer: {ran.stderr.strip()[-300:]}; "
+            f"expected one within 30 s. Look at `journalctl -u {SERVICE}`; `systemctl restart "
+            f"{SERVICE}` ends a hung engine",
+            pytrace=False,
+        )
+    return str(ran.stdout)
 
 
 def _code(answered: str) -> str:

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from testinfra.host import Host
 
 from tests.host.bounded_ssh import BoundedSshBackend, HostHangsError
 from tests.host.host_shell import RUN_COMMANDS, HostShell
@@ -23,6 +24,21 @@ def backend() -> Iterator[BoundedSshBackend]:
 def test_a_command_that_ends_says_how_and_what(backend: BoundedSshBackend) -> None:
     ran = backend.run("printf '%s %%' 'a word'; echo wrong >&2; exit 3")
     assert (ran.rc, ran.stdout, ran.stderr) == (3, "a word %", "wrong\n")
+
+
+def test_an_exit_code_that_nobody_expected_is_said_without_a_traceback(
+    backend: BoundedSshBackend,
+) -> None:
+    host = Host(backend)
+    with pytest.raises(AssertionError) as told:
+        host.check_output("python3 -c %s", "import os\nos.open(str(0), 0)")
+    # pytest adds the expression that was false.
+    assert str(told.value).partition("\nassert ")[0] == (
+        "Unexpected exit code 1 for `python3 -c 'import os os.open(str(0), 0)'`, which said: "
+        "FileNotFoundError: [Errno 2] No such file or directory: '0'"
+    )
+    with pytest.raises(AssertionError, match="code 1 for `false`, which said: nothing"):
+        host.check_output("false")
 
 
 def test_a_command_that_hangs_is_left_and_its_program_not_started_again(
