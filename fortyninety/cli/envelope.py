@@ -54,7 +54,12 @@ def command_of(group: click.Group, line: Sequence[str]) -> str:
             if word.startswith("-"):
                 # No group has an option with a value.
                 continue
-            if (found := found.get_command(context, word)) is not None:
+            try:
+                found = found.get_command(context, word)
+            except Exception:
+                # It could not be loaded, which is what is to be said of it.
+                return " ".join([*names, word])
+            if found is not None:
                 names.append(word)
     return " ".join(names)
 

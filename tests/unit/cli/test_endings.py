@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fortyninety.checkout import ROOT
-from fortyninety.cli import main
+from fortyninety.cli import MODULES, exit_codes, main
 from fortyninety.cli.ending import EndingGroup
 
 
@@ -30,8 +29,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     def estimate(*_: object) -> None:
         raise KeyError("left\x1b[2J\nover")
 
-    # By its module: the package has the command under the same name.
-    monkeypatch.setattr(import_module("fortyninety.cli.fit"), "estimate", estimate)
+    monkeypatch.setattr("fortyninety.cli.fit.estimate", estimate)
 
 
 @pytest.mark.usefixtures("broken")
@@ -86,42 +84,58 @@ def test_who_ends_a_command_shows_in_its_exit_code(error: BaseException, code: i
     assert "Traceback" not in ended.output
 
 
+def in_a_process_of_its_own(code: str) -> subprocess.CompletedProcess[str]:
+    """What a program says that has the command line as `cli`."""
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys, fortyninety.cli as cli\n{code}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def test_ctrl_c_ends_the_console_script_with_130() -> None:
     """By the script that is installed, in a process of its own, with a signal."""
-    code = (
-        "import os, signal, sys, fortyninety.cli as cli, fortyninety.cli.fit\n"
+    ended = in_a_process_of_its_own(
+        "import os, signal, fortyninety.cli.fit\n"
         # Where the tests run in the background of a shell, it has made them ignore the signal.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def estimate(*_): os.kill(os.getpid(), signal.SIGINT)\n"
-        "sys.modules['fortyninety.cli.fit'].estimate = estimate\n"
+        "fortyninety.cli.fit.estimate = estimate\n"
         "sys.argv = ['fortyninety', 'fit', '--cards', '2x24564']\n"
         "cli.main()\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stderr) == (130, "Interrupted\n")
 
 
 def test_the_lab_is_loaded_by_its_own_commands_alone() -> None:
-    code = "import sys, fortyninety.cli; print(any(each.startswith('lab') for each in sys.modules))"
-    said = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ended = in_a_process_of_its_own(
+        "import click\n"
+        "context = click.Context(cli.main)\n"
+        "loaded = [cli.main.get_command(context, each) for each in cli.COMMANDS]\n"
+        "assert all(isinstance(each, click.Command) for each in loaded)\n"
+        "print(any(each.startswith('lab') for each in sys.modules))\n"
     )
-    assert said.stdout == "False\n"
+    assert (ended.returncode, ended.stdout) == (0, "False\n"), ended.stderr
 
 
 def test_what_a_command_does_not_use_is_not_loaded() -> None:
-    code = (
-        "import sys, fortyninety.cli as cli\n"
+    ended = in_a_process_of_its_own(
         "try: cli.main(['engine', 'list'])\n"
         "except SystemExit as ended: assert not ended.code\n"
         "print(sorted({'fortyninety.cli.deploy', 'paramiko', 'pyinfra'} & set(sys.modules)))"
     )
-    said = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert said.stdout.splitlines()[-1] == "[]", said.stdout
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "[]", ended.stdout
+
+
+def test_a_command_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODULES, "models", "not_there")
+    ended = run("models", "--json")
+    assert ended.exit_code == exit_codes.DEFECT
+    assert "ended `fortyninety models`" in ended.stderr and "Traceback" not in ended.output
+    assert json.loads(ended.stdout)["command"] == "models"
 
 
 def test_without_a_checkout_there_is_no_lab(monkeypatch: pytest.MonkeyPatch) -> None:
